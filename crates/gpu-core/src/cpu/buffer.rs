@@ -1,0 +1,142 @@
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use crate::{Buffer, Elem, Error, MemoryUse, Owner, Result};
+
+/// Counts the bytes of all buffers of one machine.
+#[derive(Debug)]
+pub(super) struct Budget {
+    used: AtomicUsize,
+    peak: AtomicUsize,
+    limit: usize,
+}
+
+impl Budget {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { used: AtomicUsize::new(0), peak: AtomicUsize::new(0), limit }
+    }
+
+    pub(super) fn usage(&self) -> MemoryUse {
+        MemoryUse {
+            used: self.used.load(Ordering::Relaxed),
+            peak: self.peak.load(Ordering::Relaxed),
+            limit: self.limit,
+            free: 0,
+        }
+    }
+
+    fn take(&self, bytes: usize) -> Result<()> {
+        let used = self
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+                used.checked_add(bytes).filter(|&sum| sum <= self.limit)
+            })
+            .map_err(|used| Error::OutOfMemory { requested: bytes, used, limit: self.limit })?;
+        self.peak.fetch_max(used + bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn give(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// What new memory holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fill {
+    Zero,
+    Unspecified,
+}
+
+/// Memory of the CPU backend.
+pub struct CpuBuffer<T: Elem> {
+    data: Vec<T>,
+    owner: Owner,
+    budget: Arc<Budget>,
+}
+
+impl<T: Elem> CpuBuffer<T> {
+    pub(super) fn new(len: usize, fill: Fill, budget: &Arc<Budget>, owner: Owner) -> Result<Self> {
+        let bytes = len
+            .checked_mul(size_of::<T>())
+            .filter(|&b| b <= isize::MAX as usize)
+            .ok_or_else(|| Error::value("length", format!("{len} elements do not fit in memory")))?;
+        budget.take(bytes)?;
+        let allocated = bytemuck::allocation::try_zeroed_vec(len);
+        let Ok(mut data) = allocated else {
+            budget.give(bytes);
+            let use_ = budget.usage();
+            return Err(Error::OutOfMemory { requested: bytes, used: use_.used, limit: use_.limit });
+        };
+        if fill == Fill::Unspecified && cfg!(any(debug_assertions, feature = "testing")) {
+            bytemuck::cast_slice_mut::<T, u8>(&mut data).fill(0xA5);
+        }
+        Ok(Self { data, owner, budget: Arc::clone(budget) })
+    }
+
+    pub(super) fn as_slice(&self) -> &[T] {
+        &self.data
+    }
+
+    pub(super) fn as_mut_slice(&mut self) -> &mut [T] {
+        &mut self.data
+    }
+
+    pub(super) fn moved_to(mut self, owner: Owner, budget: &Arc<Budget>, call: &'static str) -> Result<Self> {
+        if !Arc::ptr_eq(&self.budget, budget) {
+            return Err(Error::value(call, "the buffer belongs to another device"));
+        }
+        if self.owner == Owner::Shared && owner != Owner::Shared {
+            return Err(Error::value(call, "the buffer is shared and stays so"));
+        }
+        self.owner = owner;
+        Ok(self)
+    }
+}
+
+impl<T: Elem> Drop for CpuBuffer<T> {
+    fn drop(&mut self) {
+        self.budget.give(self.data.len() * size_of::<T>());
+    }
+}
+
+impl<T: Elem> fmt::Debug for CpuBuffer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CpuBuffer<{}>[{}]", std::any::type_name::<T>(), self.data.len())
+    }
+}
+
+impl<T: Elem> Buffer<T> for CpuBuffer<T> {
+    fn len(&self) -> usize {
+        self.data.len()
+    }
+
+    fn owner(&self) -> Owner {
+        self.owner
+    }
+}
+
+/// Host memory for transfers; ordinary memory on this backend.
+#[derive(Debug)]
+pub struct CpuPinned<T: Elem>(Vec<T>);
+
+impl<T: Elem> CpuPinned<T> {
+    pub(super) fn new(len: usize) -> Self {
+        Self(bytemuck::allocation::zeroed_vec(len))
+    }
+}
+
+impl<T: Elem> Deref for CpuPinned<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T: Elem> DerefMut for CpuPinned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+}
