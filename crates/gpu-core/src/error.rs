@@ -32,7 +32,9 @@ pub enum Error {
         what: &'static str,
     },
     /// The memory limit, or the device, does not allow this allocation.
-    #[error("out of memory: {requested} bytes requested, {used} in use, limit {limit}; use a smaller batch or a larger budget")]
+    #[error(
+        "out of memory: {requested} bytes requested, {used} in use, limit {limit}; use a smaller batch or a larger budget"
+    )]
     OutOfMemory {
         /// Bytes asked for.
         requested: usize,

@@ -31,12 +31,14 @@
 
 mod any;
 mod backend;
+mod budget;
 mod capture;
 mod cpu;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod error;
 mod plan;
+pub mod ptx;
 mod tensor;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -10,7 +10,8 @@ pub struct View<'a, B: Backend, T: Elem> {
     len: usize,
 }
 
-// Derived impls would ask for `B::Buf<T>: Copy`.
+// Derived impls would ask for `B: Copy` and `T: Copy`.
+#[allow(clippy::expl_impl_clone_on_copy)]
 impl<B: Backend, T: Elem> Clone for View<'_, B, T> {
     fn clone(&self) -> Self {
         *self
@@ -117,6 +118,7 @@ pub struct TensorView<'a, B: Backend, T: Elem, const R: usize> {
     shape: [usize; R],
 }
 
+#[allow(clippy::expl_impl_clone_on_copy)]
 impl<B: Backend, T: Elem, const R: usize> Clone for TensorView<'_, B, T, R> {
     fn clone(&self) -> Self {
         *self
@@ -135,7 +137,7 @@ pub(crate) fn elements(what: &'static str, shape: &[usize]) -> Result<usize> {
     shape
         .iter()
         .try_fold(1usize, |n, &d| n.checked_mul(d))
-        .filter(|&n| n <= isize::MAX as usize)
+        .filter(|&n| isize::try_from(n).is_ok())
         .ok_or_else(|| Error::value(what, format!("shape {shape:?} has too many elements")))
 }
 

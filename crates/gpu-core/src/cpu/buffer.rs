@@ -1,47 +1,9 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use crate::{Buffer, Elem, Error, MemoryUse, Owner, Result};
-
-/// Counts the bytes of all buffers of one machine.
-#[derive(Debug)]
-pub(super) struct Budget {
-    used: AtomicUsize,
-    peak: AtomicUsize,
-    limit: usize,
-}
-
-impl Budget {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { used: AtomicUsize::new(0), peak: AtomicUsize::new(0), limit }
-    }
-
-    pub(super) fn usage(&self) -> MemoryUse {
-        MemoryUse {
-            used: self.used.load(Ordering::Relaxed),
-            peak: self.peak.load(Ordering::Relaxed),
-            limit: self.limit,
-            free: 0,
-        }
-    }
-
-    fn take(&self, bytes: usize) -> Result<()> {
-        let used = self
-            .used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|&sum| sum <= self.limit)
-            })
-            .map_err(|used| Error::OutOfMemory { requested: bytes, used, limit: self.limit })?;
-        self.peak.fetch_max(used + bytes, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn give(&self, bytes: usize) {
-        self.used.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
+use crate::budget::{Budget, bytes_of};
+use crate::{Buffer, Elem, Error, Owner, Result};
 
 /// What new memory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,10 +21,7 @@ pub struct CpuBuffer<T: Elem> {
 
 impl<T: Elem> CpuBuffer<T> {
     pub(super) fn new(len: usize, fill: Fill, budget: &Arc<Budget>, owner: Owner) -> Result<Self> {
-        let bytes = len
-            .checked_mul(size_of::<T>())
-            .filter(|&b| b <= isize::MAX as usize)
-            .ok_or_else(|| Error::value("length", format!("{len} elements do not fit in memory")))?;
+        let bytes = bytes_of::<T>(len)?;
         budget.take(bytes)?;
         let allocated = bytemuck::allocation::try_zeroed_vec(len);
         let Ok(mut data) = allocated else {

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use buffer::Fill;
 pub use buffer::{CpuBuffer, CpuPinned};
-use buffer::{Budget, Fill};
 
+use crate::budget::Budget;
 use crate::{
-    Backend, Capability, Captured, Device, Elem, Error, Event, InFlight, MemoryUse, Owner, QueueId, Replay, Result, View,
-    ViewMut,
+    Backend, Capability, Captured, Device, Elem, Error, Event, InFlight, MemoryUse, Owner, QueueId, Replay, Result,
+    View, ViewMut,
 };
 
 /// The CPU as a backend. A handle is a queue whose work is done when the call returns.
@@ -217,10 +218,12 @@ impl Event for CpuEvent {
     }
 }
 
+type Body<S> = dyn FnMut(&Cpu, &mut S) -> Result<()> + Send;
+
 /// A recorded body, run again at each replay.
 pub struct CpuGraph<S> {
     queue: QueueId,
-    body: Box<dyn FnMut(&Cpu, &mut S) -> Result<()> + Send>,
+    body: Box<Body<S>>,
 }
 
 impl<S> std::fmt::Debug for CpuGraph<S> {

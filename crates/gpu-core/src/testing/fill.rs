@@ -29,7 +29,9 @@ pub struct Fill {
 
 /// `SplitMix64`'s output function.
 fn hash(seed: u64, index: u64) -> u64 {
-    let mut z = seed.wrapping_mul(0xD1B5_4A32_D192_ED03).wrapping_add(index.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let mut z = seed
+        .wrapping_mul(0xD1B5_4A32_D192_ED03)
+        .wrapping_add(index.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)

@@ -68,7 +68,10 @@ pub mod prove {
             line.worst.merge(&c);
             line.allowed = tolerance.to_string();
             if !c.passed() {
-                return Err(TestCaseError::fail(format!("output {i}: {}; allowed: {tolerance}", c.describe(g.shape()))));
+                return Err(TestCaseError::fail(format!(
+                    "output {i}: {}; allowed: {tolerance}",
+                    c.describe(g.shape())
+                )));
             }
         }
         Ok(())

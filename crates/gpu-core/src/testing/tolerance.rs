@@ -42,8 +42,16 @@ macro_rules! float {
             }
             fn extreme(which: usize) -> Self {
                 let smallest = <$t>::from_bits(1);
-                [<$t>::NAN, <$t>::INFINITY, <$t>::NEG_INFINITY, -<$t>::from_f64(0.0), smallest, -smallest, <$t>::MAX, <$t>::MIN]
-                    [which % 8]
+                [
+                    <$t>::NAN,
+                    <$t>::INFINITY,
+                    <$t>::NEG_INFINITY,
+                    -<$t>::from_f64(0.0),
+                    smallest,
+                    -smallest,
+                    <$t>::MAX,
+                    <$t>::MIN,
+                ][which % 8]
             }
         }
     };

@@ -101,7 +101,7 @@ impl Output {
 
 /// Property tests that prove a kernel's implementations equal.
 ///
-/// ```ignore
+/// ```text
 /// twins! {
 ///     kernels = ["scale_f32"];
 ///     /// powers of two and small integers: every product is exact
@@ -114,7 +114,7 @@ impl Output {
 /// Each entry becomes a module with the tests `cpu_matches_oracle`, `cpu_is_deterministic` (1, 2 and all threads) and,
 /// under the feature `cuda` of the crate that uses the macro, `cuda_matches_cpu`, `cuda_is_deterministic` and
 /// `cuda_on_forked_queue`, which are ignored on a machine without a GPU. `tolerance` is for the CPU against the oracle
-/// and, unless `twins` is given, for CUDA against the CPU. The function gives [`Result`](crate::Result)`<Outputs>`, the oracle `Outputs`.
+/// and, unless `twins` is given, for CUDA against the CPU. The function gives `Result<Outputs>`, the oracle `Outputs`.
 ///
 /// `LOCKSTEP_CASES` sets the number of cases (64), `LOCKSTEP_SEED` a seed or `random`.
 #[macro_export]

@@ -1,0 +1,103 @@
+//! Writing files so that nobody ever sees half of one.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::exit::{Failure, Result};
+
+/// A file that is being written beside its final place, and gets its name only when it is complete.
+pub(crate) struct Draft {
+    path: PathBuf,
+    part: PathBuf,
+    file: Option<BufWriter<File>>,
+}
+
+impl Draft {
+    /// Starts a file. Its folder must exist.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            return Err(Failure::new(
+                crate::exit::Exit::Io,
+                format!("cannot write {}: it is a folder", path.display()),
+            )
+            .help("name a file with -o"));
+        }
+        let name = path
+            .file_name()
+            .ok_or_else(|| Failure::usage(format!("`{}` names no file", path.display())).help("name a file with -o"))?;
+        let mut hidden = std::ffi::OsString::from(".");
+        hidden.push(name);
+        hidden.push(format!(".{}.part", std::process::id()));
+        let part = path.with_file_name(hidden);
+        let file = File::create(&part).map_err(|e| Failure::writing(path, &e))?;
+        Ok(Self { path: path.to_owned(), part, file: Some(BufWriter::with_capacity(1 << 20, file)) })
+    }
+
+    /// Appends bytes.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        match &mut self.file {
+            Some(file) => file.write_all(bytes).map_err(|e| Failure::writing(&self.path, &e)),
+            None => Ok(()),
+        }
+    }
+
+    /// Gives the complete file its name, in one step.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        let done = match self.file.take() {
+            Some(mut file) => file.flush().and_then(|()| std::fs::rename(&self.part, &self.path)),
+            None => Ok(()),
+        };
+        done.map_err(|e| {
+            let _ = std::fs::remove_file(&self.part);
+            Failure::writing(&self.path, &e)
+        })
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Reached with an open file only when something failed before `finish`.
+        if self.file.take().is_some() {
+            let _ = std::fs::remove_file(&self.part);
+        }
+    }
+}
+
+/// Writes a whole file in one step.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut draft = Draft::create(path)?;
+    draft.write(bytes)?;
+    draft.finish()
+}
+
+/// Makes a folder and those above it.
+pub(crate) fn make_folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|e| Failure::writing(path, &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unfinished_draft_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.bin");
+        let mut draft = Draft::create(&path).unwrap();
+        draft.write(b"half").unwrap();
+        drop(draft);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        write(&path, b"whole").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"whole");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn folders_and_missing_folders_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(write(folder.path(), b"").unwrap_err().message.contains("it is a folder"));
+        let lost = folder.path().join("no/x.bin");
+        assert!(write(&lost, b"").unwrap_err().help.unwrap().contains("create the folder"));
+    }
+}

@@ -1,0 +1,194 @@
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use super::{Depth, Layout, Picture, READABLE, ending, npy};
+use crate::exit::{Exit, Failure, Result};
+
+/// A decoder may not take more memory than this: a small file can claim to be a huge picture.
+const DECODER_LIMIT: u64 = 8 << 30;
+/// Longest side of a picture.
+const LONGEST: u32 = 1 << 20;
+
+/// Reads a picture. Every pixel must be a finite number.
+pub(crate) fn read(path: &Path, layout: Layout) -> Result<Picture> {
+    if path.is_dir() {
+        return Err(Failure::input(path, "this is a folder, and one picture is needed here"));
+    }
+    let picture = if ending(path) == "npy" {
+        from_array(npy::read(path)?, layout).map_err(|e| e.at(path))?
+    } else {
+        let bytes = std::fs::read(path).map_err(|e| Failure::reading(path, &e))?;
+        decode(&bytes, path)?
+    };
+    if picture.samples.is_empty() {
+        return Err(Failure::input(path, format!("shape {:?} has no pixels", picture.shape)));
+    }
+    let bad = picture.samples.iter().filter(|v| !v.is_finite()).count();
+    if bad > 0 {
+        let at = picture.samples.iter().position(|v| !v.is_finite()).unwrap_or_default();
+        let [_, channels, height, width] = picture.shape;
+        let (row, column) = (at / width % height, at % width);
+        let channel =
+            if channels > 1 { format!(", channel {}", at / (width * height) % channels) } else { String::new() };
+        return Err(Failure::input(
+            path,
+            format!(
+                "{bad} of {} pixels are not finite, the first is {} at row {row}, column {column}{channel}",
+                picture.samples.len(),
+                picture.samples[at]
+            ),
+        )
+        .help("replace them first, for example with numpy.nan_to_num"));
+    }
+    Ok(picture)
+}
+
+/// Decodes a PNG, JPEG, TIFF, WebP, PGM or PPM file; `path` is for messages.
+pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Picture> {
+    if bytes.is_empty() {
+        return Err(Failure::input(path, "the file is empty"));
+    }
+    let Ok(format) = image::guess_format(bytes).or_else(|_| ImageFormat::from_path(path)) else {
+        return Err(Failure::input(path, "this is no picture that can be read")
+            .help(format!("readable are {}", READABLE.join(", "))));
+    };
+    let wrong = |e: image::ImageError| explain(path, format, bytes.len(), &e);
+    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
+        return Err(truncated(path, bytes.len(), "its end marker is missing"));
+    }
+    let mut reader = ImageReader::new(Cursor::new(bytes));
+    reader.set_format(format);
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(DECODER_LIMIT);
+    limits.max_image_width = Some(LONGEST);
+    limits.max_image_height = Some(LONGEST);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(wrong)?;
+    let orientation = decoder.orientation().map_err(wrong)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(wrong)?;
+    // Photographs from telephones lie on their side and say so; what is written has no such note.
+    image.apply_orientation(orientation);
+    from_image(&image).map_err(|e| e.at(path))
+}
+
+fn truncated(path: &Path, length: usize, why: &str) -> Failure {
+    Failure::input(path, format!("the file is truncated or damaged after {length} bytes: {why}"))
+        .help("copy the file again")
+}
+
+fn explain(path: &Path, format: ImageFormat, length: usize, error: &image::ImageError) -> Failure {
+    let name = format.extensions_str().first().copied().unwrap_or("picture").to_ascii_uppercase();
+    match error {
+        image::ImageError::Limits(_) => {
+            Failure::new(Exit::Memory, format!("{}: the {name} file claims to be too large: {error}", path.display()))
+                .help(format!(
+                    "at most {DECODER_LIMIT} bytes and {LONGEST} pixels a side are decoded; cut the picture first"
+                ))
+        }
+        image::ImageError::Unsupported(_) => {
+            Failure::input(path, format!("this kind of {name} cannot be read: {error}"))
+                .help(format!("convert it to PNG; readable are {}", READABLE.join(", ")))
+        }
+        _ => truncated(path, length, &format!("it cannot be decoded as {name}: {error}")),
+    }
+}
+
+/// Whether the end marker follows the picture's data. Decoders fill what is missing with gray and say nothing.
+fn jpeg_is_complete(bytes: &[u8]) -> bool {
+    let mut at = 2;
+    // Segments up to the start of the scan carry their length; a preview inside one has its own end marker.
+    while at + 4 <= bytes.len() && bytes[at] == 0xFF {
+        let length = usize::from(u16::from_be_bytes([bytes[at + 2], bytes[at + 3]]));
+        let marker = bytes[at + 1];
+        if marker == 0xFF {
+            at += 1;
+            continue;
+        }
+        at += 2 + length;
+        if marker == 0xDA {
+            return bytes.get(at..).is_some_and(|rest| rest.windows(2).any(|w| w == [0xFF, 0xD9]));
+        }
+    }
+    // Not laid out as expected: the decoder says why.
+    true
+}
+
+fn from_image(image: &DynamicImage) -> Result<Picture> {
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let (depth, channels, alpha, interleaved): (_, usize, bool, Vec<f64>) = match image {
+        DynamicImage::ImageLuma8(p) => (Depth::U8, 1, false, widen(p.as_raw())),
+        DynamicImage::ImageLumaA8(p) => (Depth::U8, 1, true, widen(p.as_raw())),
+        DynamicImage::ImageRgb8(p) => (Depth::U8, 3, false, widen(p.as_raw())),
+        DynamicImage::ImageRgba8(p) => (Depth::U8, 3, true, widen(p.as_raw())),
+        DynamicImage::ImageLuma16(p) => (Depth::U16, 1, false, widen(p.as_raw())),
+        DynamicImage::ImageLumaA16(p) => (Depth::U16, 1, true, widen(p.as_raw())),
+        DynamicImage::ImageRgb16(p) => (Depth::U16, 3, false, widen(p.as_raw())),
+        DynamicImage::ImageRgba16(p) => (Depth::U16, 3, true, widen(p.as_raw())),
+        DynamicImage::ImageRgb32F(p) => (Depth::F32, 3, false, widen(p.as_raw())),
+        other => {
+            return Err(Failure::usage(format!("pictures of kind {:?} cannot be read", other.color()))
+                .help("convert it to gray or RGB with 8 or 16 bits, or to .npy"));
+        }
+    };
+    let area = width * height;
+    let stored = channels + usize::from(alpha);
+    let mut samples = vec![0.0; channels * area];
+    for (c, plane) in samples.chunks_exact_mut(area.max(1)).enumerate() {
+        for (o, pixel) in plane.iter_mut().zip(interleaved.chunks_exact(stored)) {
+            *o = pixel[c];
+        }
+    }
+    let alpha = alpha.then(|| interleaved.chunks_exact(stored).map(|pixel| pixel[channels] as u16).collect());
+    let layout = if channels == 1 { Layout::Hw } else { Layout::Hwc };
+    Ok(Picture { shape: [1, channels, height, width], samples, depth, layout, alpha })
+}
+
+fn widen<T: Copy + Into<f64>>(values: &[T]) -> Vec<f64> {
+    values.iter().map(|&v| v.into()).collect()
+}
+
+/// A picture from an array of rank 2, 3 or 4.
+fn from_array(array: npy::Array, layout: Layout) -> Result<Picture> {
+    let depth = match array.kind {
+        npy::Kind::U8 => Depth::U8,
+        npy::Kind::U16 => Depth::U16,
+        npy::Kind::F32 => Depth::F32,
+        npy::Kind::F64 => Depth::F64,
+    };
+    let few = |n: usize| matches!(n, 1 | 3 | 4);
+    let (shape, layout) = match (array.shape.as_slice(), layout) {
+        (&[h, w], Layout::Auto | Layout::Hw) => ([1, 1, h, w], Layout::Hw),
+        (&[a, b, c], Layout::Auto) if few(c) && !few(a) => ([1, c, a, b], Layout::Hwc),
+        (&[a, b, c], Layout::Auto | Layout::Chw) => ([1, a, b, c], Layout::Chw),
+        (&[a, b, c], Layout::Hwc) => ([1, c, a, b], Layout::Hwc),
+        (&[a, b, c, d], Layout::Auto | Layout::Bchw) => ([a, b, c, d], Layout::Bchw),
+        (shape, Layout::Auto) => {
+            let help = if shape.len() == 5 {
+                "coefficients have rank 5: `lockstep nsct rec` and `show` take them"
+            } else {
+                "save it as [rows, columns], [rows, columns, channels], [channels, rows, columns] or [batch, \
+                 channels, rows, columns]"
+            };
+            return Err(
+                Failure::usage(format!("an array of rank {} (shape {shape:?}) is no picture", shape.len())).help(help)
+            );
+        }
+        (shape, layout) => {
+            let letters = format!("{layout:?}").to_lowercase();
+            return Err(Failure::usage(format!("an array of shape {shape:?} does not fit --layout {letters}"))
+                .help("leave --layout out, or choose the one that names these axes"));
+        }
+    };
+    let mut samples = array.values;
+    if layout == Layout::Hwc {
+        let [_, channels, height, width] = shape;
+        let area = height * width;
+        samples = (0..channels)
+            .flat_map(|c| (0..area).map(move |i| (c, i)))
+            .map(|(c, i)| samples[i * channels + c])
+            .collect();
+    }
+    Ok(Picture { shape, samples, depth, layout, alpha: None })
+}

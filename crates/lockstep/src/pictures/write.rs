@@ -1,0 +1,171 @@
+use std::io::Cursor;
+use std::path::Path;
+
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::codecs::pnm::{PnmEncoder, PnmSubtype, SampleEncoding};
+use image::codecs::tiff::TiffEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+
+use super::{Depth, Layout, Picture, ending, npy};
+use crate::exit::{Failure, Result};
+use crate::files;
+
+/// How to write a picture.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Writing {
+    /// 8 or 16 bits where the format has both; as the input when absent.
+    pub(crate) bits: Option<u8>,
+    /// `.npy` files in `f64` instead of `f32`.
+    pub(crate) double: bool,
+}
+
+/// Formats that can be written.
+const WRITABLE: &str = ".png, .tif, .jpg, .pgm, .ppm and .npy can be written";
+
+impl Writing {
+    /// The number format of integers in the file.
+    fn depth(self, picture: &Picture) -> Depth {
+        match self.bits {
+            Some(8) => Depth::U8,
+            Some(_) => Depth::U16,
+            None if picture.depth == Depth::U16 => Depth::U16,
+            None => Depth::U8,
+        }
+    }
+
+    /// Refuses, before any work is done, what [`write`] would refuse afterwards.
+    pub(crate) fn check(self, path: &Path, shape: [usize; 4], depth: Depth) -> Result<()> {
+        let name = ending(path);
+        let [batch, channels, ..] = shape;
+        let sixteen = self.bits.map_or(depth == Depth::U16, |b| b == 16);
+        match name.as_str() {
+            "npy" => return Ok(()),
+            "png" | "tif" | "tiff" | "jpg" | "jpeg" | "pgm" | "ppm" | "pnm" => {}
+            "" => return Err(Failure::usage(format!("{} has no file ending", path.display())).help(WRITABLE)),
+            other => {
+                return Err(
+                    Failure::usage(format!(".{other} files cannot be written: {}", path.display())).help(WRITABLE)
+                );
+            }
+        }
+        if batch != 1 || !(channels == 1 || channels == 3) {
+            return Err(Failure::usage(format!(
+                "{}: {batch} pictures of {channels} channels do not fit in one .{name} file",
+                path.display()
+            ))
+            .help("write a .npy file"));
+        }
+        if sixteen && matches!(name.as_str(), "jpg" | "jpeg") {
+            return Err(Failure::usage(format!("{}: JPEG files have 8 bits, the picture has 16", path.display()))
+                .help("write a .png, or give --bits 8"));
+        }
+        if name == "pgm" && channels == 3 || name == "ppm" && channels == 1 {
+            let right = if channels == 3 { "ppm" } else { "pgm" };
+            return Err(Failure::usage(format!("{}: a .{name} file cannot hold {channels} channels", path.display()))
+                .help(format!("write a .{right} file")));
+        }
+        Ok(())
+    }
+}
+
+/// Writes a picture in the format that the file's ending names. The file appears in one step, complete.
+pub(crate) fn write(path: &Path, picture: &Picture, how: Writing) -> Result<()> {
+    how.check(path, picture.shape, picture.depth)?;
+    if ending(path) == "npy" {
+        return write_npy(path, picture, how.double);
+    }
+    files::write(path, &encode(picture, &ending(path), how)?)
+}
+
+/// Writes a `.npy` file in the arrangement that the picture came in, unrounded.
+fn write_npy(path: &Path, picture: &Picture, double: bool) -> Result<()> {
+    let [b, c, h, w] = picture.shape;
+    let (shape, values) = match picture.layout {
+        Layout::Hw => (vec![h, w], picture.samples.clone()),
+        Layout::Hwc => (vec![h, w, c], interleaved(picture, false).collect()),
+        Layout::Chw => (vec![c, h, w], picture.samples.clone()),
+        Layout::Auto | Layout::Bchw => (vec![b, c, h, w], picture.samples.clone()),
+    };
+    if double {
+        npy::write(path, &shape, &values)
+    } else {
+        npy::write(path, &shape, &values.iter().map(|&v| v as f32).collect::<Vec<_>>())
+    }
+}
+
+/// Pixel by pixel, with transparency behind when there is any.
+fn interleaved(picture: &Picture, with_alpha: bool) -> impl Iterator<Item = f64> + '_ {
+    let area = picture.area();
+    let alpha = picture.alpha.as_ref().filter(|_| with_alpha);
+    (0..area).flat_map(move |i| {
+        let colours = (0..picture.shape[1]).map(move |c| picture.samples[c * area + i]);
+        colours.chain(alpha.map(|a| f64::from(a[i])))
+    })
+}
+
+/// A PNG file in memory, with the depth of the picture.
+pub(crate) fn encode_png(picture: &Picture) -> Result<Vec<u8>> {
+    encode(picture, "png", Writing::default())
+}
+
+/// Rounds to the nearest integer and clamps to the range.
+fn narrow(v: f64, peak: f64) -> u16 {
+    v.round().clamp(0.0, peak) as u16
+}
+
+fn encode(picture: &Picture, format: &str, how: Writing) -> Result<Vec<u8>> {
+    let [_, channels, height, width] = picture.shape;
+    let depth = how.depth(picture);
+    let with_alpha = picture.alpha.is_some() && matches!(format, "png" | "tif" | "tiff");
+    // White stays white when the user asks for another depth than the input's.
+    let scale = match (picture.depth, depth) {
+        (Depth::U16, Depth::U8) => 1.0 / 257.0,
+        (Depth::U8, Depth::U16) => 257.0,
+        _ => 1.0,
+    };
+    let values = interleaved(picture, with_alpha).map(|v| narrow(v * scale, depth.peak()));
+    let bytes: Vec<u8> = if depth == Depth::U16 {
+        let big = matches!(format, "pgm" | "ppm" | "pnm");
+        values.flat_map(|v| if big { v.to_be_bytes() } else { v.to_ne_bytes() }).collect()
+    } else {
+        values.map(|v| v as u8).collect()
+    };
+    let colour = match (depth == Depth::U16, channels, with_alpha) {
+        (false, 1, false) => ExtendedColorType::L8,
+        (false, 1, true) => ExtendedColorType::La8,
+        (false, _, false) => ExtendedColorType::Rgb8,
+        (false, _, true) => ExtendedColorType::Rgba8,
+        (true, 1, false) => ExtendedColorType::L16,
+        (true, 1, true) => ExtendedColorType::La16,
+        (true, _, false) => ExtendedColorType::Rgb16,
+        (true, _, true) => ExtendedColorType::Rgba16,
+    };
+    let mut out = Vec::new();
+    let (w, h) = (width as u32, height as u32);
+    let done = match format {
+        "png" => PngEncoder::new_with_quality(&mut out, CompressionType::Default, FilterType::Adaptive)
+            .write_image(&bytes, w, h, colour),
+        "tif" | "tiff" => TiffEncoder::new(Cursor::new(&mut out)).write_image(&bytes, w, h, colour),
+        "jpg" | "jpeg" => JpegEncoder::new_with_quality(&mut out, 95).write_image(&bytes, w, h, colour),
+        _ if depth == Depth::U16 => return Ok(pnm_16(&bytes, channels, width, height)),
+        _ => {
+            let subtype = if channels == 1 {
+                PnmSubtype::Graymap(SampleEncoding::Binary)
+            } else {
+                PnmSubtype::Pixmap(SampleEncoding::Binary)
+            };
+            PnmEncoder::new(&mut out).with_subtype(subtype).write_image(&bytes, w, h, colour)
+        }
+    };
+    done.map_err(|e| Failure::usage(format!("the picture cannot be written as .{format}: {e}")).help(WRITABLE))?;
+    Ok(out)
+}
+
+/// A binary PGM or PPM file with 16 bits, most significant byte first, which the encoder above does not write.
+fn pnm_16(bytes: &[u8], channels: usize, width: usize, height: usize) -> Vec<u8> {
+    let magic = if channels == 1 { "P5" } else { "P6" };
+    let mut out = format!("{magic}\n{width} {height}\n65535\n").into_bytes();
+    out.extend(bytes);
+    out
+}

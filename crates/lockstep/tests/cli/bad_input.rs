@@ -1,0 +1,139 @@
+//! Bad input: the right exit code, a message with file, value and remedy, and nothing left behind.
+
+use super::{Place, npy_f32};
+
+/// Runs a failing command and checks that it left no new file, not even a hidden one.
+fn fails_and_leaves_nothing(place: &Place, line: &str, code: i32, words: &[&str]) {
+    let before = place.list(".");
+    place.fails(line, code, words);
+    assert_eq!(place.list("."), before, "`{line}` left something behind");
+}
+
+#[test]
+fn options_that_make_no_sense() {
+    let place = Place::with_pictures();
+    for (options, words) in [
+        ("-l 2,9", &["depth 9", "scale 2", "0 to 8"][..]),
+        ("-l 2;3", &["2;3", "2,3,3,4"]),
+        ("--dfilt dmaxflt7", &["dmaxflt7", "dmaxflat7"]),
+        ("--pfilt maxflt", &["maxflt", "maxflat"]),
+        ("--dfilt haar", &["haar", "perfect reconstruction"]),
+        ("--geometry wegde", &["wegde", "wedge"]),
+        ("--engine fast", &["fast", "spectral"]),
+        ("--engine ladder --dfilt dmaxflat7", &["ladder", "pkva"]),
+        ("--backend gpu", &["gpu", "cuda:N"]),
+        ("--memory lots", &["lots", "500M"]),
+        ("--shard 4/4", &["3/4"]),
+        ("--shard auto", &["SLURM_ARRAY_TASK_ID", "JOB_COMPLETIONS"]),
+    ] {
+        fails_and_leaves_nothing(&place, &format!("nsct dec gray.png -o c.npy {options}"), 2, words);
+    }
+    fails_and_leaves_nothing(&place, "nsct denoise gray.png -o d.png --sigma -3", 2, &["-3", "not negative"]);
+    fails_and_leaves_nothing(&place, "nsct denoise gray.png -o d.png --mode soft", 2, &["soft", "hard"]);
+    fails_and_leaves_nothing(&place, "nsct denoise gray.png -o d.png -l none", 2, &["sigma"]);
+    fails_and_leaves_nothing(&place, "nsct fuse gray.png -o d.png", 2, &["2"]);
+    fails_and_leaves_nothing(&place, "nsct features gray.png -o f.npy --stat median", 2, &["median", "energy"]);
+    fails_and_leaves_nothing(&place, "nsct show gray.png -o s.png --channel 3", 2, &["--channel 3", "1"]);
+}
+
+#[test]
+fn arrays_that_are_no_pictures() {
+    let place = Place::new();
+    place.write("rank1.npy", &npy_f32(&[6], &[0.0; 6]));
+    place.write("rank5.npy", &npy_f32(&[1, 1, 1, 2, 3], &[0.0; 6]));
+    place.write("empty.npy", &npy_f32(&[0, 4], &[]));
+    place.write("nan.npy", &npy_f32(&[2, 3], &[0.0, 1.0, 2.0, 3.0, f32::NAN, f32::INFINITY]));
+    place.write("short.npy", &npy_f32(&[4, 4], &[0.0; 9]));
+    place.write("text.npy", b"1,2,3\n4,5,6\n");
+    for (file, words) in [
+        ("rank1.npy", &["rank 1", "[rows, columns]"][..]),
+        ("rank5.npy", &["rank 5", "rec"]),
+        ("empty.npy", &["no pixels"]),
+        ("nan.npy", &["2 of 6", "not finite", "row 1, column 1", "nan_to_num"]),
+        ("short.npy", &["truncated", "64 bytes", "36"]),
+        ("text.npy", &["no .npy file"]),
+    ] {
+        let mut all = vec![file];
+        all.extend(words);
+        for command in ["dec", "features"] {
+            fails_and_leaves_nothing(&place, &format!("nsct {command} {file} -o c.npy"), 2, &all);
+        }
+        fails_and_leaves_nothing(&place, &format!("nsct denoise {file} -o c.npy"), 2, &all);
+    }
+    fails_and_leaves_nothing(&place, "nsct show nan.npy -o s.png", 2, &["nan.npy"]);
+}
+
+#[test]
+fn truncated_and_foreign_files() {
+    let place = Place::with_pictures();
+    let whole = place.read("gray.png");
+    place.write("cut.png", &whole[..whole.len() / 2]);
+    place.write("empty.png", b"");
+    place.write("notes.png", b"this is no picture at all");
+    fails_and_leaves_nothing(&place, "nsct denoise cut.png -o d.png", 2, &["cut.png", "truncated"]);
+    fails_and_leaves_nothing(&place, "nsct dec empty.png -o c.npy", 2, &["empty.png", "empty"]);
+    fails_and_leaves_nothing(&place, "nsct dec notes.png -o c.npy", 2, &["notes.png"]);
+    fails_and_leaves_nothing(&place, "nsct dec lost.png -o c.npy", 5, &["lost.png", "check the path"]);
+    fails_and_leaves_nothing(&place, "nsct fuse gray.png lost.png -o f.png", 5, &["lost.png"]);
+    fails_and_leaves_nothing(
+        &place,
+        "nsct fuse gray.png colour.png -o f.png",
+        2,
+        &["colour.png", "48 × 40", "40 × 32"],
+    );
+}
+
+#[test]
+fn outputs_that_cannot_be_written() {
+    let place = Place::with_pictures();
+    for (output, code, words) in [
+        ("no/folder/d.png", 5, &["d.png", "create the folder"][..]),
+        ("gray.png/d.png", 5, &["d.png"]),
+        ("d.webp", 2, &[".webp", "can be written"]),
+        ("d", 2, &["no file ending"]),
+        ("d.ppm", 2, &["pgm"]),
+    ] {
+        fails_and_leaves_nothing(&place, &format!("nsct denoise gray.png -o {output} -l 1 --dfilt pkva"), code, words);
+    }
+    fails_and_leaves_nothing(&place, "nsct dec gray.png -o c.png -l 1 --dfilt pkva", 2, &["c.png", ".npy", "--png"]);
+    fails_and_leaves_nothing(&place, "nsct show gray.png -o no/sheet.png -l 1 --dfilt pkva", 5, &["sheet.png"]);
+    fails_and_leaves_nothing(&place, "demo -o gray.png/demo --backend cpu", 5, &["demo"]);
+}
+
+#[test]
+fn coefficients_that_do_not_fit() {
+    let place = Place::with_pictures();
+    place.ok("nsct dec gray.png -o c.npy -l 1,2 --dfilt pkva");
+    fails_and_leaves_nothing(&place, "nsct rec c.npy -o b.png -l 2", 2, &["7 planes", "[2] have 5", "--levels"]);
+    fails_and_leaves_nothing(&place, "nsct rec gray.png -o b.png", 2, &["gray.png", ".npy"]);
+    place.write("alone.npy", &place.read("c.npy"));
+    fails_and_leaves_nothing(&place, "nsct rec alone.npy -o b.png", 2, &["alone.json", "--levels"]);
+    place.ok("nsct rec alone.npy -o b.png -l 1,2 --dfilt pkva");
+    place.write("broken.npy", &place.read("c.npy"));
+    place.write("broken.json", b"{\"format\": \"something else\"}");
+    fails_and_leaves_nothing(&place, "nsct rec broken.npy -o x.png", 2, &["broken.json", "nsct dec"]);
+    let mut damaged = place.read("c.npy");
+    let at = damaged.len() - 4;
+    damaged[at..].copy_from_slice(&f32::NAN.to_le_bytes());
+    place.write("c.npy", &damaged);
+    fails_and_leaves_nothing(&place, "nsct rec c.npy -o x.png", 2, &["s2d4", "row 39, column 47"]);
+}
+
+#[test]
+fn failures_as_json() {
+    let place = Place::new();
+    let ran = place.run("nsct dec lost.png -o c.npy --json");
+    let failure: serde_json::Value = serde_json::from_str(ran.err.lines().last().unwrap()).unwrap();
+    assert_eq!((ran.code, &failure["exit"]), (5, &serde_json::json!(5)));
+    assert!(failure["error"].as_str().unwrap().contains("lost.png") && ran.out.is_empty());
+}
+
+#[test]
+fn a_backend_that_is_not_there() {
+    let place = Place::with_pictures();
+    // No machine has a thousand of them.
+    let ran = place.run("nsct dec gray.png -o c.npy --backend cuda:1000");
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    assert!(ran.err.contains("doctor") || ran.err.contains("--features"), "{}", ran.err);
+    assert!(!place.path("c.npy").exists());
+}

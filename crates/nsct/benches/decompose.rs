@@ -1,0 +1,65 @@
+//! The whole transform and its inverse: sizes, levels and engines, on the backend named by `LOCKSTEP_BENCH_BACKEND`
+//! (`cpu`, or `cuda`). Time is what the device sees between two events.
+//!
+//! Bytes are the least that must move: the image and all planes, once.
+
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use gpu_core::{AnyBackend, Backend, Result, Tensor, with_backend};
+use nsct::{DirFilter, Engine, NsctBackend, NsctPlan, NsctSpec};
+
+const SIZES: [usize; 3] = [256, 512, 1024];
+const LEVELS: [&[u8]; 2] = [&[2, 3], &[2, 3, 3, 4]];
+const ENGINES: [(Engine, DirFilter); 3] = [
+    (Engine::Spectral, DirFilter::Dmaxflat(7)),
+    (Engine::Taps, DirFilter::Dmaxflat(7)),
+    (Engine::Ladder, DirFilter::Pkva(12)),
+];
+
+fn repeated<B: Backend>(b: &B, times: u64, mut run: impl FnMut() -> Result<()>) -> Duration {
+    let all = b.time(|_| (0..times).try_for_each(|_| run()));
+    all.unwrap_or_else(|e| panic!("the benchmark failed: {e}")).1
+}
+
+fn transforms<B: NsctBackend<f32>>(b: &B, c: &mut Criterion) -> nsct::Result<()> {
+    for size in SIZES {
+        let pixels: Vec<f32> = (0..size * size).map(|i| (i * 7919 % 251) as f32).collect();
+        let x = Tensor::from_slice(b, [1, 1, size, size], &pixels)?;
+        for levels in LEVELS {
+            let shape = format!("1x1x{size}x{size}_{}", levels.iter().map(u8::to_string).collect::<Vec<_>>().join(","));
+            for (engine, dir) in ENGINES {
+                let spec = NsctSpec::new(levels).with_dir(dir).with_engine(engine);
+                let plan = NsctPlan::<B, f32>::new(b, &spec, size, size)?;
+                let mut coeffs = plan.decompose(&x)?;
+                let mut back = plan.reconstruct(&coeffs)?;
+                let bytes = (1 + spec.plane_count()) * size * size * size_of::<f32>();
+                let name = format!("{}_f32_{engine}", B::NAME);
+                let gpu = |e: nsct::Error| gpu_core::Error::value("transform", e.to_string());
+
+                let mut group = c.benchmark_group("decompose");
+                group.sample_size(20).throughput(Throughput::Bytes(bytes as u64));
+                group.bench_with_input(BenchmarkId::new(&name, &shape), &(), |timer, ()| {
+                    timer.iter_custom(|n| repeated(b, n, || plan.decompose_into(&x, &mut coeffs).map_err(gpu)));
+                });
+                group.finish();
+
+                let mut group = c.benchmark_group("reconstruct");
+                group.sample_size(20).throughput(Throughput::Bytes(bytes as u64));
+                group.bench_with_input(BenchmarkId::new(&name, &shape), &(), |timer, ()| {
+                    timer.iter_custom(|n| repeated(b, n, || plan.reconstruct_into(&coeffs, &mut back).map_err(gpu)));
+                });
+                group.finish();
+            }
+        }
+    }
+    Ok(())
+}
+
+fn main() {
+    let name = std::env::var("LOCKSTEP_BENCH_BACKEND").unwrap_or_else(|_| "cpu".to_owned());
+    let any = AnyBackend::open(&name).unwrap_or_else(|e| panic!("LOCKSTEP_BENCH_BACKEND={name}: {e}"));
+    let mut criterion = Criterion::default().configure_from_args();
+    with_backend!(&any, |b| transforms(b, &mut criterion)).unwrap_or_else(|e| panic!("{e}"));
+    criterion.final_summary();
+}

@@ -1,0 +1,3 @@
+// Lines of 1024 elements.
+#define LENGTH 1024
+#include "fourier_kernels.cuh"

@@ -1,0 +1,117 @@
+//! What the transforms of one plane size need beforehand: factors, tables and, on a device, plans of its library.
+
+use std::fmt::Debug;
+
+use gpu_core::{Backend, Cpu, Error, Result, ViewMut};
+
+use super::Planes;
+use crate::Real;
+use crate::fft_cpu::CpuTransforms;
+
+/// A backend that can prepare transforms.
+pub trait Fourier<T: Real>: Backend {
+    #[doc(hidden)]
+    type Prepared: Debug + Send + Sync;
+    #[doc(hidden)]
+    fn prepare(&self, height: usize, width: usize) -> Result<Self::Prepared>;
+    #[doc(hidden)]
+    fn work_len(prepared: &Self::Prepared, bands: usize) -> usize;
+    #[doc(hidden)]
+    fn images_at_once(prepared: &Self::Prepared) -> usize;
+}
+
+/// Prepared transforms for planes of one size, for [`dct2`](super::dct2), [`idct2`](super::idct2),
+/// [`rfft2`](super::rfft2), [`irfft2`](super::irfft2), [`tree_analysis`](super::tree_analysis) and
+/// [`tree_synthesis`](super::tree_synthesis). Usable on every queue of the device.
+#[derive(Debug)]
+pub struct FourierPlan<B: Fourier<T>, T: Real> {
+    height: usize,
+    width: usize,
+    prepared: B::Prepared,
+}
+
+impl<B: Fourier<T>, T: Real> FourierPlan<B, T> {
+    /// Prepares transforms of planes of `height * width`; any size is possible.
+    ///
+    /// # Errors
+    /// For an empty size, and on a CUDA device for a size that needs cuFFT where there is none.
+    pub fn new(b: &B, height: usize, width: usize) -> Result<Self> {
+        Planes { count: 1, height, width }.check()?;
+        Ok(Self { height, width, prepared: b.prepare(height, width)? })
+    }
+
+    /// `count` planes of this plan's size.
+    pub fn planes(&self, count: usize) -> Planes {
+        Planes { count, height: self.height, width: self.width }
+    }
+
+    /// Columns of a half spectrum.
+    pub fn half_width(&self) -> usize {
+        self.width / 2 + 1
+    }
+
+    /// Elements of the workspace that an operation needs: 1 for `bands`, or the number of planes of a tree.
+    /// It does not depend on the number of images.
+    pub fn work_len(&self, bands: usize) -> usize {
+        B::work_len(&self.prepared, bands)
+    }
+
+    /// Images that are best worked on together before the next operation: on the CPU few enough for its caches, on a
+    /// device enough to fill it.
+    pub fn images_at_once(&self) -> usize {
+        B::images_at_once(&self.prepared)
+    }
+
+    pub(crate) fn prepared(&self) -> &B::Prepared {
+        &self.prepared
+    }
+
+    pub(super) fn check_work(&self, work: &ViewMut<'_, B, T>, bands: usize) -> Result<()> {
+        let need = self.work_len(bands);
+        if work.len() < need { Err(Error::shape("workspace", &[need], &[work.len()])) } else { Ok(()) }
+    }
+
+    /// Checks that a table of gains has `each` elements for each of `bands` planes.
+    pub(super) fn check_gains(&self, len: usize, bands: usize, each: usize) -> Result<()> {
+        if bands.checked_mul(each) == Some(len) {
+            return Ok(());
+        }
+        Err(Error::shape("gain", &[bands, self.height, each / self.height], &[len]))
+    }
+}
+
+/// The CPU's transforms and how many planes its threads work on together.
+#[derive(Debug)]
+pub struct CpuPrepared<T: Real> {
+    pub(super) transforms: CpuTransforms<T>,
+    threads: usize,
+}
+
+impl<T: Real> CpuPrepared<T> {
+    /// Planes of a tree that are transformed together: enough to keep every thread busy, few enough for the caches.
+    fn group(&self, bands: usize) -> usize {
+        bands.clamp(1, self.threads.max(2))
+    }
+
+    /// The strips of each plane of a group, at the beginning of whole cache lines.
+    pub(super) fn strips<'w>(&self, work: &'w mut [T], bands: usize) -> Vec<&'w mut [T]> {
+        let each = self.transforms.strips_len();
+        CpuTransforms::aligned(work).chunks_exact_mut(each).take(self.group(bands)).collect()
+    }
+}
+
+impl<T: Real> Fourier<T> for Cpu {
+    type Prepared = CpuPrepared<T>;
+
+    fn prepare(&self, height: usize, width: usize) -> Result<CpuPrepared<T>> {
+        Ok(CpuPrepared { transforms: CpuTransforms::new(height, width), threads: self.device().units })
+    }
+
+    fn work_len(prepared: &CpuPrepared<T>, bands: usize) -> usize {
+        prepared.transforms.workspace_len(prepared.group(bands))
+    }
+
+    fn images_at_once(_: &CpuPrepared<T>) -> usize {
+        1
+    }
+}

@@ -1,0 +1,27 @@
+//! The command on the golden folder.
+
+use std::process::Command;
+
+use lockstep_tests::{golden, program};
+
+/// Runs `lockstep nsct verify` and expects that nothing fails.
+fn verify(arguments: &[&str]) {
+    let mut command = Command::new(program());
+    command.args(["nsct", "verify"]).arg(golden("nsct")).args(arguments);
+    let output = command.output().expect("the program starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("0 failed") && text.lines().count() > 100, "{text}");
+}
+
+#[test]
+#[ignore = "needs LOCKSTEP_DATA"]
+fn every_case_but_whole_photographs() {
+    verify(&["--backend", "cpu", "--only", "cases", "--only", "batch", "--only", "prims", "--only", "filters"]);
+}
+
+#[test]
+#[ignore = "needs a CUDA device"]
+fn every_case_on_cuda() {
+    verify(&["--backend", "cuda"]);
+}

@@ -1,0 +1,83 @@
+//! The workspace's own command: `cargo xtask <command>`; `cargo xtask --help` lists them.
+//!
+//! It depends on no crate of the workspace, so that it builds in seconds and works while they do not compile.
+
+#![forbid(unsafe_code)]
+// A command talks to a person through its output.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod bench;
+mod bundle;
+mod check;
+mod ci;
+mod doctor;
+mod documents;
+mod driver_symbols;
+mod entries;
+mod kernels;
+mod lock;
+mod report;
+mod results;
+mod source;
+mod suite;
+mod tee;
+mod test;
+mod test_gpu;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Kernels, tests, benchmarks and CI of the Lockstep workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Installs the pinned CUDA compiler from PyPI into target/cuda-toolchain (270 MB; needs python3).
+    SetupCuda,
+    /// Compiles every crates/*/kernels/*.cu to PTX and writes kernels.lock, or checks what is committed.
+    Kernels(kernels::Options),
+    /// Runs every test that needs no GPU, without features and with cuda, and the documentation's examples.
+    Test(test::Options),
+    /// Runs every test on a machine with a CUDA device and reports what was proved.
+    TestGpu(test_gpu::Options),
+    /// Shows which tools this machine has, and how to get the missing ones.
+    Doctor,
+    /// Runs all that a change must pass: format, lints, kernels, documentation, tests.
+    Ci(ci::Options),
+    /// Measures kernels, whole transforms and other programs; writes benches/results and BENCHMARKS.md.
+    Bench(bench::Options),
+    /// Writes the list of driver functions that gpu-core defines (src/cuda/symbols.rs) from cust_raw's declarations.
+    DriverSymbols(driver_symbols::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::SetupCuda => toolchain::setup(),
+        Command::Kernels(options) => kernels::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::TestGpu(options) => test_gpu::run(&options),
+        Command::Doctor => doctor::run(),
+        Command::Ci(options) => ci::run_all(&options),
+        Command::Bench(options) => bench::run(&options),
+        Command::DriverSymbols(options) => driver_symbols::run(&options),
+    }
+}

@@ -1,0 +1,221 @@
+//! `cargo xtask test`: every test that runs without a GPU, with and without the feature `cuda`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::tee::{Tally, tee};
+use crate::workspace::{cargo, line, output, packages, read, root, says};
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Passed to the test runner (cargo-nextest if installed, else cargo test), such as part of a test's name.
+    #[arg(last = true)]
+    pub(crate) arguments: Vec<String>,
+}
+
+/// One build of the workspace and the packages tested in it.
+struct Pass {
+    what: &'static str,
+    selection: Vec<String>,
+}
+
+/// `cargo xtask test`.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let root = root()?;
+    let data = data_folder(&root)?;
+    let nextest = has_nextest();
+    let mut tally = Tally::default();
+    let mut failed = Vec::new();
+    let mut ignored = Vec::new();
+    for pass in passes(&root)? {
+        println!("\n== {}", pass.what);
+        let names = ignored_tests(&pass, nextest)?;
+        let mut good = counted(&mut command(&pass, nextest, Which::Plain, &options.arguments), &mut tally)?;
+        let golden = names.iter().any(|name| !needs_device(name));
+        if let Some(data) = data.as_ref().filter(|_| golden) {
+            let mut command = command(&pass, nextest, Which::Golden(&names), &options.arguments);
+            good &= counted(command.env("LOCKSTEP_DATA", data), &mut tally)?;
+        }
+        if !good {
+            failed.push(pass.what);
+        }
+        tally.skipped += names.iter().filter(|name| data.is_none() || needs_device(name)).count() as u64;
+        ignored.extend(names);
+    }
+    println!("\n== examples in the documentation");
+    let mut documentation = cargo();
+    documentation.args(["test", "--quiet", "--doc", "--workspace", "--features", "cuda"]).args(&options.arguments);
+    if !counted(&mut documentation, &mut tally)? {
+        failed.push("examples in the documentation");
+    }
+    explain(&ignored, data.as_deref(), &root);
+    println!("{tally}");
+    if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
+}
+
+pub(crate) fn has_nextest() -> bool {
+    says("cargo-nextest", &["nextest", "--version"]).is_some()
+}
+
+/// The folder of golden data, or `None` where it may be missing.
+pub(crate) fn data_folder(root: &Path) -> Result<Option<PathBuf>> {
+    let (folder, named) = match std::env::var_os("LOCKSTEP_DATA") {
+        Some(folder) => (PathBuf::from(folder), true),
+        None => (root.join("../shared/data"), false),
+    };
+    let required = std::env::var_os("LOCKSTEP_REQUIRE_DATA").is_some_and(|value| value != "0");
+    match folder.canonicalize() {
+        Ok(folder) if folder.is_dir() => Ok(Some(folder)),
+        _ if named || required => {
+            bail!("{} is not a folder: set LOCKSTEP_DATA to the folder of golden data", folder.display())
+        }
+        _ => Ok(None),
+    }
+}
+
+fn passes(root: &Path) -> Result<Vec<Pass>> {
+    // xtask's own tests do not depend on features: they run in the first pass only.
+    let mut without: Vec<String> = vec!["--package".into(), "xtask".into()];
+    for name in libraries(root)? {
+        without.extend(["--package".into(), name]);
+    }
+    let with = ["--workspace", "--exclude", "xtask", "--features", "cuda"].map(str::to_owned).to_vec();
+    Ok(vec![
+        Pass { what: "tests without features", selection: without },
+        Pass { what: "tests with the feature cuda", selection: with },
+    ])
+}
+
+/// Crates whose feature `cuda` is off unless asked for.
+pub(crate) fn libraries(root: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for package in packages(root)? {
+        let manifest = package.folder.join("Cargo.toml");
+        let table: toml::Table = toml::from_str(&read(&manifest)?).with_context(|| manifest.display().to_string())?;
+        let default =
+            table.get("features").and_then(|features| features.get("default")).and_then(toml::Value::as_array);
+        if !default.is_some_and(|on| on.iter().any(|feature| feature.as_str() == Some("cuda"))) {
+            names.push(package.name);
+        }
+    }
+    Ok(names)
+}
+
+/// The tests of one command.
+enum Which<'a> {
+    /// Those that are not ignored.
+    Plain,
+    /// Of these ignored ones, those that need no device.
+    Golden(&'a [String]),
+}
+
+fn command(pass: &Pass, nextest: bool, which: Which<'_>, arguments: &[String]) -> Command {
+    let mut command = cargo();
+    if nextest {
+        command.args(["nextest", "run"]).args(&pass.selection).args(arguments);
+        if !arguments.is_empty() {
+            command.arg("--no-tests=pass");
+        }
+        if matches!(which, Which::Golden(_)) {
+            command.args(["--run-ignored", "only", "-E", "not test(/cuda[^:]*$/)"]);
+        }
+        return command;
+    }
+    // Documentation tests have a step of their own.
+    command.args(["test", "--no-fail-fast", "--lib", "--bins", "--tests"]).args(&pass.selection).args(arguments);
+    if let Which::Golden(ignored) = which {
+        command.args(["--", "--ignored"]);
+        for name in ignored.iter().filter(|name| needs_device(name)) {
+            command.args(["--skip", name]);
+        }
+    }
+    command
+}
+
+/// Runs a test command and adds up its closing lines; whether it succeeded.
+fn counted(command: &mut Command, tally: &mut Tally) -> Result<bool> {
+    println!("$ {}", line(command));
+    let status = tee(command, |_, text| {
+        // A runner's own count of skipped tests holds those that another command runs.
+        let Tally { passed, failed, .. } = Tally::of_line(text).unwrap_or_default();
+        tally.add(Tally { passed, failed, skipped: 0 });
+        true
+    })?;
+    Ok(status.success())
+}
+
+/// Whether an ignored test is for a machine with a CUDA device: its own name, without its modules, says so.
+pub(crate) fn needs_device(test: &str) -> bool {
+    test.rsplit("::").next().is_some_and(|name| name.contains("cuda"))
+}
+
+/// Names of the tests of a pass that are marked `#[ignore]`.
+fn ignored_tests(pass: &Pass, nextest: bool) -> Result<Vec<String>> {
+    let mut command = cargo();
+    if nextest {
+        command.args(["nextest", "list", "--run-ignored", "only", "--message-format", "json"]).args(&pass.selection);
+    } else {
+        command.args(["test", "--lib", "--bins", "--tests"]).args(&pass.selection).args(["--", "--list", "--ignored"]);
+    }
+    // The build's messages matter when it fails and pass the time when it does not.
+    command.stderr(std::process::Stdio::inherit());
+    println!("$ {}", line(&command));
+    let text = String::from_utf8_lossy(&output(&mut command)?.stdout).into_owned();
+    if !nextest {
+        return Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect());
+    }
+    let list: serde_json::Value = serde_json::from_str(&text).context("the list of cargo nextest")?;
+    let mut names = Vec::new();
+    for suite in list["rust-suites"].as_object().into_iter().flat_map(|suites| suites.values()) {
+        for (name, test) in suite["testcases"].as_object().into_iter().flatten() {
+            if test["ignored"] == true {
+                names.push(name.clone());
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Says why tests were skipped: a skip that nobody sees looks like a pass.
+fn explain(ignored: &[String], data: Option<&Path>, root: &Path) {
+    let device = ignored.iter().filter(|name| needs_device(name)).count();
+    println!();
+    if device > 0 {
+        println!("skipped: {device} tests need a CUDA device; `cargo xtask test-gpu` runs them");
+    }
+    match data {
+        Some(folder) => println!("golden data: {}", folder.display()),
+        None if ignored.len() > device => println!(
+            "skipped: {} tests need golden data; {} is absent, set LOCKSTEP_DATA to the folder",
+            ignored.len() - device,
+            root.join("../shared/data").display()
+        ),
+        None => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_tests_are_known_by_their_last_name() {
+        assert!(needs_device("axpy_exact::cuda_matches_cpu") && needs_device("golden::cases_match_on_cuda"));
+        assert!(!needs_device("cuda_kernels::are_listed") && !needs_device("golden::nsct"));
+    }
+
+    #[test]
+    fn cargo_test_runs_golden_tests_without_those_of_the_device() {
+        let pass = Pass { what: "x", selection: vec!["--workspace".into()] };
+        let ignored = ["a::cuda_b".to_owned(), "golden_c".to_owned()];
+        let words = line(&command(&pass, false, Which::Golden(&ignored), &[]));
+        assert!(words.ends_with("--workspace -- --ignored --skip a::cuda_b"), "{words}");
+        let words = line(&command(&pass, false, Which::Plain, &[]));
+        assert!(!words.contains("--ignored"), "{words}");
+        let words = line(&command(&pass, true, Which::Golden(&ignored), &[]));
+        assert!(words.contains("--run-ignored only"), "{words}");
+    }
+}
