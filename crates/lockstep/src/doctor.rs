@@ -136,8 +136,52 @@ fn cuda(findings: &mut Vec<Finding>) {
     ));
 }
 
+/// The names of all compiled kernels, and for how many architectures each module exists.
+#[cfg(feature = "cuda")]
+fn kernel_names() -> Vec<String> {
+    let artefacts = ::nsct::kernels::compiled().artefacts();
+    let mut names: Vec<_> = artefacts.iter().flat_map(|a| gpu_core::ptx::entries(a.ptx)).map(|e| e.name).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// What is embedded; needs no device.
+#[cfg(feature = "cuda")]
+fn embedded() -> Finding {
+    let artefacts = ::nsct::kernels::compiled().artefacts();
+    let mut targets: Vec<_> = artefacts.iter().map(|a| a.arch).collect();
+    targets.sort_unstable();
+    targets.dedup();
+    let found = format!("{} in {} modules for {}", kernel_names().len(), artefacts.len(), targets.join(", "));
+    if artefacts.is_empty() {
+        return Finding::bad("kernels", found, "compile them with `cargo xtask kernels`, and build the program again");
+    }
+    Finding::good("kernels", found)
+}
+
+/// Loads every kernel, as its first launch would.
+#[cfg(feature = "cuda")]
+fn loading(device: &gpu_core::Cuda) -> Finding {
+    let what = format!("cuda:{} kernels", device.device().ordinal);
+    let names = kernel_names();
+    let refused = names.iter().find_map(|name| {
+        let launch = device.kernel(::nsct::kernels::compiled(), name);
+        launch.err().map(|e| (name, e))
+    });
+    match refused {
+        None => Finding::good(what, format!("all {} load", names.len())),
+        Some((name, e)) => Finding::bad(
+            what,
+            format!("{name}: {e}"),
+            "update the driver; on a device below compute capability 7.5, run with --backend cpu",
+        ),
+    }
+}
+
 #[cfg(feature = "cuda")]
 fn cuda(findings: &mut Vec<Finding>) {
+    findings.push(embedded());
     let devices = match gpu_core::Cuda::all() {
         Ok(devices) => devices,
         Err(e) => {
@@ -148,6 +192,7 @@ fn cuda(findings: &mut Vec<Finding>) {
         }
     };
     for device in devices {
+        let load = loading(&device);
         let any = AnyBackend::Cuda(device);
         let (name, described) = (format!("cuda:{}", any.device().ordinal), device_line(any.device()));
         findings.push(Finding::good(&name, described));
@@ -159,6 +204,7 @@ fn cuda(findings: &mut Vec<Finding>) {
             Finding::good("driver", version)
         });
         findings.push(memory(&any));
+        findings.push(load);
         let fft = with_backend!(&any, |b| b.supports(Capability::Fft));
         findings.push(if fft {
             Finding::good("cuFFT", "found; the spectral engine runs on the GPU")

@@ -59,6 +59,7 @@ struct Source<'a, B: NsctBackend<T>, T: Real> {
     stride: usize,
 }
 
+#[allow(clippy::expl_impl_clone_on_copy, reason = "a derived one would ask for `B: Copy`")]
 impl<B: NsctBackend<T>, T: Real> Clone for Source<'_, B, T> {
     fn clone(&self) -> Self {
         *self

@@ -406,10 +406,10 @@ impl<B: NsctBackend<T>, T: Real> NsctPlan<B, T> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
         let wanted = items.min(self.together()).max(1);
         let have = idle.as_ref().map_or(0, |w| w.count);
-        if have >= wanted {
-            if let Some(idle) = idle {
-                return Ok(idle);
-            }
+        if have >= wanted
+            && let Some(idle) = idle
+        {
+            return Ok(idle);
         }
         let bytes = |count: usize| self.workspace_bytes(count);
         let fits = match self.budget {

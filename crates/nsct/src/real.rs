@@ -31,6 +31,7 @@ pub(crate) mod sealed {
 
     /// What a device's library of transforms wants of an element type.
     #[cfg(feature = "cuda")]
+    #[allow(unreachable_pub, reason = "the public trait `Real` asks for it")]
     pub use gpu_core::cuda::fft::FftReal as OnDevice;
 
     /// What a device's library of transforms wants of an element type: nothing without the feature `cuda`.

@@ -7,7 +7,7 @@ mod oracle;
 
 use gpu_core::testing::proptest::prelude::*;
 use gpu_core::testing::{Fill, FillKind, Output, Outputs, Tolerance, Twin, parts};
-use gpu_core::{Backend, Result, Tensor, twins};
+use gpu_core::{Result, Tensor, twins};
 use nsct::kernels::{FourierPlan, dct2, idct2, irfft2, rfft2, tree_analysis, tree_synthesis};
 use nsct::{NsctBackend, Real};
 use num_complex::Complex;
@@ -101,7 +101,7 @@ impl Case {
             .collect()
     }
 
-    fn cosine_gain(&self, i: usize) -> f64 {
+    fn cosine_gain(i: usize) -> f64 {
         1.0 / (1.0 + (i % 5) as f64)
     }
 
@@ -123,7 +123,7 @@ fn run<B: NsctBackend<T>, T: Twin + Real>(b: &B, c: &Case) -> Result<Outputs> {
     let plan = FourierPlan::<B, T>::new(b, height, width)?;
     let mut work = Tensor::scratch(b, [plan.work_len(1).max(plan.work_len(c.bands))])?;
     let x = Tensor::from_slice(b, [c.count * stride], &c.planes::<T>(c.count))?;
-    let gain: Vec<T> = (0..area).map(|i| T::of(c.cosine_gain(i))).collect();
+    let gain: Vec<T> = (0..area).map(|i| T::of(Case::cosine_gain(i))).collect();
     let gain = Tensor::from_slice(b, [area], &gain)?;
     let mut outputs = Vec::new();
     let mut real = |values: Vec<T>| outputs.push(T::output(vec![values.len()], values));
@@ -179,14 +179,16 @@ fn oracle(c: &Case) -> Outputs {
     for n in 0..c.count {
         let points = c.points(n);
         let cosine = spectral::cosine(&points, h, w);
-        gapped(&mut all[1], cosine.iter().enumerate().map(|(i, v)| v * (1.0 + c.cosine_gain(i))).collect());
+        gapped(&mut all[1], cosine.iter().enumerate().map(|(i, v)| v * (1.0 + Case::cosine_gain(i))).collect());
         all[0].extend(cosine);
-        let weighted: Vec<_> = points.iter().map(|&(r, q, v)| (r, q, v * c.cosine_gain(r * w + q))).collect();
+        let weighted: Vec<_> = points.iter().map(|&(r, q, v)| (r, q, v * Case::cosine_gain(r * w + q))).collect();
         gapped(&mut all[2], spectral::inverse_cosine(&weighted, h, w));
         all[3].extend(spectral::inverse_cosine(&points, h, w));
         all[4].extend(spectral::half_spectrum(&points, h, w).iter().flatten().map(|v| 0.5 * v));
         let mut plane = vec![0.0; area];
-        points.iter().for_each(|&(r, q, v)| plane[r * w + q] = 2.0 * v);
+        for &(r, q, v) in &points {
+            plane[r * w + q] = 2.0 * v;
+        }
         gapped(&mut all[5], plane);
         for s in 0..c.bands {
             let (ab, uv) = c.filter(s);

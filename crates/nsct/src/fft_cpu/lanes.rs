@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn radices_multiply_to_the_length() {
-        for len in 1..2000 {
+        for len in 1..2000_usize {
             let smooth = {
                 let mut rest = len;
                 for p in [2, 3, 5] {

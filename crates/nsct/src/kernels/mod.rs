@@ -183,6 +183,12 @@ pub fn mirror(i: i64, n: usize) -> usize {
     (if j < n { j } else { 2 * n - 1 - j }) as usize
 }
 
+/// The compiled kernels inside this crate, for programs that list them or try whether a device loads them.
+#[cfg(feature = "cuda")]
+pub fn compiled() -> &'static gpu_core::cuda::Kernels {
+    &cuda::KERNELS
+}
+
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda {
     //! The compiled kernels and the launch shape that most of them share.

@@ -1,6 +1,8 @@
 //! The direct operations as scalar loops with the roundings that their pages promise: every tap fused, in the stated
 //! order. Unlike the f64 oracles these also say what NaN, infinities and overflow must become.
 
+#![allow(unreachable_pub)] // included by a path into several test crates
+
 use gpu_core::testing::Value;
 
 use super::{mirror, modulo};

@@ -1,6 +1,7 @@
 //! Transforms by cuFFT, one image at a time, with `kernels/fourier.cu` around them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
 use gpu_core::cuda::fft::FftPlan;
@@ -104,21 +105,19 @@ impl<T: Real> Library<T> {
     /// Makes plans at the first use on a queue; a capture finds them if the same operation ran before it.
     fn with_plans<R>(&self, b: &Cuda, bands: usize, body: impl FnOnce(&mut Plans<T>) -> Result<R>) -> Result<R> {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (b.queue(), bands);
-        if !queues.contains_key(&key) {
-            let dims = [self.height, self.width];
-            let plans = Plans {
-                forward: FftPlan::new(b, &dims, bands, T::R2C)?,
-                inverse: FftPlan::new(b, &dims, bands, T::C2R)?,
-                spectra: Tensor::scratch(b, [bands * self.half()])?,
-                planes: Tensor::scratch(b, [bands * self.area()])?,
-            };
-            queues.insert(key, plans);
-        }
-        match queues.get_mut(&key) {
-            Some(plans) => body(plans),
-            None => Err(gpu_core::Error::value("plan", "was not kept")),
-        }
+        let plans = match queues.entry((b.queue(), bands)) {
+            Entry::Occupied(found) => found.into_mut(),
+            Entry::Vacant(place) => {
+                let dims = [self.height, self.width];
+                place.insert(Plans {
+                    forward: FftPlan::new(b, &dims, bands, T::R2C)?,
+                    inverse: FftPlan::new(b, &dims, bands, T::C2R)?,
+                    spectra: Tensor::scratch(b, [bands * self.half()])?,
+                    planes: Tensor::scratch(b, [bands * self.area()])?,
+                })
+            }
+        };
+        body(plans)
     }
 
     pub(super) fn dct2(
