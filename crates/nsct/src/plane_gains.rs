@@ -40,7 +40,9 @@ pub(crate) fn plane_gains(spec: &NsctSpec, height: usize, width: usize) -> Resul
         let high = scales.plane(0, 0, j + 1)?.flat();
         rfft2(&cpu, &fourier, 1, 1.0, high, area, spectrum.flat_mut(), height * half, work.flat_mut())?;
         // Columns of the half spectrum stand for two, but for column 0 and, with an even width, the last.
-        let twice = |i: usize| if i.is_multiple_of(half) || (width.is_multiple_of(2) && i % half == half - 1) { 1.0 } else { 2.0 };
+        let twice = |i: usize| {
+            if i.is_multiple_of(half) || (width.is_multiple_of(2) && i % half == half - 1) { 1.0 } else { 2.0 }
+        };
         let power: Vec<f64> =
             cpu.read(spectrum.flat())?.iter().enumerate().map(|(i, z)| twice(i) * z.norm_sqr() / area as f64).collect();
         for gain in tree_gains::<f64>(&filters, Side::Analysis, spec.geometry, depth, height, width)? {

@@ -34,7 +34,7 @@ impl Writing {
         }
     }
 
-    /// Refuses, before any work is done, what [`write`] would refuse afterwards.
+    /// Refuses, before any work is done, what [`write()`] would refuse afterwards.
     pub(crate) fn check(self, path: &Path, shape: [usize; 4], depth: Depth) -> Result<()> {
         let name = ending(path);
         let [batch, channels, ..] = shape;
