@@ -9,15 +9,14 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// The program `lockstep`, built with the feature `cuda` in the profile of these tests.
-///
-/// `LOCKSTEP_BIN` names one that was built elsewhere.
+/// The program `lockstep` with the feature `cuda`: what `LOCKSTEP_COMMAND` names (as `cargo xtask test` does), else built
+/// here in the profile of these tests.
 ///
 /// # Panics
 /// When it cannot be built.
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM.get_or_init(|| match std::env::var_os("LOCKSTEP_BIN") {
+    PROGRAM.get_or_init(|| match std::env::var_os("LOCKSTEP_COMMAND") {
         Some(path) => path.into(),
         None => build(),
     })
@@ -35,7 +34,7 @@ fn build() -> PathBuf {
     if profile.file_name().is_some_and(|name| name == "release") {
         command.arg("--release");
     }
-    let output = command.output().expect("cargo runs; without it, set LOCKSTEP_BIN");
+    let output = command.output().expect("cargo runs; without it, set LOCKSTEP_COMMAND");
     let messages = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut executables = messages

@@ -27,17 +27,21 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let root = root()?;
     let data = data_folder(&root)?;
     let nextest = has_nextest();
+    // Built together with the tests of its package, which the second pass contains.
+    let program = std::env::current_exe()?.with_file_name(format!("lockstep{}", std::env::consts::EXE_SUFFIX));
     let mut tally = Tally::default();
     let mut failed = Vec::new();
     let mut ignored = Vec::new();
     for pass in passes(&root)? {
         println!("\n== {}", pass.what);
         let names = ignored_tests(&pass, nextest)?;
-        let mut good = counted(&mut command(&pass, nextest, Which::Plain, &options.arguments), &mut tally)?;
+        let mut plain = command(&pass, nextest, Which::Plain, &options.arguments);
+        let mut good = counted(plain.env("LOCKSTEP_COMMAND", &program), &mut tally)?;
         let golden = names.iter().any(|name| !needs_device(name));
         if let Some(data) = data.as_ref().filter(|_| golden) {
             let mut command = command(&pass, nextest, Which::Golden(&names), &options.arguments);
-            good &= counted(command.env("LOCKSTEP_DATA", data), &mut tally)?;
+            command.env("LOCKSTEP_COMMAND", &program).env("LOCKSTEP_DATA", data);
+            good &= counted(&mut command, &mut tally)?;
         }
         if !good {
             failed.push(pass.what);

@@ -1,7 +1,7 @@
 //! Transforms by `kernels/fourier_kernels.cuh`: rows and columns of a power of two in registers and shared memory.
 
 use gpu_core::cuda::{Grid, Launch};
-use gpu_core::{Cuda, Result, Tensor, View, ViewMut};
+use gpu_core::{Backend, Cuda, Result, Tensor, View, ViewMut};
 use num_complex::Complex;
 use rustacuda_derive::DeviceCopy;
 
@@ -18,11 +18,13 @@ use crate::Real;
 #[derive(Clone, Copy, Debug, Default, DeviceCopy)]
 #[repr(C)]
 struct LineParams {
-    count: u32,
+    /// Planes of a tree that a block of a column kernel works on.
+    group: u32,
+    /// Planes of a tree.
     bands: u32,
     height: u32,
     width: u32,
-    /// The first image, or pair of planes, of this launch.
+    /// The first plane, counted over the trees of all images, of this launch.
     first: u32,
     flags: u32,
     x_stride: u64,
@@ -34,13 +36,11 @@ struct LineParams {
 const ADD: u32 = 1;
 const GAIN: u32 = 2;
 
-/// Elements of the intermediate planes of one launch of `tree_analysis`. Fewer would stay in the second-level cache, but
-/// on an H200 the shorter launches cost more than that saves: 2.0 ms at 16 MiB, 1.7 ms from 96 MiB on for a batch of
-/// `[8, 3, 512, 512]`.
+/// Elements of the half spectra between both passes over trees. Fewer would stay in the second-level cache, but shorter
+/// launches cost more than that saves.
 const TREE_ELEMENTS: usize = 1 << 25;
-/// Elements of the intermediate planes of one launch of `tree_synthesis`, whose columns are summed by one block an image:
-/// many images must be there to fill the device.
-const SUM_ELEMENTS: usize = 1 << 25;
+/// Planes that a block of a column kernel works on at most.
+const GROUP: usize = 4;
 /// Elements of the images that the other operations work on in one launch.
 const IMAGE_ELEMENTS: usize = 1 << 23;
 /// Images or pairs in one launch: the limit of a grid's second axis.
@@ -109,21 +109,21 @@ impl Lines {
         (IMAGE_ELEMENTS / self.area()).clamp(1, MAX_GRID)
     }
 
-    /// Pairs of planes of one launch of `tree_analysis`.
-    fn jobs(&self) -> usize {
-        (TREE_ELEMENTS / (2 * self.area())).clamp(1, MAX_GRID)
+    /// Elements of a plane of a tree between both passes: a half spectrum, its rows padded to whole cache lines.
+    fn padded(&self) -> usize {
+        2 * self.height * (self.width / 2 + 1).next_multiple_of(8)
     }
 
-    /// Images of one launch of `tree_synthesis`.
-    fn sums(&self, bands: usize) -> usize {
-        (SUM_ELEMENTS / (bands.div_ceil(2) * 2 * self.area())).clamp(1, MAX_GRID)
+    /// Planes of trees of one launch.
+    fn jobs(&self, bands: usize) -> usize {
+        let jobs = (TREE_ELEMENTS / self.padded()).clamp(1, MAX_GRID);
+        // Whole trees, or whole groups of planes.
+        if jobs >= bands { jobs / bands * bands } else { (jobs / GROUP * GROUP).max(1) }
     }
 
     pub(super) fn work_len(&self, bands: usize) -> usize {
         let planes = self.images() * 2 * self.half();
-        let jobs = self.jobs() * 2 * self.area();
-        let sums = self.sums(bands) * bands.div_ceil(2) * 2 * self.area();
-        planes.max(jobs).max(sums) + 1
+        planes.max(self.jobs(bands) * self.padded()) + 1
     }
 
     fn params(&self) -> LineParams {
@@ -298,28 +298,19 @@ impl Lines {
         work: ViewMut<'_, Cuda, T>,
     ) -> Result<()> {
         let mut work = aligned(work)?;
-        let all = t.count as usize * t.bands.div_ceil(2) as usize;
-        for (first, jobs) in groups(all, self.jobs()) {
-            let p = LineParams {
-                bands: t.bands,
-                first: first as u32,
-                x_stride: t.z_stride,
-                y_stride: t.image_stride,
-                plane_stride: t.plane_stride,
-                ..self.params()
-            };
+        for (_, jobs, p) in self.launches(b, t) {
             let columns = self
-                .column_kernel(b, "tree_columns", self.width / 2 + 1, jobs)?
+                .column_kernel(b, "tree_columns", self.width / 2 + 1, jobs / p.group as usize)?
                 .read(gains)?
                 .read(z)?
                 .write(work.reborrow())?
                 .read(self.columns.roots.flat())?
                 .arg(p);
             // SAFETY: void tree_columns(const float* gains, const float2* z, float2* a, const float2* table,
-            // LineParams p); views checked by `tree_analysis`, the workspace holds `jobs()` complex planes.
+            // LineParams p); views checked by `tree_analysis`, the workspace holds `jobs()` padded half spectra.
             unsafe { columns.launch()? };
             let rows = self
-                .row_kernel(b, "tree_rows", self.height, jobs)?
+                .row_kernel(b, "tree_rows", self.height / 2, jobs)?
                 .read(work.as_view())?
                 .write(y.reborrow())?
                 .read(self.rows.roots.flat())?
@@ -340,39 +331,59 @@ impl Lines {
         work: ViewMut<'_, Cuda, T>,
     ) -> Result<()> {
         let mut work = aligned(work)?;
-        let pairs = t.bands.div_ceil(2) as usize;
-        for (first, images) in groups(t.count as usize, self.sums(t.bands as usize)) {
-            let p = LineParams {
-                bands: t.bands,
-                x_stride: t.z_stride,
-                y_stride: t.image_stride,
-                plane_stride: t.plane_stride,
-                ..self.params()
-            };
-            for (pair, jobs) in groups(images * pairs, MAX_GRID) {
-                let work = from_mut(work.reborrow(), pair * 2 * self.area())?;
-                let rows = self
-                    .row_kernel(b, "forward_tree_rows", self.height, jobs)?
-                    .read(y)?
-                    .write(work)?
-                    .read(self.rows.roots.flat())?
-                    .arg(LineParams { first: (first * pairs + pair) as u32, ..p });
-                // SAFETY: void forward_tree_rows(const float* y, float2* a, const float2* table, LineParams p); views
-                // checked by `tree_synthesis`, the workspace holds the pairs of `sums()` images.
-                unsafe { rows.launch()? };
-            }
+        for (first, jobs, p) in self.launches(b, t) {
+            let rows = self
+                .row_kernel(b, "forward_tree_rows", self.height / 2, jobs)?
+                .read(y)?
+                .write(work.reborrow())?
+                .read(self.rows.roots.flat())?
+                .arg(p);
+            // SAFETY: void forward_tree_rows(const float* y, float2* a, const float2* table, LineParams p); views
+            // checked by `tree_synthesis`, the workspace holds `jobs()` padded half spectra.
+            unsafe { rows.launch()? };
+            // One block sums what is here of an image's planes, in their order, onto what came before.
+            let group = jobs.min(t.bands as usize);
+            let flags = if first.is_multiple_of(t.bands as usize) { 0 } else { ADD };
             let columns = self
-                .column_kernel(b, "forward_tree_columns", self.width / 2 + 1, images)?
+                .column_kernel(b, "forward_tree_columns", self.width / 2 + 1, jobs / group)?
                 .read(gains)?
                 .read(work.as_view())?
                 .write(z.reborrow())?
                 .read(self.columns.roots.flat())?
-                .arg(LineParams { first: first as u32, ..p });
+                .arg(LineParams { group: group as u32, flags, ..p });
             // SAFETY: void forward_tree_columns(const float* gains, const float2* a, float2* z, const float2* table,
-            // LineParams p); as above.
+            // LineParams p); as above; a launch holds whole images or a part of one.
             unsafe { columns.launch()? };
         }
         Ok(())
+    }
+
+    /// The launches over all planes of trees: first plane, planes, and what kernels get.
+    fn launches(&self, b: &Cuda, t: TreeParams) -> impl Iterator<Item = (usize, usize, LineParams)> {
+        let bands = t.bands as usize;
+        let each = self.jobs(bands);
+        // Two blocks of a column kernel on every multiprocessor at least.
+        let (strips, blocks) = ((self.width / 2 + 1).div_ceil(4096 / self.columns.len), 2 * b.device().units);
+        // Launches that hold a part of an image end with it.
+        let images = t.count as usize;
+        let (outer, inner) = if each >= bands { (1, images * bands) } else { (images, bands) };
+        let p = LineParams {
+            bands: t.bands,
+            x_stride: t.z_stride,
+            y_stride: t.image_stride,
+            plane_stride: t.plane_stride,
+            ..self.params()
+        };
+        (0..outer).flat_map(move |n| {
+            groups(inner, each).map(move |(first, jobs)| {
+                let first = n * inner + first;
+                let fits = |g: &usize| {
+                    bands.is_multiple_of(*g) && jobs.is_multiple_of(*g) && jobs / g * strips >= blocks
+                };
+                let group = (1..=GROUP).rev().find(fits).unwrap_or(1);
+                (first, jobs, LineParams { first: first as u32, group: group as u32, ..p })
+            })
+        })
     }
 }
 
