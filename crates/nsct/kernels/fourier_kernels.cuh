@@ -100,8 +100,8 @@ __device__ __forceinline__ Complex cosine_spectrum(Complex w, Complex u, Complex
 }
 
 // Columns c and c + COLUMNS together; x strided, y dense.
-COLUMN_KERNEL KERNEL(inverse_cosine_columns)(Reals x, Reals gain, float* __restrict__ y, Complexes table,
-                                             Complexes quarter, LineParams p) {
+COLUMN_KERNEL_OF(3) KERNEL(inverse_cosine_columns)(Reals x, Reals gain, float* __restrict__ y, Complexes table,
+                                                   Complexes quarter, LineParams p) {
     __shared__ Complex shared[COLUMNS * PLACES];
     Complex* line = shared + threadIdx.x;
     const unsigned column = 2 * blockIdx.x * COLUMNS + threadIdx.x;
@@ -144,12 +144,18 @@ ROW_KERNEL KERNEL(inverse_cosine_rows)(Reals x, float* __restrict__ y, Complexes
 #pragma unroll
     FOR_LINE v[r] = cosine_spectrum(__ldg(quarter + k), u[r], k > 0 ? v[r] : make_float2(0, 0));
     transform<N, 1>(v, threadIdx.x, line, table);
+    // Through shared memory, so that neighbours in the row are written together.
+    __syncthreads();
+#pragma unroll
+    FOR_LINE line[padded(cosine_source<N>(k))] = v[r];
+    __syncthreads();
+#pragma unroll
+    FOR_LINE v[r] = line[padded(k)];
     if (!inside) return;
 #pragma unroll
     FOR_LINE {
-        const int s = cosine_source<N>(k);
-        out[s] = v[r].y;
-        out[s + N] = v[r].x;
+        out[k] = v[r].y;
+        out[k + N] = v[r].x;
     }
 }
 

@@ -37,8 +37,9 @@ const ADD: u32 = 1;
 const GAIN: u32 = 2;
 
 /// Elements of the half spectra between both passes over trees. Fewer would stay in the second-level cache, but shorter
-/// launches cost more than that saves.
-const TREE_ELEMENTS: usize = 1 << 25;
+/// launches cost more than that saves: on an H200 a batch of `[8, 3, 512, 512]` takes 1.60 ms with 2^23, 1.46 with 2^25,
+/// 1.42 with 2^26 and 1.40 with 2^28.
+const TREE_ELEMENTS: usize = 1 << 26;
 /// Planes that a block of a column kernel works on at most.
 const GROUP: usize = 4;
 /// Elements of the images that the other operations work on in one launch.
@@ -377,9 +378,8 @@ impl Lines {
         (0..outer).flat_map(move |n| {
             groups(inner, each).map(move |(first, jobs)| {
                 let first = n * inner + first;
-                let fits = |g: &usize| {
-                    bands.is_multiple_of(*g) && jobs.is_multiple_of(*g) && jobs / g * strips >= blocks
-                };
+                let fits =
+                    |g: &usize| bands.is_multiple_of(*g) && jobs.is_multiple_of(*g) && jobs / g * strips >= blocks;
                 let group = (1..=GROUP).rev().find(fits).unwrap_or(1);
                 (first, jobs, LineParams { first: first as u32, group: group as u32, ..p })
             })
