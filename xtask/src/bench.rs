@@ -96,12 +96,16 @@ const DEVICE: Job = Job {
     ours: &["nsct", "bench", "--batch", "8", "--channels", "3", "--loop"],
     peer: Some(("nsct_torch.py", &["--batch", "8", "--channels", "3"])),
 };
-/// Direct kernels, as the published library for GPUs has them.
+/// Direct kernels: mapping kernels tap by tap, and the dense filters as other libraries for GPUs apply them.
 const DIRECT: Job = Job { ours: &["nsct", "bench", "--batch", "8", "--channels", "3", "--engine", "taps"], peer: None };
+const DENSE: Job = Job {
+    ours: &["nsct", "bench", "--batch", "8", "--channels", "3", "--engine", "dense-reference", "--samples", "3"],
+    peer: None,
+};
 
 fn measure(root: &Path, manifest: &Manifest, backend: &str, options: &Options) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let jobs: &[Job] = if backend == "cpu" { &[ONE, BATCH] } else { &[DEVICE, DIRECT] };
+    let jobs: &[Job] = if backend == "cpu" { &[ONE, BATCH] } else { &[DEVICE, DIRECT, DENSE] };
     for job in jobs {
         let file = manifest.command.as_ref().context("there is no lockstep command (a bundle of --tests-only?)")?;
         let mut command = Command::new(file);

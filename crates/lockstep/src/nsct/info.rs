@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 use clap::Args;
 use gpu_core::{Footprint, with_backend};
 use nsct::tree::wedge;
@@ -5,9 +7,11 @@ use nsct::{Geometry, NsctBackend, NsctPlan, NsctSpec};
 use serde_json::{Value, json};
 
 use super::args::{TransformArgs, describe, spec_json};
+use super::responses::responses;
 use super::work::Sample;
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Result};
+use crate::pictures::{self, Depth, Writing};
 use crate::session::{Session, bytes};
 
 /// Options of `nsct info`.
@@ -16,6 +20,7 @@ use crate::session::{Session, bytes};
 Examples:
   lockstep nsct info                                     the default transform of a 512 × 512 picture
   lockstep nsct info --size 1024x768 --batch 8 -l 3,4 --dfilt pkva
+  lockstep nsct info -l 4 --responses wedge.png          which frequencies each direction lets through
   lockstep nsct info --json | jq '.planes[0].gain'
 
 A plane's gain is the norm of its response to one pixel of value 1: white noise of strength s has strength s \
@@ -27,6 +32,9 @@ pub(crate) struct Info {
     /// Pictures times channels that are transformed together
     #[arg(long, value_name = "N", default_value_t = 1)]
     batch: usize,
+    /// Draw which frequencies each direction lets through, frequency 0 in the middle
+    #[arg(long, value_name = "OUT")]
+    responses: Option<PathBuf>,
     #[command(flatten)]
     transform: TransformArgs,
     #[command(flatten)]
@@ -45,6 +53,10 @@ pub(crate) fn parse_size(text: &str) -> std::result::Result<(usize, usize), Stri
 impl Info {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         let spec = self.transform.spec_over(NsctSpec::default())?;
+        if let Some(path) = &self.responses {
+            Writing::default().check(path, [1, 3, 1, 1], Depth::U8)?;
+            pictures::write(path, &responses(&spec)?, Writing::default())?;
+        }
         let any = self.backend.open(None)?;
         with_backend!(&any, |b| {
             if self.transform.f64 { self.on::<_, f64>(session, b, &spec) } else { self.on::<_, f32>(session, b, &spec) }

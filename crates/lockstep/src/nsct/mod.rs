@@ -9,6 +9,7 @@ mod fuse;
 mod info;
 mod quality;
 mod rec;
+mod responses;
 mod sheet;
 mod show;
 mod sidecar;

@@ -7,13 +7,13 @@ use super::args::describe;
 use crate::pictures::Picture;
 use crate::pictures::canvas::{Canvas, Colour, around_gray, average, percentile, strongest};
 
-const PAPER: Colour = [16, 20, 26];
-const INK: Colour = [230, 237, 243];
-const SOFT: Colour = [139, 150, 163];
+pub(super) const PAPER: Colour = [16, 20, 26];
+pub(super) const INK: Colour = [230, 237, 243];
+pub(super) const SOFT: Colour = [139, 150, 163];
 const FRAME: Colour = [44, 52, 62];
 const PASS: Colour = [92, 178, 255];
 
-const MARGIN: usize = 28;
+pub(super) const MARGIN: usize = 28;
 const GAP: usize = 10;
 const CAPTION: usize = 34;
 const HEADING: usize = 54;
@@ -172,7 +172,7 @@ fn short(v: f64) -> String {
 }
 
 /// As much of a text as fits.
-fn fitting(text: &str, width: usize, size: usize) -> String {
+pub(super) fn fitting(text: &str, width: usize, size: usize) -> String {
     let letters = width / Canvas::text_width("m", size);
     if text.chars().count() <= letters {
         return text.to_owned();
