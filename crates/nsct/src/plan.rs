@@ -148,7 +148,7 @@ impl<B: NsctBackend<T>, T: Real> NsctPlan<B, T> {
     /// When not even one plane's workspace fits.
     pub fn reserve(&self, batch: usize) -> Result<()> {
         if let Run::Spectral(spectral) = &self.run {
-            spectral.prepare(&self.b, Side::Synthesis)?;
+            spectral.reserve(&self.b)?;
         }
         let workspace = self.take(batch)?;
         self.put(workspace);

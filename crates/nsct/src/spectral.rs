@@ -4,7 +4,7 @@
 //! Fourier transform to all of its directions. The synthesis runs the same way backwards and sums in both domains.
 //! Exact for every filter; NaN and infinities spread over all planes of their image.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use gpu_core::{Tensor, View, ViewMut};
@@ -70,6 +70,17 @@ impl<B: NsctBackend<T>, T: Real> SpectralEngine<B, T> {
         self.gains(b, side).map(drop)
     }
 
+    /// Makes everything that a later call would make at its first use.
+    pub(crate) fn reserve(&self, b: &B) -> Result<()> {
+        self.prepare(b, Side::Synthesis)?;
+        Ok(self.bands().into_iter().try_for_each(|bands| self.plan.reserve(b, bands))?)
+    }
+
+    /// Planes that operations work on together: 1, and those of each different tree.
+    fn bands(&self) -> BTreeSet<usize> {
+        self.spec.levels.iter().map(|&level| 1 << level).chain([1]).collect()
+    }
+
     fn gains(&self, b: &B, side: Side) -> Result<&Gains<B, T>> {
         let slot = &self.sides[usize::from(side == Side::Synthesis)];
         if let Some(gains) = slot.get() {
@@ -111,8 +122,7 @@ impl<B: NsctBackend<T>, T: Real> SpectralEngine<B, T> {
     }
 
     fn work_len(&self) -> usize {
-        let directions = self.spec.levels.iter().map(|&level| 1 << level);
-        directions.map(|bands| self.plan.work_len(bands)).fold(self.plan.work_len(1), usize::max)
+        self.bands().into_iter().map(|bands| self.plan.work_len(bands)).max().unwrap_or(0)
     }
 
     /// Images that are best transformed together.
@@ -122,7 +132,8 @@ impl<B: NsctBackend<T>, T: Real> SpectralEngine<B, T> {
 
     pub(crate) fn workspace_bytes(&self, count: usize) -> usize {
         let each = 2 * self.area() + 2 * self.half();
-        count.saturating_mul(each).saturating_add(self.work_len()).saturating_mul(size_of::<T>())
+        let held: usize = self.bands().into_iter().map(|bands| self.plan.held_len(bands)).sum();
+        count.saturating_mul(each).saturating_add(self.work_len() + held).saturating_mul(size_of::<T>())
     }
 
     pub(crate) fn workspace(&self, b: &B, count: usize) -> Result<SpectralWorkspace<B, T>> {

@@ -15,6 +15,10 @@ pub trait Fourier<T: Real>: Backend {
     #[doc(hidden)]
     fn prepare(&self, height: usize, width: usize) -> Result<Self::Prepared>;
     #[doc(hidden)]
+    fn reserve(&self, prepared: &Self::Prepared, bands: usize) -> Result<()>;
+    #[doc(hidden)]
+    fn held_len(prepared: &Self::Prepared, bands: usize) -> usize;
+    #[doc(hidden)]
     fn work_len(prepared: &Self::Prepared, bands: usize) -> usize;
     #[doc(hidden)]
     fn images_at_once(prepared: &Self::Prepared) -> usize;
@@ -54,6 +58,20 @@ impl<B: Fourier<T>, T: Real> FourierPlan<B, T> {
     /// It does not depend on the number of images.
     pub fn work_len(&self, bands: usize) -> usize {
         B::work_len(&self.prepared, bands)
+    }
+
+    /// Makes what operations on trees of `bands` planes, or on single planes for 1, would otherwise make at their first
+    /// use on this queue: do this before a capture.
+    ///
+    /// # Errors
+    /// When memory runs out.
+    pub fn reserve(&self, b: &B, bands: usize) -> Result<()> {
+        b.reserve(&self.prepared, bands)
+    }
+
+    /// Elements that [`reserve`](Self::reserve) allocates, beside the workspace that callers give.
+    pub fn held_len(&self, bands: usize) -> usize {
+        B::held_len(&self.prepared, bands)
     }
 
     /// Images that are best worked on together before the next operation: on the CPU few enough for its caches, on a
@@ -105,6 +123,14 @@ impl<T: Real> Fourier<T> for Cpu {
 
     fn prepare(&self, height: usize, width: usize) -> Result<CpuPrepared<T>> {
         Ok(CpuPrepared { transforms: CpuTransforms::new(height, width), threads: self.device().units })
+    }
+
+    fn reserve(&self, _: &CpuPrepared<T>, _: usize) -> Result<()> {
+        Ok(())
+    }
+
+    fn held_len(_: &CpuPrepared<T>, _: usize) -> usize {
+        0
     }
 
     fn work_len(prepared: &CpuPrepared<T>, bands: usize) -> usize {

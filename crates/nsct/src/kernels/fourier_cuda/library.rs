@@ -102,7 +102,17 @@ impl<T: Real> Library<T> {
         SurroundParams { bands: 1, height: self.height as u32, width: self.width as u32, flags: 0, scale: 1.0 }
     }
 
-    /// Makes plans at the first use on a queue; a capture finds them if the same operation ran before it.
+    /// Makes the plans for trees of `bands` planes on this queue.
+    pub(super) fn reserve(&self, b: &Cuda, bands: usize) -> Result<()> {
+        self.with_plans(b, bands, |_| Ok(()))
+    }
+
+    /// Elements that such plans hold.
+    pub(super) fn held_len(&self, bands: usize) -> usize {
+        bands * (2 * self.half() + self.area())
+    }
+
+    /// Makes plans at the first use on a queue; a capture finds them after `reserve`.
     fn with_plans<R>(&self, b: &Cuda, bands: usize, body: impl FnOnce(&mut Plans<T>) -> Result<R>) -> Result<R> {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let plans = match queues.entry((b.queue(), bands)) {

@@ -65,6 +65,20 @@ impl<T: Real> Fourier<T> for Cuda {
         Ok(CudaPrepared { path, nothing: Tensor::zeros(self, [1])?.share(self)? })
     }
 
+    fn reserve(&self, prepared: &CudaPrepared<T>, bands: usize) -> Result<()> {
+        match &prepared.path {
+            Path::Lines(_) => Ok(()),
+            Path::Library(library) => library.reserve(self, bands),
+        }
+    }
+
+    fn held_len(prepared: &CudaPrepared<T>, bands: usize) -> usize {
+        match &prepared.path {
+            Path::Lines(_) => 0,
+            Path::Library(library) => library.held_len(bands),
+        }
+    }
+
     fn work_len(prepared: &CudaPrepared<T>, bands: usize) -> usize {
         match &prepared.path {
             Path::Lines(lines) => lines.work_len(bands),
