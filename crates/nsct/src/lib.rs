@@ -39,6 +39,7 @@
 struct FrontPage;
 
 mod angle;
+mod auto;
 mod coeffs;
 pub mod denoise;
 mod direct;

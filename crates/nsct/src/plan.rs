@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use gpu_core::{Footprint, Tensor, TensorView, TensorViewMut, View, ViewMut, batch_size, batch_within};
 use ndarray::{Array4, Array5, ArrayView4, ArrayView5};
 
+use crate::auto;
 use crate::direct::{Direct, DirectWorkspace};
+use crate::kernels::FourierPlan;
 use crate::plane_gains::plane_gains;
 use crate::spectral::{SpectralEngine, SpectralWorkspace};
 use crate::toolbox::{DenseEngine, DenseWorkspace};
-use crate::{Coeffs, DirFilter, Engine, Error, NsctBackend, NsctSpec, PlaneId, Real, Result, Side};
+use crate::{Coeffs, Engine, Error, NsctBackend, NsctSpec, PlaneId, Real, Result, Side};
 
 /// A transform prepared for one specification, image size and queue: make once, use often.
 ///
@@ -464,17 +466,15 @@ impl<B: NsctBackend<T>, T: Real> Run<B, T> {
         if spec.engine != Engine::Auto {
             return make(spec.engine);
         }
-        let direct = if matches!(spec.dir, DirFilter::Pkva(_)) { Engine::Ladder } else { Engine::Taps };
-        if direct == Engine::Ladder {
-            return make(direct);
-        }
-        match make(Engine::Spectral) {
+        match FourierPlan::<B, T>::new(b, height, width) {
+            Ok(plan) => make(auto::engine(spec, plan.plane_cost())?),
             // A device without a library of Fourier transforms.
-            Err(Error::Gpu(gpu_core::Error::Unsupported { what, device })) => {
+            Err(gpu_core::Error::Unsupported { what, device }) => {
+                let direct = auto::direct(spec);
                 tracing::debug!(what, device, ?direct, "the spectral engine is not available");
                 make(direct)
             }
-            made => made,
+            Err(e) => Err(e.into()),
         }
     }
 }

@@ -86,6 +86,11 @@ impl<T: Real> LanePlan<T> {
         Some(Self { len, stages, constants })
     }
 
+    /// Whether a length has small prime factors alone.
+    pub(crate) fn serves(len: usize) -> bool {
+        radices(len).is_some()
+    }
+
     /// Where frequency `k` stands after the transform.
     pub(crate) fn position(&self, mut k: usize) -> usize {
         let mut at = 0;

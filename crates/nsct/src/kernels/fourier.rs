@@ -21,6 +21,8 @@ pub trait Fourier<T: Real>: Backend {
     #[doc(hidden)]
     fn work_len(prepared: &Self::Prepared, bands: usize) -> usize;
     #[doc(hidden)]
+    fn plane_cost(prepared: &Self::Prepared) -> f64;
+    #[doc(hidden)]
     fn images_at_once(prepared: &Self::Prepared) -> usize;
 }
 
@@ -80,6 +82,11 @@ impl<B: Fourier<T>, T: Real> FourierPlan<B, T> {
         B::images_at_once(&self.prepared)
     }
 
+    /// How long a transform takes beside a multiply-add, in units of the CPU at 512 × 512; for the choice of an engine.
+    pub(crate) fn plane_cost(&self) -> f64 {
+        B::plane_cost(&self.prepared)
+    }
+
     pub(crate) fn prepared(&self) -> &B::Prepared {
         &self.prepared
     }
@@ -135,6 +142,10 @@ impl<T: Real> Fourier<T> for Cpu {
 
     fn work_len(prepared: &CpuPrepared<T>, bands: usize) -> usize {
         prepared.transforms.workspace_len(prepared.group(bands))
+    }
+
+    fn plane_cost(prepared: &CpuPrepared<T>) -> f64 {
+        prepared.transforms.plane_cost()
     }
 
     fn images_at_once(_: &CpuPrepared<T>) -> usize {

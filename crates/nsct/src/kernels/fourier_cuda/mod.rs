@@ -86,6 +86,15 @@ impl<T: Real> Fourier<T> for Cuda {
         }
     }
 
+    fn plane_cost(prepared: &CudaPrepared<T>) -> f64 {
+        // On an H200 a node of ladder filters takes 23 µs for 512 × 512, a plane of the spectral engine 1.6 µs here,
+        // 9 µs by cuFFT at 500 × 500.
+        match &prepared.path {
+            Path::Lines(_) => 0.17,
+            Path::Library(_) => 1.0,
+        }
+    }
+
     fn images_at_once(prepared: &CudaPrepared<T>) -> usize {
         match &prepared.path {
             Path::Lines(lines) => lines.images(),
