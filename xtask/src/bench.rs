@@ -85,35 +85,51 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 
 /// One measurement of a whole transform, and the peer that does the same.
 struct Job {
-    ours: &'static [&'static str],
-    peer: Option<(&'static str, &'static [&'static str])>,
+    ours: String,
+    peer: Option<(&'static str, String)>,
 }
 
-const ONE: Job = Job { ours: &["nsct", "bench", "--batch", "1"], peer: Some(("nsct_numpy.py", &["--batch", "1"])) };
-const BATCH: Job =
-    Job { ours: &["nsct", "bench", "--batch", "8", "--loop"], peer: Some(("nsct_numpy.py", &["--batch", "8"])) };
-const DEVICE: Job = Job {
-    ours: &["nsct", "bench", "--batch", "8", "--channels", "3", "--loop"],
-    peer: Some(("nsct_torch.py", &["--batch", "8", "--channels", "3"])),
-};
-/// Direct kernels: mapping kernels tap by tap, and the dense filters as other libraries for GPUs apply them.
-const DIRECT: Job = Job { ours: &["nsct", "bench", "--batch", "8", "--channels", "3", "--engine", "taps"], peer: None };
-const DENSE: Job = Job {
-    ours: &["nsct", "bench", "--batch", "8", "--channels", "3", "--engine", "dense-reference", "--samples", "3"],
-    peer: None,
-};
+impl Job {
+    fn new(ours: &str, peer: &'static str, of_peer: &str) -> Self {
+        Self { ours: ours.to_owned(), peer: Some((peer, of_peer.to_owned())) }
+    }
+
+    fn alone(ours: &str) -> Self {
+        Self { ours: ours.to_owned(), peer: None }
+    }
+}
+
+/// Arguments that both programs understand alike but for one name.
+fn jobs(backend: &str) -> Vec<Job> {
+    if backend == "cpu" {
+        let mut all = Vec::new();
+        for (size, levels) in [256, 512, 1024].into_iter().flat_map(|size| ["2,3", "2,3,3,4"].map(|l| (size, l))) {
+            let same = format!("--batch 1 --size {size} --levels {levels}");
+            all.push(Job::new(&same, "nsct_numpy.py", &same));
+        }
+        all.push(Job::new("--batch 8 --loop", "nsct_numpy.py", "--batch 8"));
+        return all;
+    }
+    let batch = "--batch 8 --channels 3";
+    vec![
+        Job::new(&format!("{batch} --loop"), "nsct_torch.py", batch),
+        // Direct kernels: mapping kernels tap by tap, and the dense filters as other libraries for GPUs apply them.
+        Job::alone(&format!("{batch} --engine taps")),
+        Job::alone(&format!("{batch} --dfilt pkva --engine ladder")),
+        Job::alone(&format!("{batch} --engine dense-reference --samples 3")),
+    ]
+}
 
 fn measure(root: &Path, manifest: &Manifest, backend: &str, options: &Options) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let jobs: &[Job] = if backend == "cpu" { &[ONE, BATCH] } else { &[DEVICE, DIRECT, DENSE] };
-    for job in jobs {
+    for job in jobs(backend) {
         let file = manifest.command.as_ref().context("there is no lockstep command (a bundle of --tests-only?)")?;
         let mut command = Command::new(file);
-        command.args(job.ours).args(["--json", "--backend", backend]);
+        command.args(["nsct", "bench", "--json", "--backend", backend]).args(job.ours.split(' '));
         rows.extend(rows_of(&mut command)?.context("the command did not measure")?);
         if let Some((script, arguments)) = job.peer.filter(|_| options.peers) {
             let mut command = Command::new(python(root, options)?);
-            command.arg(root.join("benches/peers").join(script)).args(arguments).arg("--json");
+            command.arg(root.join("benches/peers").join(script)).args(arguments.split(' ')).arg("--json");
             if backend == "cpu" {
                 command.args(["--workers", &cores().to_string()]);
             }

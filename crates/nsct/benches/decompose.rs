@@ -9,13 +9,16 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use gpu_core::{AnyBackend, Backend, Result, Tensor, with_backend};
 use nsct::{DirFilter, Engine, NsctBackend, NsctPlan, NsctSpec};
 
-const SIZES: [usize; 3] = [256, 512, 1024];
+const SIZES: [usize; 2] = [256, 512];
 const LEVELS: [&[u8]; 2] = [&[2, 3], &[2, 3, 3, 4]];
 const ENGINES: [(Engine, DirFilter); 3] = [
     (Engine::Spectral, DirFilter::Dmaxflat(7)),
     (Engine::Taps, DirFilter::Dmaxflat(7)),
     (Engine::Ladder, DirFilter::Pkva(12)),
 ];
+
+const WARM_UP: Duration = Duration::from_millis(500);
+const MEASUREMENT: Duration = Duration::from_secs(1);
 
 fn repeated<B: Backend>(b: &B, times: u64, mut run: impl FnMut() -> Result<()>) -> Duration {
     let all = b.time(|_| (0..times).try_for_each(|_| run()));
@@ -38,14 +41,22 @@ fn transforms<B: NsctBackend<f32>>(b: &B, c: &mut Criterion) -> nsct::Result<()>
                 let gpu = |e: nsct::Error| gpu_core::Error::value("transform", e.to_string());
 
                 let mut group = c.benchmark_group("decompose");
-                group.sample_size(20).throughput(Throughput::Bytes(bytes as u64));
+                group
+                    .sample_size(10)
+                    .warm_up_time(WARM_UP)
+                    .measurement_time(MEASUREMENT)
+                    .throughput(Throughput::Bytes(bytes as u64));
                 group.bench_with_input(BenchmarkId::new(&name, &shape), &(), |timer, ()| {
                     timer.iter_custom(|n| repeated(b, n, || plan.decompose_into(&x, &mut coeffs).map_err(gpu)));
                 });
                 group.finish();
 
                 let mut group = c.benchmark_group("reconstruct");
-                group.sample_size(20).throughput(Throughput::Bytes(bytes as u64));
+                group
+                    .sample_size(10)
+                    .warm_up_time(WARM_UP)
+                    .measurement_time(MEASUREMENT)
+                    .throughput(Throughput::Bytes(bytes as u64));
                 group.bench_with_input(BenchmarkId::new(&name, &shape), &(), |timer, ()| {
                     timer.iter_custom(|n| repeated(b, n, || plan.reconstruct_into(&coeffs, &mut back).map_err(gpu)));
                 });
