@@ -186,8 +186,8 @@ pub trait Backend: Clone + Debug + Send + Sync + 'static {
     /// Records what `body` queues, to replay it later with [`Captured::replay`].
     ///
     /// On CUDA `body` runs once, now, and what it queues is recorded without being executed; on the CPU `body` runs at
-    /// each replay and not before. Allocations, downloads and host waits inside are [`Error::InCapture`] on both: from
-    /// this call on CUDA, from the replay on the CPU.
+    /// each replay and not before. Allocations, transfers between host and device, host waits, events, forks and joins
+    /// inside are [`Error::InCapture`] on both: from this call on CUDA, from the replay on the CPU.
     fn capture<S: Send + 'static>(
         &self,
         state: S,

@@ -28,7 +28,8 @@ impl<B: Backend, S: Send + 'static> Captured<B, S> {
         &self.state
     }
 
-    /// The state, to upload new inputs. Replacing a tensor does not change what the recorded launches work on.
+    /// The state, to upload new inputs into its tensors. Do not replace a tensor: a device goes on with the memory that
+    /// was recorded, while the CPU runs the body again and takes the new one.
     pub fn state_mut(&mut self) -> &mut S {
         &mut self.state
     }

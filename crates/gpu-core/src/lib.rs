@@ -29,6 +29,11 @@
 
 #![warn(missing_docs)]
 
+/// The example of the package's front page is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct FrontPage;
+
 mod any;
 mod backend;
 mod budget;

@@ -73,8 +73,14 @@ impl<B: Backend, T: Elem, const R: usize> Tensor<B, T, R> {
     }
 
     /// A copy on the host, row-major. Waits for the queue.
+    ///
+    /// # Errors
+    /// When the host has no room for it, inside a capture, or for a tensor of another queue.
     pub fn to_vec(&self, b: &B) -> Result<Vec<T>> {
-        let mut out = bytemuck::allocation::zeroed_vec(self.len());
+        let mut out = crate::cpu::host_vec(self.len()).map_err(|requested| {
+            let free = crate::cpu::memory_available();
+            Error::OutOfMemory { requested, used: 0, limit: free }
+        })?;
         b.download(View::of(&self.buf), &mut out)?;
         Ok(out)
     }

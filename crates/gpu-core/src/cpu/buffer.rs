@@ -77,13 +77,22 @@ impl<T: Elem> Buffer<T> for CpuBuffer<T> {
     }
 }
 
+/// Zeros on the host, or the bytes that there is no room for.
+pub(crate) fn host_vec<T: Elem>(len: usize) -> std::result::Result<Vec<T>, usize> {
+    let bytes = len.checked_mul(size_of::<T>()).filter(|&bytes| isize::try_from(bytes).is_ok()).ok_or(usize::MAX)?;
+    bytemuck::allocation::try_zeroed_vec(len).map_err(|()| bytes)
+}
+
 /// Host memory for transfers; ordinary memory on this backend.
 #[derive(Debug)]
 pub struct CpuPinned<T: Elem>(Vec<T>);
 
 impl<T: Elem> CpuPinned<T> {
-    pub(super) fn new(len: usize) -> Self {
-        Self(bytemuck::allocation::zeroed_vec(len))
+    pub(super) fn new(len: usize, budget: &Budget) -> Result<Self> {
+        host_vec(len).map(Self).map_err(|requested| {
+            let use_ = budget.usage();
+            Error::OutOfMemory { requested, used: use_.used, limit: use_.limit }
+        })
     }
 }
 

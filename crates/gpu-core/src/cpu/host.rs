@@ -24,6 +24,6 @@ pub(super) fn memory_total() -> usize {
 }
 
 /// Bytes that can be allocated without swapping; without an answer, no limit.
-pub(super) fn memory_available() -> usize {
+pub(crate) fn memory_available() -> usize {
     meminfo("MemAvailable").unwrap_or(isize::MAX as usize)
 }

@@ -3,12 +3,16 @@
 mod buffer;
 mod host;
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use buffer::Fill;
 pub use buffer::{CpuBuffer, CpuPinned};
+
+pub(crate) use buffer::host_vec;
+pub(crate) use host::memory_available;
 
 use crate::budget::Budget;
 use crate::{
@@ -118,10 +122,13 @@ impl Backend for Cpu {
     }
 
     fn fork(&self) -> Result<Self> {
+        self.outside_capture("fork")?;
         Ok(Self { machine: Arc::clone(&self.machine), queue: Queue::new() })
     }
 
     fn join(&self, other: &Self) -> Result<()> {
+        self.outside_capture("join")?;
+        other.outside_capture("join")?;
         if Arc::ptr_eq(&self.machine, &other.machine) {
             Ok(())
         } else {
@@ -130,11 +137,12 @@ impl Backend for Cpu {
     }
 
     fn record(&self) -> Result<CpuEvent> {
+        self.outside_capture("record")?;
         Ok(CpuEvent(Instant::now()))
     }
 
     fn wait(&self, _event: &CpuEvent) -> Result<()> {
-        Ok(())
+        self.outside_capture("wait")
     }
 
     fn synchronize(&self) -> Result<()> {
@@ -151,7 +159,7 @@ impl Backend for Cpu {
 
     fn pinned<T: Elem>(&self, len: usize) -> Result<CpuPinned<T>> {
         self.outside_capture("allocation")?;
-        Ok(CpuPinned::new(len))
+        CpuPinned::new(len, &self.machine.budget)
     }
 
     fn upload<T: Elem>(&self, src: &[T], dst: ViewMut<'_, Self, T>) -> Result<()> {
@@ -185,6 +193,9 @@ impl Backend for Cpu {
     }
 
     fn adopt<T: Elem>(&self, buf: CpuBuffer<T>) -> Result<CpuBuffer<T>> {
+        if crate::Buffer::owner(&buf) != Owner::Queue(self.queue.id) {
+            self.outside_capture("adopt")?;
+        }
         buf.moved_to(Owner::Queue(self.queue.id), &self.machine.budget, "adopt")
     }
 
@@ -210,11 +221,34 @@ pub struct CpuEvent(Instant);
 
 impl Event for CpuEvent {
     fn wait(&self) -> Result<()> {
-        Ok(())
+        if BODIES.get() > 0 { Err(Error::InCapture { call: "waiting on the host" }) } else { Ok(()) }
     }
 
     fn since(&self, start: &Self) -> Result<Duration> {
         Ok(self.0.saturating_duration_since(start.0))
+    }
+}
+
+thread_local! {
+    /// How many recorded bodies this thread is in.
+    static BODIES: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Marks that a queue runs a recorded body on this thread, until dropped, also by a panic.
+struct InBody<'a>(&'a AtomicBool);
+
+impl<'a> InBody<'a> {
+    fn enter(capturing: &'a AtomicBool) -> Self {
+        capturing.store(true, Ordering::Relaxed);
+        BODIES.set(BODIES.get() + 1);
+        Self(capturing)
+    }
+}
+
+impl Drop for InBody<'_> {
+    fn drop(&mut self) {
+        BODIES.set(BODIES.get() - 1);
+        self.0.store(false, Ordering::Relaxed);
     }
 }
 
@@ -238,10 +272,8 @@ impl<S: Send> Replay<Cpu, S> for CpuGraph<S> {
             return Err(Error::WrongQueue { what: "replay" });
         }
         b.outside_capture("replay")?;
-        b.queue.capturing.store(true, Ordering::Relaxed);
-        let result = (self.body)(b, state);
-        b.queue.capturing.store(false, Ordering::Relaxed);
-        result
+        let _in_body = InBody::enter(&b.queue.capturing);
+        (self.body)(b, state)
     }
 }
 

@@ -43,15 +43,51 @@ fn scratch_is_poisoned() {
     assert_eq!(x.to_vec(&cpu).unwrap(), [0xA5; 4]);
 }
 
+/// The same list as for CUDA (tests/cuda.rs).
 #[test]
-fn nothing_is_allocated_or_downloaded_in_a_capture() {
+fn what_cannot_be_captured_is_refused() {
+    type Body = fn(&Cpu, &mut Tensor<Cpu, f32, 1>) -> Result<()>;
+    let bodies: [(&str, Body); 11] = [
+        ("allocation", |b, _| b.zeros::<u8>(1).map(drop)),
+        ("scratch", |b, _| b.scratch::<u8>(1).map(drop)),
+        ("pinned", |b, _| b.pinned::<u8>(1).map(drop)),
+        ("upload", |b, x| b.upload(&[0.0; 4], x.flat_mut())),
+        ("download", |b, x| x.to_vec(b).map(drop)),
+        ("synchronize", |b, _| b.synchronize()),
+        ("fork", |b, _| b.fork().map(drop)),
+        ("join", |b, _| b.join(&b.clone())),
+        ("record", |b, _| b.record().map(drop)),
+        ("time", |b, _| b.time(|_| Ok(())).map(drop)),
+        ("capture", |b, _| b.capture((), |_, ()| Ok(())).map(drop)),
+    ];
     let cpu = Cpu::new();
-    let inner = cpu.clone();
-    let mut captured = cpu.capture((), move |_, ()| inner.zeros::<u8>(1).map(drop)).unwrap();
-    assert!(matches!(captured.replay(&cpu), Err(Error::InCapture { .. })));
-    assert!(cpu.zeros::<u8>(1).is_ok(), "the queue is usable again");
+    for (what, body) in bodies {
+        let mut captured = cpu.capture(Tensor::zeros(&cpu, [4]).unwrap(), body).unwrap();
+        let refused = captured.replay(&cpu);
+        assert!(matches!(refused, Err(Error::InCapture { .. })), "{what}: {refused:?}");
+        assert!(cpu.zeros::<u8>(1).is_ok(), "the queue is usable again");
+    }
+    let event = cpu.record().unwrap();
+    let mut waited = cpu.capture((), move |_, ()| event.wait()).unwrap();
+    assert!(matches!(waited.replay(&cpu), Err(Error::InCapture { .. })));
     let other = cpu.fork().unwrap();
-    assert!(matches!(captured.replay(&other), Err(Error::WrongQueue { .. })));
+    assert!(matches!(waited.replay(&other), Err(Error::WrongQueue { .. })));
+}
+
+#[test]
+fn a_panic_in_a_recorded_body_leaves_the_queue_usable() {
+    let cpu = Cpu::new();
+    let mut captured = cpu.capture((), |_, ()| panic!("planted")).unwrap();
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| captured.replay(&cpu)));
+    assert!(caught.is_err());
+    assert!(cpu.zeros::<u8>(1).is_ok() && cpu.record().unwrap().wait().is_ok());
+}
+
+#[test]
+fn memory_that_cannot_exist_is_an_error() {
+    let cpu = Cpu::new();
+    assert!(matches!(cpu.pinned::<f32>(usize::MAX), Err(Error::OutOfMemory { .. })));
+    assert!(matches!(cpu.pinned::<u8>(isize::MAX as usize), Err(Error::OutOfMemory { .. })));
 }
 
 #[test]
