@@ -72,7 +72,7 @@ fn installed() -> Option<PathBuf> {
     libraries.iter().map(|lib| lib.join("site-packages/nvidia/cu13/bin/nvcc")).find(|file| file.is_file())
 }
 
-/// The nvcc to use, by the order of the architecture document, or `None`.
+/// The nvcc to use, from the environment, the path or `cargo xtask setup-cuda`, or `None`.
 pub(crate) fn nvcc() -> Result<Option<PathBuf>> {
     if let Some(path) = std::env::var_os("LOCKSTEP_NVCC").filter(|path| !path.is_empty()) {
         let path = PathBuf::from(path);

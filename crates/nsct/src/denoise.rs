@@ -1,6 +1,6 @@
 //! Removing white Gaussian noise from pictures by shrinking their coefficients.
 
-use gpu_core::{Tensor, TensorView, View, ViewMut, batch_size};
+use gpu_core::{Tensor, TensorView, View, ViewMut};
 
 use crate::kernels::{Planes, bivariate, box_square, hard_threshold};
 use crate::{Coeffs, Error, NsctBackend, NsctPlan, PlaneId, Real, Result, noise};
@@ -79,13 +79,11 @@ pub fn denoise<'a, B: NsctBackend<T>, T: Real>(
         return Ok(Denoised { image, sigma: all });
     }
     // The result exists already; local energies take its place in the count.
-    let part = batch_size(b, plan, items)?;
-    let mut coeffs = plan.coeffs(part, 1)?;
+    let part = plan.images_at_once(items, 1 + plan.planes().len())?;
     for start in (0..items).step_by(part) {
         let count = part.min(items - start);
-        if count != part {
-            coeffs = plan.coeffs(count, 1)?;
-        }
+        // Not kept from part to part: the last one may be smaller, and there may be no room for both.
+        let mut coeffs = plan.coeffs(count, 1)?;
         let range = start * area..(start + count) * area;
         plan.decompose_into(TensorView::new(x.flat().slice(range.clone())?, [count, 1, h, w])?, &mut coeffs)?;
         let sigmas = match sigma {

@@ -1,5 +1,5 @@
 //! Engines A and B: every filter as a polynomial in its mapping, the mapping applied in the image domain
-//! (spec: section 7). Engine B applies the mapping of a ladder as two one-dimensional filters.
+//!. Engine B applies the mapping of a ladder as two one-dimensional filters.
 //!
 //! A tree is walked depth first. A node writes its two outputs next to each other into the workspace of its depth, or,
 //! at the last depth, into the coefficients; so the workspace holds two planes a depth, whatever the number of leaves.

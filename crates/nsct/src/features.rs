@@ -4,7 +4,7 @@ use gpu_core::{Tensor, TensorView};
 use ndarray::Array4;
 
 use crate::kernels::{HISTOGRAM_BINS, Planes, SUM_CHUNK, SUM_FIGURES, fold_sums, plane_histogram, plane_sums};
-use crate::{Coeffs, NsctBackend, NsctPlan, Real, Result};
+use crate::{Coeffs, Error, NsctBackend, NsctPlan, Real, Result};
 
 /// A figure of one plane of coefficients `y`, of `n` pixels. Read with [`str::parse`], by the names given in brackets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +43,23 @@ pub fn features<'a, B: NsctBackend<T>, T: Real>(
     x: impl Into<TensorView<'a, B, T, 4>>,
     stats: &[Stat],
 ) -> Result<Array4<f64>> {
-    features_of(plan.backend(), &plan.decompose(x)?, stats)
+    let (x, b) = (x.into(), plan.backend());
+    let [n, c, height, width] = x.shape();
+    let (items, area, total) = (n * c, height * width, plan.planes().len());
+    if items == 0 || (height, width) != plan.image_size() {
+        return features_of(b, &plan.decompose(x)?, stats);
+    }
+    // The figures themselves are small beside a plane.
+    let part = plan.images_at_once(items, 1 + total)?;
+    let mut all = Vec::with_capacity(items * total * stats.len());
+    for start in (0..items).step_by(part) {
+        let count = part.min(items - start);
+        let view = x.flat().slice(start * area..(start + count) * area)?;
+        let coeffs = plan.decompose(TensorView::new(view, [count, 1, height, width])?)?;
+        all.extend(features_of(b, &coeffs, stats)?);
+    }
+    let shape = (n, c, total, stats.len());
+    Array4::from_shape_vec(shape, all).map_err(|e| Error::value("features", e.to_string()))
 }
 
 /// As [`features`], of coefficients.

@@ -1,6 +1,6 @@
 //! Fusing pictures of one scene, such as two with the focus in different places, to one.
 
-use gpu_core::{Tensor, TensorView};
+use gpu_core::{Tensor, TensorView, TensorViewMut};
 
 use crate::kernels::{Planes, Scored, box_square, fuse_mean, fuse_scored, fuse_select};
 use crate::{Coeffs, Error, NsctBackend, NsctPlan, Real, Result};
@@ -78,14 +78,34 @@ pub fn fuse_views<B: NsctBackend<T>, T: Real>(
         }
         return Ok(mean);
     }
-    let mut fused = plan.decompose(*first)?;
-    let mut other = plan.coeffs(n, c)?;
-    let mut folding = Folding::new(plan, rule, n * c, images.len())?;
-    for image in others {
-        plan.decompose_into(*image, &mut other)?;
-        folding.add(&other, &mut fused)?;
+    let (items, area) = (n * c, height * width);
+    let mut result = Tensor::scratch(b, first.shape())?;
+    if items == 0 {
+        return Ok(result);
     }
-    plan.reconstruct(&fused)
+    let each = 2 * plan.planes().len() + Folding::<B, T>::planes_each(plan, rule, images.len());
+    let part = plan.images_at_once(items, each)?;
+    for start in (0..items).step_by(part) {
+        let count = part.min(items - start);
+        let range = start * area..(start + count) * area;
+        let of = |image: &TensorView<'_, B, T, 4>| -> Result<Coeffs<B, T>> {
+            let view = TensorView::new(image.flat().slice(range.clone())?, [count, 1, height, width])?;
+            plan.decompose(view)
+        };
+        let mut fused = of(first)?;
+        let mut folding = Folding::new(plan, rule, count, images.len())?;
+        for image in others {
+            folding.add(&of(image)?, &mut fused)?;
+        }
+        let out = TensorViewMut::new(result.flat_mut().slice(range.clone())?, [count, 1, height, width])?;
+        plan.reconstruct_into(&fused, out)?;
+    }
+    Ok(result)
+}
+
+/// Whether the rule looks at local energies.
+fn scored(rule: Rule) -> bool {
+    matches!(rule, Rule::Energy | Rule::Weighted)
 }
 
 /// One picture after the other is folded into the result.
@@ -104,15 +124,25 @@ struct Folding<'a, B: NsctBackend<T>, T: Real> {
 }
 
 impl<'a, B: NsctBackend<T>, T: Real> Folding<'a, B, T> {
-    fn new(plan: &'a NsctPlan<B, T>, rule: Rule, count: usize, images: usize) -> Result<Self> {
-        let (height, width) = plan.image_size();
-        let planes = Planes { count, height, width };
-        let scored = matches!(rule, Rule::Energy | Rule::Weighted);
-        let kept = match (scored, images) {
+    /// Local energies that are kept for each picture of the result.
+    fn kept(plan: &NsctPlan<B, T>, rule: Rule, images: usize) -> usize {
+        match (scored(rule), images) {
             (false, _) => 0,
             (true, 2) => 1,
             (true, _) => plan.planes().len() - 1,
-        };
+        }
+    }
+
+    /// Planes of memory for each picture of the result.
+    fn planes_each(plan: &NsctPlan<B, T>, rule: Rule, images: usize) -> usize {
+        Self::kept(plan, rule, images) + usize::from(scored(rule))
+    }
+
+    fn new(plan: &'a NsctPlan<B, T>, rule: Rule, count: usize, images: usize) -> Result<Self> {
+        let (height, width) = plan.image_size();
+        let planes = Planes { count, height, width };
+        let scored = scored(rule);
+        let kept = Self::kept(plan, rule, images);
         let make = || Tensor::scratch(plan.backend(), [count * planes.area()]);
         let scores = (0..kept).map(|_| make()).collect::<gpu_core::Result<_>>()?;
         Ok(Self { plan, rule, planes, images, done: 1, scores, other_scores: scored.then(make).transpose()? })

@@ -143,6 +143,22 @@ impl<B: NsctBackend<T>, T: Real> NsctPlan<B, T> {
         }
     }
 
+    /// How many of `images` channel images can be worked on together when each needs memory for `planes` planes of its
+    /// size beside the plan's workspace: 1 + S to decompose it. A workspace that the plan holds already is not counted
+    /// twice.
+    ///
+    /// # Errors
+    /// When not even one image fits.
+    pub fn images_at_once(&self, images: usize, planes: usize) -> Result<usize> {
+        let held = self.idle.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, |w| w.count);
+        let each = (self.height * self.width * size_of::<T>()).saturating_mul(planes);
+        let need = |n: usize| match n.min(self.together()) {
+            count if count <= held => n.saturating_mul(each),
+            _ => n.saturating_mul(each).saturating_add(self.workspace_bytes(n)),
+        };
+        Ok(batch_size(&self.b, &need, images)?)
+    }
+
     /// Makes the tables of both directions and the workspace for `batch` planes now, so that no later call has to: do
     /// this before a capture.
     ///
@@ -288,13 +304,7 @@ impl<B: NsctBackend<T>, T: Real> NsctPlan<B, T> {
         if items == 0 {
             return Ok(());
         }
-        // What an idle workspace holds already is not needed a second time.
-        let held = self.idle.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map_or(0, |w| w.count);
-        let need = |n: usize| match n.min(self.together()) {
-            count if count <= held => self.bytes(n) - self.workspace_bytes(n),
-            _ => self.bytes(n),
-        };
-        let part = batch_size(&self.b, &need, items)?;
+        let part = self.images_at_once(items, 1 + self.planes.len())?;
         let mut from_part = Tensor::<B, T, 2>::scratch(&self.b, [part, from])?;
         let mut to_part = Tensor::<B, T, 2>::scratch(&self.b, [part, to])?;
         for (x, y) in x.chunks(part * from).zip(y.chunks_mut(part * to)) {

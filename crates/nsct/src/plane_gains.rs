@@ -1,5 +1,4 @@
-//! How strongly each plane answers to white noise: `e_b = || plane b of the transform of a unit impulse ||` (spec:
-//! section 12), in f64 on the host, whatever the plan computes with.
+//! How strongly each plane answers to white noise: `e_b = || plane b of the transform of a unit impulse ||`, in f64 on the host, whatever the plan computes with.
 
 use gpu_core::{Cpu, Tensor};
 use num_complex::Complex;

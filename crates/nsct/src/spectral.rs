@@ -1,4 +1,4 @@
-//! Engine C: the pyramid as multiplications in the cosine domain, the tree in the Fourier domain (spec: section 7).
+//! Engine C: the pyramid as multiplications in the cosine domain, the tree in the Fourier domain.
 //!
 //! One cosine transform of the image serves all scales; each scale goes back to the image domain once, and through one
 //! Fourier transform to all of its directions. The synthesis runs the same way backwards and sums in both domains.

@@ -293,3 +293,46 @@ fn alternating(n: usize, v: f32) -> Vec<f32> {
 fn broken(n: usize) -> Vec<f32> {
     (0..n).map(|i| if i == n / 2 { f32::INFINITY } else { 1.0 }).collect()
 }
+
+/// With less and less memory the same bits come out, until not even one picture fits.
+fn same_bits_in_parts(unlimited: impl Fn(&Cpu) -> nsct::Result<Vec<f64>>) {
+    let wanted = unlimited(&Cpu::new()).unwrap();
+    let plane = SIZE.0 * SIZE.1 * size_of::<f32>();
+    let mut smallest = usize::MAX;
+    for planes in (1..=400).rev().step_by(9) {
+        match unlimited(&Cpu::with_memory_limit(planes * plane)) {
+            Ok(got) => {
+                assert_eq!(got, wanted, "{planes} planes of memory");
+                smallest = planes;
+            }
+            Err(Error::Gpu(gpu_core::Error::OutOfMemory { .. })) => break,
+            Err(e) => panic!("{planes} planes of memory: {e}"),
+        }
+    }
+    // The coefficients of all six pictures alone are 54 planes, twice that where two are fused.
+    assert!(smallest < 54, "split down to {smallest} planes of memory");
+}
+
+#[test]
+fn memory_splits_every_application_without_changing_a_bit() {
+    let images = pictures::<f32>(6);
+    let small = |cpu: &Cpu| {
+        let spec = NsctSpec::new([1, 2]).with_dir("pkva6".parse().unwrap()).with_engine(Engine::Ladder);
+        NsctPlan::<_, f32>::new(cpu, &spec, SIZE.0, SIZE.1)
+    };
+    let at = |cpu: &Cpu| Tensor::<_, f32, 4>::from_slice(cpu, [2, 3, SIZE.0, SIZE.1], &images.concat());
+    same_bits_in_parts(|cpu| Ok(features(&small(cpu)?, &at(cpu)?, &[Stat::Energy, Stat::Std])?.into_iter().collect()));
+    same_bits_in_parts(|cpu| {
+        // Twice, since a plan keeps its workspace.
+        let (plan, x) = (small(cpu)?, at(cpu)?);
+        drop(denoise(&plan, &x, Some(8.0), Shrinkage::Bivariate)?);
+        Ok(wide(denoise(&plan, &x, Some(8.0), Shrinkage::Bivariate)?.image.to_vec(cpu)?))
+    });
+    for rule in [Rule::MaxAbs, Rule::Energy] {
+        same_bits_in_parts(|cpu| {
+            let (plan, x) = (small(cpu)?, at(cpu)?);
+            let y = Tensor::from_slice(cpu, x.shape(), &images.iter().rev().flatten().copied().collect::<Vec<_>>())?;
+            Ok(wide(fuse(&plan, &[&x, &y], rule)?.to_vec(cpu)?))
+        });
+    }
+}

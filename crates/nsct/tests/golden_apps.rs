@@ -1,4 +1,4 @@
-//! Denoising, fusion, gains and the noise generator against stored results (spec: sections 12 and 13).
+//! Denoising, fusion, gains and the noise generator against stored results.
 //! `LOCKSTEP_DATA` names the data folder.
 
 mod data;

@@ -1,4 +1,4 @@
-//! The stored results of the published toolbox and of an independent reference, for every engine (spec: section 13).
+//! The stored results of the published toolbox and of an independent reference, for every engine.
 //! `LOCKSTEP_DATA` names the data folder; its README describes the layout.
 
 use std::fs;

@@ -1,4 +1,4 @@
-//! The dense engine, and the toolbox's own functions, against the stored transforms (spec: section 13).
+//! The dense engine, and the toolbox's own functions, against the stored transforms.
 //! `LOCKSTEP_DATA` names the data folder.
 
 mod data;

@@ -1,4 +1,4 @@
-//! What the mathematics of the transform promises, on random images, filters, levels and sizes (spec: sections 6, 13).
+//! What the mathematics of the transform promises, on random images, filters, levels and sizes.
 
 mod oracle;
 mod random;

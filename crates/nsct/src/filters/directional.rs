@@ -1,4 +1,4 @@
-//! Diamond filter pairs of the directional tree (spec: sections 3.2 to 3.4; `dfilters` of the toolbox).
+//! Diamond filter pairs of the directional tree (`dfilters` of the toolbox).
 
 use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 

@@ -1,4 +1,4 @@
-//! The maximally flat diamond mapping of any order (spec: section 3.2; `dmaxflat` of the toolbox).
+//! The maximally flat diamond mapping of any order (`dmaxflat` of the toolbox).
 //!
 //! With `s = sin²(ω_r/2)`, `t = sin²(ω_c/2)` and Bernstein polynomials `B_i(s) = C(N,i) s^i (1-s)^{N-i}`:
 //!

@@ -1,4 +1,4 @@
-//! The filters of the transform: polynomials in mapping kernels (spec: sections 2 and 3).
+//! The filters of the transform: polynomials in mapping kernels.
 //!
 //! Every two-dimensional filter here is `p(K) = p_0 + p_1 K + p_2 K² + …` with a one-dimensional polynomial `p` and a
 //! real, even *mapping kernel* `K` (da Cunha, Zhou, Do, "The Nonsubsampled Contourlet Transform", IEEE Trans. Image

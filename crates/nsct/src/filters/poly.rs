@@ -63,7 +63,7 @@ impl Poly {
 
 /// Smallest and largest value of `p0² + p1²` on `[-1, 1]`, the range of a mapping.
 ///
-/// One filter bank step scales the energy of any image by a factor between these two (spec: end of sections 4 and 5).
+/// One filter bank step scales the energy of any image by a factor between these two.
 pub fn energy_bounds(p0: &Poly, p1: &Poly) -> (f64, f64) {
     let energy = p0.times(p0).plus(&p1.times(p1));
     // A grid finer than any wiggle of a polynomial of degree 8, then ternary search around its best point.

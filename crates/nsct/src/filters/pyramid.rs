@@ -1,4 +1,4 @@
-//! Prototypes of the pyramid (spec: sections 2 and 3.1; `atrousfilters` of the toolbox).
+//! Prototypes of the pyramid (`atrousfilters` of the toolbox).
 
 use std::f64::consts::SQRT_2;
 

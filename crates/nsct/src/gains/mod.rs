@@ -1,5 +1,4 @@
 //! The transform as multiplications: gains in the cosine domain for the pyramid, in the Fourier domain for the tree
-//! (spec: section 7, engine C).
 //!
 //! With half-sample mirror boundary and symmetric filters, a pyramid step multiplies the type-II discrete cosine
 //! transform. With periodic boundary, a node of the tree multiplies the discrete Fourier transform, by a real and even

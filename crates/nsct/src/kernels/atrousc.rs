@@ -1,4 +1,4 @@
-//! `atrousc`: the valid part of a convolution with a filter that is stretched by zeros (spec: section 8).
+//! `atrousc`: the valid part of a convolution with a filter that is stretched by zeros.
 //!
 //! `y[r, c] = Σ_{a,b} h[Hf - 1 - a, Wf - 1 - b] x[r + L - 1 + L a, c + L - 1 + L b]`, of
 //! `(H - L Hf + 1) x (W - L Wf + 1)` elements.

@@ -1,4 +1,4 @@
-//! `efilter2`: centred convolution with periodic boundary (spec: section 8).
+//! `efilter2`: centred convolution with periodic boundary.
 //!
 //! `y[r, c] = Σ_{a,b} h[a, b] x[(r + ⌊Hf/2⌋ - a) mod H, (c + ⌊Wf/2⌋ - b) mod W]`
 //!

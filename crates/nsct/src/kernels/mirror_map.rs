@@ -1,4 +1,4 @@
-//! `y = 2 P_rows P_columns x - x`: one application of a pyramid's mapping `F_L` with mirror boundary (spec: section 4).
+//! `y = 2 P_rows P_columns x - x`: one application of a pyramid's mapping `F_L` with mirror boundary.
 //!
 //! `(P_rows v)[r, c] = Σ_k P[k] v[mir(r - k L, H), c]` with the symmetric half-band filter P, `k` from `-m` to `m` in
 //! increasing order, zero taps left out; columns alike. The sum over columns comes first, each tap fused into a sum

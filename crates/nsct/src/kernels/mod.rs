@@ -119,8 +119,11 @@ impl Planes {
         Self { count: count as usize, height: 1, width: area as usize }
     }
 
-    /// Refuses empty images and sizes that 32-bit coordinates cannot hold.
+    /// Refuses empty images, and sizes and counts that 32-bit coordinates cannot hold.
     pub(crate) fn check(&self) -> Result<()> {
+        if u32::try_from(self.count).is_err() {
+            return Err(Error::value("count", format!("{} planes are more than one call takes", self.count)));
+        }
         if self.height == 0 || self.width == 0 {
             return Err(Error::value("image", format!("{} x {} has no pixels", self.height, self.width)));
         }

@@ -1,4 +1,4 @@
-//! `symext`: half-sample symmetric extension for a filter of `p x q` (spec: section 8).
+//! `symext`: half-sample symmetric extension for a filter of `p x q`.
 //!
 //! `y[i, j] = x[mir(i - ⌊q/2⌋ + s2 - 1, H), mir(j - ⌊p/2⌋ + s1 - 1, W)]`, of `(H + p - 1) x (W + q - 1)` elements. `p` and
 //! `q` are crossed in the offsets, as in the published toolbox, so that only square filters make sense.

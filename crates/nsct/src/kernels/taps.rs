@@ -1,6 +1,6 @@
 //! `y[n, r, c] = Σ_t v_t x[n, (r - dr_t) mod H, (c - dc_t) mod W]`: a sparse filter with periodic boundary.
 //!
-//! One application of a node's mapping kernel `K` (spec: engine A), or one of the two diagonal filters of a ladder
+//! One application of a node's mapping kernel `K`, or one of the two diagonal filters of a ladder
 //! (engine B). Taps are taken in the order of the table, by convention increasing `dr`, then `dc`, each fused into the
 //! sum from 0, so that both twins round alike and agree to the bit. NaN and infinities spread over the taps' reach.
 //!

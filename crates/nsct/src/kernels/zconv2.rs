@@ -1,4 +1,4 @@
-//! `zconv2`: convolution with a filter that is upsampled by a sampling matrix, periodic boundary (spec: section 8).
+//! `zconv2`: convolution with a filter that is upsampled by a sampling matrix, periodic boundary.
 //!
 //! `y[r, c] = Σ_{a,b} h[a, b] x[(r + sr - m21 b - m22 a) mod H, (c + sc - m11 b - m12 a) mod W]` for
 //! `M = [[m11, m12], [m21, m22]]`, whose **first coordinate is the column**, with

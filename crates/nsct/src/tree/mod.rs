@@ -1,5 +1,5 @@
 //! The directional tree: where each node's mapping kernel has its taps, and what directions its planes hold
-//! (spec: section 5; `nsdfbdec` of the toolbox).
+//! (`nsdfbdec` of the toolbox).
 //!
 //! Depths count from 1. At depth `l` the tree has `2^(l-1)` nodes; node `k`, from 1, turns plane `k` of depth `l - 1`
 //! into planes `2k - 1` (first polynomial) and `2k` (second polynomial) of depth `l`. All polynomials are in the node's
