@@ -29,8 +29,11 @@ pub(crate) struct Compare {
     #[arg(long, value_name = "A,B", default_value = "cpu,cuda")]
     backends: String,
     /// Largest absolute difference that passes
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", value_parser = parse_limit)]
     max_abs: Option<f64>,
+    /// Largest relative difference that passes
+    #[arg(long, value_name = "X", value_parser = parse_limit)]
+    max_rel: Option<f64>,
     /// Largest difference in representable values that passes
     #[arg(long, value_name = "N")]
     max_ulps: Option<u64>,
@@ -98,6 +101,13 @@ fn ulps_integer(a: f64, b: f64) -> u64 {
     (a - b).abs() as u64
 }
 
+fn parse_limit(text: &str) -> std::result::Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(limit) if limit >= 0.0 => Ok(limit),
+        _ => Err(format!("`{text}` is no number of 0 or more")),
+    }
+}
+
 impl Compare {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         // Whoever writes --json behind everything means the comparison.
@@ -119,6 +129,10 @@ impl Compare {
         let mut outputs = Vec::new();
         for (i, backend) in [first, second].into_iter().enumerate() {
             let folder = root.join(format!("{}-{}", i + 1, backend.replace(':', "-")));
+            // Results of an earlier run would be taken for finished ones.
+            if folder.exists() {
+                std::fs::remove_dir_all(&folder).map_err(|e| Failure::writing(&folder, &e))?;
+            }
             crate::files::make_folder(&folder)?;
             let arguments = redirect(&subcommand, &folder)?;
             run_on(backend, &arguments)?;
@@ -135,9 +149,12 @@ impl Compare {
         for (name, outcome) in &rows {
             let (line, value) = match outcome {
                 Ok(d) => {
-                    let over = self.max_abs.is_some_and(|m| d.abs > m) || self.max_ulps.is_some_and(|m| d.ulps > m);
+                    let over = self.max_abs.is_some_and(|m| d.abs > m)
+                        || self.max_rel.is_some_and(|m| d.rel > m)
+                        || self.max_ulps.is_some_and(|m| d.ulps > m);
                     failed |= over;
-                    let verdict = match (over, self.max_abs.is_some() || self.max_ulps.is_some()) {
+                    let limited = self.max_abs.is_some() || self.max_rel.is_some() || self.max_ulps.is_some();
+                    let verdict = match (over, limited) {
                         (true, _) => "  FAIL",
                         (false, true) => "  PASS",
                         (false, false) => "",
@@ -170,9 +187,17 @@ struct Temporary(PathBuf);
 
 impl Temporary {
     fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("lockstep-compare-{}", std::process::id()));
-        crate::files::make_folder(&path)?;
-        Ok(Self(path))
+        let base = std::env::temp_dir();
+        // Made by this call, or another name: a folder that is there already holds somebody else's results.
+        for n in 0..1000 {
+            let path = base.join(format!("lockstep-compare-{}-{n}", std::process::id()));
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(Failure::writing(&path, &e)),
+            }
+        }
+        Err(Failure::new(Exit::Io, format!("{} is full of folders of compare", base.display())))
     }
 }
 

@@ -45,7 +45,11 @@ impl Draft {
     /// Gives the complete file its name, in one step.
     pub(crate) fn finish(mut self) -> Result<()> {
         let done = match self.file.take() {
-            Some(mut file) => file.flush().and_then(|()| std::fs::rename(&self.part, &self.path)),
+            // On the disk before it has its name: a journal that says "done" must be right after a power cut, too.
+            Some(mut file) => file
+                .flush()
+                .and_then(|()| file.get_ref().sync_all())
+                .and_then(|()| std::fs::rename(&self.part, &self.path)),
             None => Ok(()),
         };
         done.map_err(|e| {
@@ -63,6 +67,25 @@ impl Drop for Draft {
         }
     }
 }
+
+/// Removes what processes that were killed left half-written in a folder.
+pub(crate) fn sweep(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let process = name.strip_prefix('.').and_then(|n| n.strip_suffix(".part")).and_then(|n| n.rsplit('.').next());
+        let Some(process) = process.and_then(|text| text.parse::<u32>().ok()) else { continue };
+        // Without a list of processes nobody can tell; another machine's may share the folder, so young ones stay.
+        let dead = Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{process}")).exists();
+        let age = path.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
+        if dead && age.is_some_and(|age| age > STALE) {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
+/// Nothing takes longer to write than this.
+const STALE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Writes a whole file in one step.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {

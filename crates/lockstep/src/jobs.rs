@@ -97,6 +97,10 @@ impl Batch {
             && file.is_file()
         {
             let output = if output.is_dir() { output.join(rename(file)) } else { output.to_owned() };
+            if same_place(file, &output) {
+                return Err(Failure::usage(format!("the output {} is the input", output.display()))
+                    .help("choose another file with -o"));
+            }
             let item = Item { name: file_name(file), inputs: vec![file.clone()], output };
             return Ok(Self { items: vec![item], ignored: Vec::new(), folder: None });
         }
@@ -113,6 +117,12 @@ impl Batch {
             let (pictures, others): (Vec<_>, Vec<_>) = list(input)?.into_iter().partition(|p| accepts(p));
             files.extend(pictures);
             ignored.extend(others.iter().map(|p| file_name(p)));
+        }
+        if files.is_empty() {
+            let inputs = inputs.iter().map(|p| p.display().to_string()).collect::<Vec<_>>().join(", ");
+            let found = if ignored.is_empty() { String::new() } else { format!(" (only {})", sample(&ignored)) };
+            return Err(Failure::usage(format!("there is nothing in {inputs} that this command reads{found}"))
+                .help("--help says what it reads; folders inside a folder are not searched"));
         }
         let items =
             files.into_iter().map(|f| Item { name: file_name(&f), output: output.join(rename(&f)), inputs: vec![f] });
@@ -152,6 +162,10 @@ impl Batch {
             let [item] = self.items.as_slice() else {
                 return Err(Failure::usage("there is nothing to do"));
             };
+            if !shard.takes(0) {
+                session.note(format!("{}: another shard's", item.name));
+                return Ok(Exit::Ok);
+            }
             let outcome = work(item).map_err(|e| e.at(&item.inputs[0]))?;
             session.document(&outcome.value)?;
             return Ok(Exit::Ok);
@@ -164,6 +178,7 @@ impl Batch {
             ));
         }
         make_folder(folder)?;
+        crate::files::sweep(folder);
         let mut journal = Journal::open(folder)?;
         let mine: Vec<_> =
             self.items.iter().enumerate().filter(|(i, _)| shard.takes(*i)).map(|(_, item)| item).collect();
@@ -358,9 +373,6 @@ mod tests {
         assert!(plan(input.path(), input.path()).unwrap_err().message.contains("is the input folder"));
         assert_eq!(plan(&input.path().join("lost"), out.path()).unwrap_err().exit, Exit::Io);
         let empty = folder_with(&["notes.txt"]);
-        let batch = plan(empty.path(), out.path()).unwrap();
-        let failure =
-            batch.run(&Session::default(), &JobArgs::default(), &Value::Null, |_| unreachable!()).unwrap_err();
-        assert!(failure.message.contains("notes.txt"));
+        assert!(plan(empty.path(), out.path()).unwrap_err().message.contains("notes.txt"));
     }
 }

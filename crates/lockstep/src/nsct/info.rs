@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use gpu_core::{Footprint, with_backend};
+use gpu_core::with_backend;
 use nsct::tree::wedge;
 use nsct::{Geometry, NsctBackend, NsctPlan, NsctSpec};
 use serde_json::{Value, json};
@@ -41,6 +41,11 @@ pub(crate) struct Info {
     backend: BackendArgs,
 }
 
+/// Pixels of a picture whose tables are made.
+const LARGEST: usize = 1 << 22;
+/// Side of the picture that stands for a larger one.
+const SMALL: usize = 512;
+
 /// Reads `1024x768` (width first, as pictures are described) or `512`.
 pub(crate) fn parse_size(text: &str) -> std::result::Result<(usize, usize), String> {
     let wrong = || format!("`{text}` is no size; write width x height such as 640x480, or one number");
@@ -65,17 +70,27 @@ impl Info {
 
     fn on<B: NsctBackend<T>, T: Sample>(&self, session: &Session, b: &B, spec: &NsctSpec) -> Result<Exit> {
         let (w, h) = self.size;
-        let plan = NsctPlan::<B, T>::new(b, spec, h, w)?;
+        // Tables of a huge picture take minutes and more memory than there may be; its figures can be told from a small
+        // one's.
+        let large = h * w > LARGEST;
+        let (ph, pw) = if large { (SMALL, SMALL) } else { (h, w) };
+        let plan = NsctPlan::<B, T>::new(b, spec, ph, pw)?;
         let gains = plan.gains()?;
         let plane = h * w * size_of::<T>();
         let planes = spec.plane_count();
-        let (coefficients, workspace) = (plane * planes * self.batch, plan.workspace_bytes(self.batch));
+        let coefficients = plane.saturating_mul(planes).saturating_mul(self.batch);
+        let workspace = (plan.workspace_bytes(self.batch) as f64 * ((h * w) as f64 / (ph * pw) as f64)) as usize;
+        let pictures = plane.saturating_mul(self.batch);
         session.say(format!("{} · {w} × {h} · {} · {} engine on {}", describe(spec), T::NAME, plan.engine(), B::NAME));
         session.say(format!("planes (redundancy)    {planes}"));
-        session.say(format!("pictures               {} for {} of them", bytes(plane * self.batch), self.batch));
+        session.say(format!("pictures               {} for {} of them", bytes(pictures), self.batch));
         session.say(format!("coefficients           {}", bytes(coefficients)));
         session.say(format!("workspace              {}", bytes(workspace)));
-        session.say(format!("together               {}", bytes(plan.bytes(self.batch))));
+        let together = pictures.saturating_add(coefficients).saturating_add(workspace);
+        session.say(format!("together               {}", bytes(together)));
+        if large {
+            session.say(format!("workspace and gains are estimated from a picture of {SMALL} × {SMALL}"));
+        }
         session.say("");
         session.say(format!("{:<8} {:>10}  {:>9}", "plane", "direction", "gain"));
         let mut rows = Vec::new();
@@ -96,8 +111,8 @@ impl Info {
         session.say("direction: of the frequencies in the plane, 0° along a row; edges run at right angles to it");
         session.document(&json!({
             "transform": spec_json(spec), "width": w, "height": h, "batch": self.batch, "dtype": T::NAME,
-            "engine": plan.engine().to_string(), "backend": B::NAME, "device": b.device().name,
-            "bytes": { "pictures": plane * self.batch, "coefficients": coefficients, "workspace": workspace },
+            "engine": plan.engine().to_string(), "backend": B::NAME, "device": b.device().name, "estimated": large,
+            "bytes": { "pictures": pictures, "coefficients": coefficients, "workspace": workspace },
             "planes": Value::from(rows),
         }))?;
         Ok(Exit::Ok)

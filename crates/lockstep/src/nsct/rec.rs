@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use gpu_core::{Tensor, batch_size, with_backend};
+use gpu_core::{Tensor, with_backend};
 use nsct::{Coeffs, NsctBackend, NsctSpec};
 use serde_json::json;
 
@@ -140,7 +140,7 @@ impl Rec {
         let [batch, channels, h, w] = picture.shape;
         let plan = Plans::<B, T>::new(b, spec).get(h, w)?;
         let (planes, each) = (batch * channels, spec.plane_count() * h * w);
-        let step = batch_size(b, &*plan, planes)?;
+        let step = plan.images_at_once(planes, 1 + plan.planes().len())?;
         let mut at = 0;
         while at < planes {
             let n = step.min(planes - at);

@@ -6,7 +6,7 @@ use nsct::{NsctSpec, Side};
 
 use super::args::describe;
 use super::sheet::{INK, MARGIN, PAPER, SOFT, fitting};
-use crate::exit::Result;
+use crate::exit::{Failure, Result};
 use crate::pictures::Picture;
 use crate::pictures::canvas::Canvas;
 
@@ -23,6 +23,10 @@ pub(crate) fn responses(spec: &NsctSpec) -> Result<Picture> {
     let mut depths: Vec<u8> = spec.levels.iter().copied().filter(|&level| level > 0).collect();
     depths.sort_unstable();
     depths.dedup();
+    if depths.is_empty() {
+        return Err(Failure::usage("no scale is divided into directions, so there is nothing to draw")
+            .help("give --levels above 0"));
+    }
     let forest = forest_gains::<f64>(&directional(spec.dir)?, Side::Analysis, spec.geometry, &depths, TILE, TILE)?;
     let rows = |directions: usize| directions.div_ceil(COLUMNS);
     let width = 2 * MARGIN + COLUMNS * (TILE + GAP) - GAP;
@@ -38,7 +42,7 @@ pub(crate) fn responses(spec: &NsctSpec) -> Result<Picture> {
         for (i, plane) in planes.iter().enumerate() {
             let at = (MARGIN + i % COLUMNS * (TILE + GAP), y + i / COLUMNS * (TILE + CAPTION));
             canvas.gray(at.0, at.1, TILE, &centred(plane, 255.0 / peak));
-            canvas.text(at.0, at.1 + TILE + 5, 2, INK, &format!("d{i}"));
+            canvas.text(at.0, at.1 + TILE + 5, 2, INK, &format!("d{}", i + 1));
         }
         y += rows(planes.len()) * (TILE + CAPTION);
     }

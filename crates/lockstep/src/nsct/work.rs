@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use gpu_core::{Tensor, batch_size};
+use gpu_core::Tensor;
 use nsct::{Coeffs, NsctBackend, NsctPlan, NsctSpec, Real};
 
 use crate::exit::{Failure, Result};
@@ -73,7 +73,7 @@ pub(crate) fn in_parts<B: NsctBackend<T>, T: Real>(
     mut each: impl FnMut(&Tensor<B, T, 4>) -> Result<()>,
 ) -> Result<()> {
     let planes = picture.shape[0] * picture.shape[1];
-    let step = batch_size(b, plan, planes)?;
+    let step = plan.images_at_once(planes, 1 + plan.planes().len())?;
     let mut at = 0;
     while at < planes {
         let end = (at + step).min(planes);

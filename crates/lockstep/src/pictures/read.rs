@@ -1,6 +1,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use gpu_core::{Backend, Cpu};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::{Depth, Layout, Picture, READABLE, ending, npy};
@@ -17,7 +18,10 @@ pub(crate) fn read(path: &Path, layout: Layout) -> Result<Picture> {
         return Err(Failure::input(path, "this is a folder, and one picture is needed here"));
     }
     let picture = if ending(path) == "npy" {
-        from_array(npy::read(path)?, layout).map_err(|e| e.at(path))?
+        let reader = npy::Reader::open(path)?;
+        room(path, (reader.header.elements() as u64).saturating_mul(24))
+            .map_err(|e| e.help("cut it into smaller arrays first"))?;
+        from_array(reader.all(path)?, layout).map_err(|e| e.at(path))?
     } else {
         let bytes = std::fs::read(path).map_err(|e| Failure::reading(path, &e))?;
         decode(&bytes, path)?
@@ -66,11 +70,29 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Picture> {
     limits.max_image_height = Some(LONGEST);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(wrong)?;
+    let (width, height) = decoder.dimensions();
+    let colour = decoder.color_type();
+    let pixels = u64::from(width) * u64::from(height);
+    // What the decoder makes, and its samples widened and sorted by channel.
+    room(path, pixels.saturating_mul(u64::from(colour.bytes_per_pixel()) + 16 * u64::from(colour.channel_count())))
+        .map_err(|e| e.help(format!("it says that it has {width} x {height} pixels; cut or shrink it first")))?;
     let orientation = decoder.orientation().map_err(wrong)?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(wrong)?;
     // Photographs from telephones lie on their side and say so; what is written has no such note.
     image.apply_orientation(orientation);
     from_image(&image).map_err(|e| e.at(path))
+}
+
+/// Refuses what does not fit in memory before any of it is taken: a small file can claim to be a huge picture.
+fn room(path: &Path, bytes: u64) -> Result<()> {
+    let free = Cpu::new().memory().free as u64;
+    if bytes <= free {
+        return Ok(());
+    }
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let message =
+        format!("{}: reading it takes {:.1} GiB of memory, {:.1} are free", path.display(), gib(bytes), gib(free));
+    Err(Failure::new(Exit::Memory, message))
 }
 
 fn truncated(path: &Path, length: usize, why: &str) -> Failure {
@@ -157,6 +179,9 @@ fn from_array(array: npy::Array, layout: Layout) -> Result<Picture> {
         npy::Kind::F32 => Depth::F32,
         npy::Kind::F64 => Depth::F64,
     };
+    if array.values.is_empty() {
+        return Err(Failure::usage(format!("shape {:?} has no pixels", array.shape)));
+    }
     let few = |n: usize| matches!(n, 1 | 3 | 4);
     let (shape, layout) = match (array.shape.as_slice(), layout) {
         (&[h, w], Layout::Auto | Layout::Hw) => ([1, 1, h, w], Layout::Hw),

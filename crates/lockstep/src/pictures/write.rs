@@ -75,6 +75,15 @@ pub(crate) fn write(path: &Path, picture: &Picture, how: Writing) -> Result<()> 
     if ending(path) == "npy" {
         return write_npy(path, picture, how.double);
     }
+    // Arrays of 0..1 are common, and nothing would be left of one in whole numbers.
+    let largest = picture.samples.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let smallest = picture.samples.iter().copied().fold(f64::INFINITY, f64::min);
+    let real = matches!(picture.depth, Depth::F32 | Depth::F64);
+    if real && smallest < largest && largest - smallest <= 2.0 && largest <= 2.0 {
+        let range = format!("values from {smallest:.3} to {largest:.3}");
+        return Err(Failure::input(path, format!("{range} would leave nothing in a picture of whole numbers"))
+            .help("write .npy, or scale the array to 0..255 first"));
+    }
     files::write(path, &encode(picture, &ending(path), how)?)
 }
 

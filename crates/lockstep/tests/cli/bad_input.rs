@@ -137,3 +137,31 @@ fn a_backend_that_is_not_there() {
     assert!(ran.err.contains("doctor") || ran.err.contains("--features"), "{}", ran.err);
     assert!(!place.path("c.npy").exists());
 }
+
+#[test]
+fn files_that_claim_to_be_huge() {
+    let place = Place::with_pictures();
+    place.write("huge.pgm", b"P5 1000000 1000000 255\n1234");
+    place.write("many/huge.pgm", b"P5 1000000 1000000 255\n1234");
+    std::fs::copy(place.path("gray.png"), place.path("many/small.png")).unwrap();
+    fails_and_leaves_nothing(&place, "nsct dec huge.pgm -o c.npy", 6, &["huge.pgm", "1000000", "GiB"]);
+    // One of them does not stop the others.
+    place.fails("nsct dec many -o out -l 1", 3, &["huge.pgm"]);
+    assert!(place.list("out").contains(&"small.npy".to_owned()));
+    let zeros = npy_f32(&[0, usize::MAX, usize::MAX], &[]);
+    place.write("zeros.npy", &zeros);
+    fails_and_leaves_nothing(&place, "nsct dec zeros.npy -o c.npy --layout hwc", 2, &["zeros.npy"]);
+    assert!(place.ok("nsct info --size 100000x100000 -l 2 --backend cpu").contains("estimated"));
+}
+
+#[test]
+fn what_would_be_lost_is_refused() {
+    let place = Place::with_pictures();
+    place.ok("nsct dec gray.png -o c.npy -l 1");
+    fails_and_leaves_nothing(&place, "nsct rec c.npy -o c.npy", 2, &["c.npy", "is the input"]);
+    let values: Vec<f32> = (0..48).map(|i| i as f32 / 47.0).collect();
+    place.write("unit.npy", &npy_f32(&[6, 8], &values));
+    fails_and_leaves_nothing(&place, "nsct denoise unit.npy -o d.png -l 1 --sigma 0.1", 2, &["0..255", "unit.npy"]);
+    place.write("none/readme.txt", b"no picture");
+    fails_and_leaves_nothing(&place, "nsct dec none -o out", 2, &["none", "readme.txt"]);
+}

@@ -107,7 +107,7 @@ fn folders_that_cannot_work() {
     place.write("empty/readme.txt", b"");
     place.write("twice/a.png", b"");
     place.write("twice/a.jpg", b"");
-    place.fails("nsct dec empty -o out", 2, &["no pictures", "readme.txt"]);
+    place.fails("nsct dec empty -o out", 2, &["nothing in empty", "readme.txt"]);
     place.fails("nsct dec twice -o out", 2, &["a.jpg and a.png", "rename"]);
     place.fails("nsct dec in -o in", 2, &["is the input folder"]);
     place.fails("nsct dec in -o in/p0.png", 2, &["is a file"]);
