@@ -29,7 +29,7 @@ pub(crate) struct Options {
     /// Runs what `cargo xtask test-gpu --bundle DIR` built.
     #[arg(long, value_name = "DIR")]
     prebuilt: Option<PathBuf>,
-    /// Leaves the benchmarks of single kernels out.
+    /// Leaves out the benchmarks of the crates (criterion): single kernels, and engines by size.
     #[arg(long)]
     whole_only: bool,
     /// Measures nothing; writes the tables and BENCHMARKS.md from benches/results/*.json.

@@ -1,0 +1,134 @@
+//! Single operations, four planes of 512 × 512 in `f32`, on the backend named by `LOCKSTEP_BENCH_BACKEND` (`cpu`, or
+//! `cuda`). Time is what the device sees between two events; bytes are the floor of the operation's page: each plane that
+//! goes in or out, once.
+
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput};
+use gpu_core::{AnyBackend, Backend, Result, Tensor, with_backend};
+use ndarray::Array2;
+use nsct::NsctBackend;
+use nsct::filters::directional;
+use nsct::kernels::{
+    DenseFilter, FourierPlan, HISTOGRAM_BINS, Planes, SUM_CHUNK, SUM_FIGURES, Scored, TapTable, bivariate, box_square,
+    dct2, efilter2, fuse_mean, fuse_scored, fuse_select, hard_threshold, idct2, irfft2, mirror_map, pair_mix,
+    plane_histogram, plane_sums, poly_pair, rfft2, taps, tree_analysis, tree_synthesis, zconv2,
+};
+use num_complex::Complex;
+
+const SIDE: usize = 512;
+const AREA: usize = SIDE * SIDE;
+const COUNT: usize = 4;
+const PLANES: Planes = Planes { count: COUNT, height: SIDE, width: SIDE };
+
+/// Measures one operation that moves this many planes for each of the four.
+fn measure<B: Backend>(c: &mut Criterion, b: &B, name: &str, planes: usize, mut run: impl FnMut() -> Result<()>) {
+    let mut group = c.benchmark_group(name);
+    group.sample_size(20).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500));
+    group.throughput(Throughput::Bytes((planes * COUNT * AREA * size_of::<f32>()) as u64));
+    let id = BenchmarkId::new(format!("{}_f32", B::NAME), format!("{COUNT}x{SIDE}x{SIDE}"));
+    group.bench_with_input(id, &(), |timer, ()| {
+        timer.iter_custom(|times| {
+            let all = b.time(|_| (0..times).try_for_each(|_| run()));
+            all.unwrap_or_else(|e| panic!("{name}: {e}")).1
+        });
+    });
+    group.finish();
+}
+
+fn in_the_image_domain<B: NsctBackend<f32>>(b: &B, c: &mut Criterion) -> nsct::Result<()> {
+    let pixels: Vec<f32> = (0..COUNT * AREA).map(|i| (i * 7919 % 251) as f32).collect();
+    let x = Tensor::from_slice(b, [COUNT * AREA], &pixels)?;
+    let mut y = Tensor::<B, f32, 1>::zeros(b, [2 * COUNT * AREA])?;
+    let filters = directional("dmaxflat7".parse()?)?;
+    let mapping: Vec<_> = filters.mapping.iter().map(|tap| (tap.n1, tap.n2, tap.v)).collect();
+    let table = TapTable::new(b, SIDE, SIDE, &mapping)?;
+    measure(c, b, "taps", 2, || taps(b, PLANES, &table, x.flat(), AREA, y.flat_mut(), AREA));
+    let half = [0.5, 0.28125, -0.03125];
+    measure(c, b, "mirror_map", 2, || mirror_map(b, PLANES, &half, 1, x.flat(), AREA, y.flat_mut(), AREA));
+    let pair = [&[0.7, 0.5, -0.2][..], &[0.7, -0.6, -0.2, 0.1][..]];
+    measure(c, b, "poly_pair", 5, || {
+        let powers = [x.flat(), x.flat()];
+        poly_pair(b, PLANES, pair, x.flat(), AREA, &[powers[0], powers[1], x.flat()], y.flat_mut(), 2 * AREA, AREA)
+    });
+    let two = Tensor::from_slice(b, [2 * COUNT * AREA], &[pixels.as_slice(), &pixels].concat())?;
+    measure(c, b, "pair_mix", 3, || {
+        pair_mix(b, PLANES, [0.5, 0.5], false, two.flat(), 2 * AREA, AREA, y.flat_mut(), AREA)
+    });
+    let dense = DenseFilter::new(b, Array2::<f64>::from_elem((13, 13), 1.0 / 169.0).view())?;
+    let quincunx = [[1, -1], [1, 1]];
+    measure(c, b, "zconv2", 2, || zconv2(b, PLANES, &dense, quincunx, x.flat(), AREA, y.flat_mut(), AREA));
+    measure(c, b, "efilter2", 2, || efilter2(b, PLANES, &dense, x.flat(), AREA, y.flat_mut(), AREA));
+    Ok(())
+}
+
+fn of_the_applications<B: NsctBackend<f32>>(b: &B, c: &mut Criterion) -> nsct::Result<()> {
+    let values: Vec<f32> = (0..COUNT * AREA).map(|i| (i * 7919 % 251) as f32 - 125.0).collect();
+    let x = Tensor::from_slice(b, [COUNT * AREA], &values)?;
+    let mut y = Tensor::from_slice(b, [COUNT * AREA], &values)?;
+    let mut energy = Tensor::from_slice(b, [COUNT * AREA], &vec![20.0f32; COUNT * AREA])?;
+    let scores = Tensor::from_slice(b, [COUNT * AREA], &vec![10.0f32; COUNT * AREA])?;
+    let each = Tensor::from_slice(b, [COUNT], &[20.0f32; COUNT])?;
+    measure(c, b, "hard_threshold", 2, || hard_threshold(b, PLANES, each.flat(), y.flat_mut(), AREA));
+    measure(c, b, "box_square", 2, || box_square(b, PLANES, 2, x.flat(), AREA, y.flat_mut(), AREA));
+    measure(c, b, "bivariate", 3, || {
+        bivariate(b, PLANES, each.flat(), energy.flat(), AREA, y.flat_mut(), AREA, 0, None)
+    });
+    measure(c, b, "fuse_select", 3, || fuse_select(b, PLANES, x.flat(), AREA, y.flat_mut(), AREA));
+    measure(c, b, "fuse_mean", 3, || fuse_mean(b, PLANES, 2, x.flat(), AREA, y.flat_mut(), AREA));
+    measure(c, b, "fuse_scored", 6, || {
+        let (x, y, e) = (x.flat(), y.flat_mut(), energy.flat_mut());
+        fuse_scored(b, PLANES, Scored::Select, x, AREA, scores.flat(), y, AREA, e, AREA)
+    });
+    let shifts = Tensor::from_slice(b, [COUNT], &[0.0f64; COUNT])?;
+    let mut sums = Tensor::<B, f64, 1>::zeros(b, [COUNT * AREA.div_ceil(SUM_CHUNK) * SUM_FIGURES])?;
+    measure(c, b, "plane_sums", 1, || plane_sums(b, PLANES, shifts.flat(), x.flat(), AREA, sums.flat_mut()));
+    let bounds = Tensor::from_slice(b, [COUNT], &[125.0f64; COUNT])?;
+    let mut counts = Tensor::<B, u64, 1>::zeros(b, [COUNT * HISTOGRAM_BINS])?;
+    measure(c, b, "plane_histogram", 1, || {
+        plane_histogram(b, PLANES, bounds.flat(), x.flat(), AREA, counts.flat_mut())
+    });
+    Ok(())
+}
+
+fn of_the_spectral_engine<B: NsctBackend<f32>>(b: &B, c: &mut Criterion) -> nsct::Result<()> {
+    let pixels: Vec<f32> = (0..COUNT * AREA).map(|i| (i * 7919 % 251) as f32).collect();
+    let x = Tensor::from_slice(b, [COUNT * AREA], &pixels)?;
+    let mut y = Tensor::<B, f32, 1>::zeros(b, [COUNT * AREA])?;
+    let plan = FourierPlan::<B, f32>::new(b, SIDE, SIDE)?;
+    let bands = COUNT;
+    let mut work = Tensor::<B, f32, 1>::zeros(b, [plan.work_len(1).max(plan.work_len(bands))])?;
+    let half = SIDE * plan.half_width();
+    let zero = Complex::new(0.0f32, 0.0);
+    let mut z = Tensor::from_slice(b, [COUNT * half], &vec![zero; COUNT * half])?;
+    let gains = Tensor::from_slice(b, [bands * half], &vec![0.5f32; bands * half])?;
+    measure(c, b, "dct2", 2, || {
+        dct2(b, &plan, COUNT, None, false, x.flat(), AREA, y.flat_mut(), AREA, work.flat_mut())
+    });
+    measure(c, b, "idct2", 2, || idct2(b, &plan, COUNT, None, x.flat(), AREA, y.flat_mut(), AREA, work.flat_mut()));
+    measure(c, b, "rfft2", 2, || rfft2(b, &plan, COUNT, 1.0, x.flat(), AREA, z.flat_mut(), half, work.flat_mut()));
+    measure(c, b, "irfft2", 2, || irfft2(b, &plan, COUNT, 1.0, z.flat(), half, y.flat_mut(), AREA, work.flat_mut()));
+    let (one, image) = ([1, bands], bands * AREA);
+    measure(c, b, "tree_analysis", 1, || {
+        let (z, y, work) = (z.flat(), y.flat_mut(), work.flat_mut());
+        tree_analysis(b, &plan, one, gains.flat(), z, half, y, image, AREA, work)
+    });
+    measure(c, b, "tree_synthesis", 1, || {
+        let (y, z, work) = (x.flat(), z.flat_mut(), work.flat_mut());
+        tree_synthesis(b, &plan, one, gains.flat(), y, image, AREA, z, half, work)
+    });
+    Ok(())
+}
+
+fn main() {
+    let name = std::env::var("LOCKSTEP_BENCH_BACKEND").unwrap_or_else(|_| "cpu".to_owned());
+    let any = AnyBackend::open(&name).unwrap_or_else(|e| panic!("LOCKSTEP_BENCH_BACKEND={name}: {e}"));
+    let mut criterion = Criterion::default().configure_from_args();
+    with_backend!(&any, |b| {
+        in_the_image_domain(b, &mut criterion)
+            .and_then(|()| of_the_applications(b, &mut criterion))
+            .and_then(|()| of_the_spectral_engine(b, &mut criterion))
+    })
+    .unwrap_or_else(|e| panic!("{e}"));
+    criterion.final_summary();
+}
