@@ -31,7 +31,9 @@ use crate::{Coeffs, Engine, Error, NsctBackend, NsctSpec, PlaneId, Real, Result,
 /// ```
 ///
 /// Images are `[B, C, H, W]`; the `B * C` planes are transformed independently, and a plane's result has the same bits
-/// in every batch. All work goes to the queue that the plan was made on, and nothing waits for it.
+/// in every batch. All work goes to the queue that the plan was made on, and nothing waits for it. Inputs on the device
+/// are dense, as every [`TensorView`] is; arrays on the host, as for [`decompose_array`](Self::decompose_array), may have
+/// any strides.
 ///
 /// **Memory.** The plan keeps the workspace of its largest call for the next one, so repeated calls of
 /// [`decompose_into`](Self::decompose_into) and [`reconstruct_into`](Self::reconstruct_into) allocate nothing and may be
@@ -256,8 +258,8 @@ impl<B: NsctBackend<T>, T: Real> NsctPlan<B, T> {
         self.backward_into(coeffs, out.into(), Side::Analysis)
     }
 
-    /// The transform of images on the host, in parts that fit the device's memory limit. Bits are those of
-    /// [`decompose`](Self::decompose).
+    /// The transform of images on the host, in parts that fit the device's memory limit. The array may have any strides:
+    /// one that is not in row-major order is copied first. Bits are those of [`decompose`](Self::decompose).
     ///
     /// # Errors
     /// When the images have another size, or a single plane does not fit.
@@ -273,7 +275,8 @@ impl<B: NsctBackend<T>, T: Real> NsctPlan<B, T> {
         Ok(out)
     }
 
-    /// The images of coefficients `[B, C, S, H, W]` on the host, in parts that fit the device's memory limit.
+    /// The images of coefficients `[B, C, S, H, W]` on the host, in parts that fit the device's memory limit. The array may
+    /// have any strides.
     ///
     /// # Errors
     /// When the coefficients are for another plan, or a single image does not fit.

@@ -10,8 +10,8 @@ use gpu_core::{Backend, Cpu, Error, Result, View, ViewMut};
 use rayon::prelude::*;
 use rustacuda_derive::DeviceCopy;
 
-use super::SUM_FIGURES;
 use super::plane_sums::{LANES, Lanes};
+use super::{Planes, SUM_FIGURES};
 
 /// What the kernel gets by value.
 #[derive(Clone, Copy, Debug, DeviceCopy)]
@@ -39,6 +39,7 @@ pub trait FoldSums: Backend {
 /// # Errors
 /// When the lengths of the views do not belong together.
 pub fn fold_sums<B: FoldSums>(b: &B, count: usize, chunks: View<'_, B, f64>, sums: ViewMut<'_, B, f64>) -> Result<()> {
+    Planes { count, height: 1, width: 1 }.check()?;
     if sums.len() != count * SUM_FIGURES {
         return Err(Error::shape("sums", &[count, SUM_FIGURES], &[sums.len()]));
     }

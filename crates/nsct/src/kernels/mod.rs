@@ -251,3 +251,42 @@ pub(crate) mod cuda {
         Ok((Grid::cover(area.min(1 << 30) as usize, 1 << 14)?, count.clamp(1, 65_535), 1))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_beyond_32_bits_are_refused() {
+        let fine = Planes { count: u32::MAX as usize, height: i32::MAX as usize / 2, width: 1 };
+        assert!(fine.check().is_ok());
+        assert!(Planes { count: 0, ..fine }.check().is_ok());
+        let beyond = u32::MAX as usize + 1;
+        for (planes, what) in [
+            (Planes { count: beyond, ..fine }, "count"),
+            (Planes { height: beyond, ..fine }, "image"),
+            (Planes { width: beyond, ..fine }, "image"),
+            (Planes { height: i32::MAX as usize / 2 + 1, ..fine }, "image"),
+            (Planes { width: 0, ..fine }, "image"),
+        ] {
+            let refused = planes.check().unwrap_err().to_string();
+            assert!(refused.contains(what), "{planes:?}: {refused}");
+        }
+    }
+
+    #[test]
+    fn operations_refuse_counts_beyond_32_bits() {
+        let cpu = gpu_core::Cpu::new();
+        let mut y = gpu_core::Tensor::<_, f32, 1>::zeros(&cpu, [1]).unwrap();
+        let none = gpu_core::Tensor::<_, f32, 1>::zeros(&cpu, [0]).unwrap();
+        // A stride of 0 makes any number of planes fit; only their count speaks against them.
+        let planes = Planes { count: u32::MAX as usize + 1, height: 1, width: 1 };
+        let refused = hard_threshold(&cpu, planes, none.flat(), y.flat_mut(), 0).unwrap_err();
+        assert!(refused.to_string().contains("4294967296 planes"), "{refused}");
+        let mut sums = gpu_core::Tensor::<_, f64, 1>::zeros(&cpu, [0]).unwrap();
+        let chunks = gpu_core::Tensor::<_, f64, 1>::zeros(&cpu, [0]).unwrap();
+        // Four times this count is 0 in 64 bits.
+        let refused = fold_sums(&cpu, 1 << 62, chunks.flat(), sums.flat_mut()).unwrap_err();
+        assert!(refused.to_string().contains("planes"), "{refused}");
+    }
+}

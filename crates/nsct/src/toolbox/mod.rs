@@ -1,5 +1,5 @@
 //! The functions of the published MATLAB toolbox, under their own names and with their own conventions
-//! (Nonsubsampled Contourlet Toolbox 1.0, da Cunha, Zhou, Do, 2006; spec: section 8).
+//! (Nonsubsampled Contourlet Toolbox 1.0, da Cunha, Zhou, Do, 2006).
 //!
 //! Indices count from 0 here. Where a function takes arrays, the first axis is the row.
 
