@@ -55,7 +55,8 @@ pub(crate) struct BackendArgs {
     /// auto (a GPU when there is one), cpu, cuda or cuda:N
     #[arg(long, value_name = "WHERE", default_value = "auto")]
     pub(crate) backend: Place,
-    /// Memory budget of the device, such as 500M or 2G; work is split to stay inside
+    /// Budget for the transform's buffers, such as 500M or 2G [default: what the device has]. Channels are worked on in
+    /// turns to stay inside; exit code 6 when not even one fits. Files in memory are not counted
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) memory: Option<usize>,
     /// CPU threads [default: all]

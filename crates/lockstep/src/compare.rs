@@ -122,18 +122,17 @@ impl Compare {
         redirect(&subcommand, Path::new(""))?;
         for backend in [first, second] {
             // A missing device is said before the other one has worked for minutes.
-            backend.parse::<Place>()?.open()?;
+            backend.parse::<Place>()?.open().map_err(|e| match e.exit {
+                Exit::Backend => e.help("compare what is there, such as --backends cpu,cpu, or see `lockstep doctor`"),
+                _ => e,
+            })?;
         }
         let temporary = Temporary::new()?;
         let root = self.keep.as_deref().unwrap_or(&temporary.0);
         let mut outputs = Vec::new();
         for (i, backend) in [first, second].into_iter().enumerate() {
             let folder = root.join(format!("{}-{}", i + 1, backend.replace(':', "-")));
-            // Results of an earlier run would be taken for finished ones.
-            if folder.exists() {
-                std::fs::remove_dir_all(&folder).map_err(|e| Failure::writing(&folder, &e))?;
-            }
-            crate::files::make_folder(&folder)?;
+            make_empty(&folder)?;
             let arguments = redirect(&subcommand, &folder)?;
             run_on(backend, &arguments)?;
             outputs.push(folder);
@@ -182,6 +181,25 @@ impl Compare {
     }
 }
 
+/// Says that a folder was made here, so that it may be emptied.
+const MARK: &str = ".lockstep-compare";
+
+/// An empty folder for one backend's outputs. Results of an earlier run would be taken for finished ones; what somebody
+/// else put there stays.
+fn make_empty(folder: &Path) -> Result<()> {
+    let mark = folder.join(MARK);
+    if mark.exists() {
+        std::fs::remove_dir_all(folder).map_err(|e| Failure::writing(folder, &e))?;
+    }
+    crate::files::make_folder(folder)?;
+    let mut entries = std::fs::read_dir(folder).map_err(|e| Failure::reading(folder, &e))?;
+    if entries.next().is_some() {
+        return Err(Failure::usage(format!("{} holds files that compare did not write", folder.display()))
+            .help("name another folder with --keep, or empty this one"));
+    }
+    crate::files::write(&mark, b"")
+}
+
 /// A folder that goes away with this value.
 struct Temporary(PathBuf);
 
@@ -209,7 +227,11 @@ impl Drop for Temporary {
 
 /// The arguments with every output moved into `folder`.
 fn redirect(arguments: &[OsString], folder: &Path) -> Result<Vec<OsString>> {
-    let moved = |value: &str| folder.join(file_name(Path::new(value))).into_os_string();
+    let moved = |value: &str| match Path::new(value).file_name() {
+        Some(name) => Ok(folder.join(name).into_os_string()),
+        None => Err(Failure::usage(format!("the output `{value}` names no file"))
+            .help("give -o and --png a name; compare chooses the folder")),
+    };
     let mut out = Vec::new();
     let mut found = false;
     let mut rest = arguments.iter();
@@ -222,15 +244,15 @@ fn redirect(arguments: &[OsString], folder: &Path) -> Result<Vec<OsString>> {
         if matches!(&*text, "-o" | "--output" | "--png") {
             let value = rest.next().ok_or_else(|| Failure::usage(format!("{text} has no value")))?;
             found |= text != "--png";
-            out.extend([argument.clone(), moved(&value.to_string_lossy())]);
+            out.extend([argument.clone(), moved(&value.to_string_lossy())?]);
         } else if let Some((option, value)) = text.split_once('=').filter(|(o, _)| matches!(*o, "--output" | "--png")) {
             found |= option == "--output";
             let mut joined = OsString::from(format!("{option}="));
-            joined.push(moved(value));
+            joined.push(moved(value)?);
             out.push(joined);
         } else if let Some(value) = text.strip_prefix("-o").filter(|_| !text.starts_with("--")) {
             found = true;
-            out.extend(["-o".into(), moved(value.trim_start_matches('='))]);
+            out.extend(["-o".into(), moved(value.trim_start_matches('='))?]);
         } else {
             out.push(argument.clone());
         }
@@ -335,6 +357,9 @@ mod tests {
         assert_eq!(redirected(&["dec", "a.png", "-o", "x/c.npy"]).unwrap(), ["dec", "a.png", "-o", "T/c.npy"]);
         assert_eq!(redirected(&["--output=out/"]).unwrap(), ["--output=T/out"]);
         assert_eq!(redirected(&["-oc.npy", "--png", "d"]).unwrap(), ["-o", "T/c.npy", "--png", "T/d"]);
+        for nameless in ["..", "/", ".", "x/..", ""] {
+            assert!(redirected(&["-o", nameless]).unwrap_err().message.contains("names no file"), "{nameless}");
+        }
         assert!(redirected(&["info"]).unwrap_err().message.contains("no -o"));
         assert!(redirected(&["dec", "--backend", "cpu"]).is_err());
     }

@@ -44,18 +44,39 @@ impl Draft {
 
     /// Gives the complete file its name, in one step.
     pub(crate) fn finish(mut self) -> Result<()> {
-        let done = match self.file.take() {
-            // On the disk before it has its name: a journal that says "done" must be right after a power cut, too.
-            Some(mut file) => file
-                .flush()
-                .and_then(|()| file.get_ref().sync_all())
-                .and_then(|()| std::fs::rename(&self.part, &self.path)),
+        self.seal()?;
+        self.rename()
+    }
+
+    /// Gives two files that belong together their names. What a crash leaves is never the new description of the old
+    /// data: the old data goes first.
+    pub(crate) fn finish_pair(mut about: Self, mut data: Self) -> Result<()> {
+        about.seal()?;
+        data.seal()?;
+        match std::fs::remove_file(&data.path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Failure::writing(&data.path, &e)),
+            _ => {}
+        }
+        about.rename()?;
+        data.rename()
+    }
+
+    /// Brings the contents to the disk. Before the name is there: a journal that says "done" must be right after a power
+    /// cut, too.
+    fn seal(&mut self) -> Result<()> {
+        match &mut self.file {
+            Some(file) => {
+                file.flush().and_then(|()| file.get_ref().sync_all()).map_err(|e| Failure::writing(&self.path, &e))
+            }
             None => Ok(()),
-        };
-        done.map_err(|e| {
-            let _ = std::fs::remove_file(&self.part);
-            Failure::writing(&self.path, &e)
-        })
+        }
+    }
+
+    fn rename(mut self) -> Result<()> {
+        std::fs::rename(&self.part, &self.path).map_err(|e| Failure::writing(&self.path, &e))?;
+        // There is nothing left to remove.
+        self.file = None;
+        Ok(())
     }
 }
 
@@ -114,6 +135,25 @@ mod tests {
         write(&path, b"whole").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"whole");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn two_files_appear_together_or_the_old_data_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (about, data) = (folder.path().join("c.json"), folder.path().join("c.npy"));
+        let draft = |path: &Path, text: &[u8]| {
+            let mut draft = Draft::create(path).unwrap();
+            draft.write(text).unwrap();
+            draft
+        };
+        Draft::finish_pair(draft(&about, b"old"), draft(&data, b"old")).unwrap();
+        Draft::finish_pair(draft(&about, b"new"), draft(&data, b"new")).unwrap();
+        assert_eq!((std::fs::read(&about).unwrap(), std::fs::read(&data).unwrap()), (b"new".into(), b"new".into()));
+        // The description gets its name, the data does not.
+        let (first, second) = (draft(&about, b"newer"), draft(&data, b"newer"));
+        std::fs::remove_file(&second.part).unwrap();
+        assert!(Draft::finish_pair(first, second).is_err());
+        assert!(!data.exists() && std::fs::read_dir(folder.path()).unwrap().count() == 1);
     }
 
     #[test]

@@ -163,9 +163,14 @@ impl Batch {
                 return Err(Failure::usage("there is nothing to do"));
             };
             if !shard.takes(0) {
-                session.note(format!("{}: another shard's", item.name));
+                session.note(format!("{}: shard {shard} has nothing to do", item.name));
+                session.document(&json!({ "item": item.name, "shard": shard.to_string(), "items": [] }))?;
                 return Ok(Exit::Ok);
             }
+            crate::files::sweep(&match item.output.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+                _ => PathBuf::from("."),
+            });
             let outcome = work(item).map_err(|e| e.at(&item.inputs[0]))?;
             session.document(&outcome.value)?;
             return Ok(Exit::Ok);
@@ -245,7 +250,8 @@ fn sample(names: &[String]) -> String {
     if names.len() > 3 { format!("{shown}, …") } else { shown }
 }
 
-fn same_place(a: &Path, b: &Path) -> bool {
+/// Whether two paths are one file or folder that exists.
+pub(crate) fn same_place(a: &Path, b: &Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
@@ -285,19 +291,26 @@ impl Journal {
 
     fn has(&self, item: &Item, settings: &Value) -> bool {
         let Some(line) = self.lines.get(&item.name) else { return false };
-        let files = line["files"].as_array().map_or(&[][..], Vec::as_slice);
+        // Every output with its size: one that was cut short afterwards is made again.
+        let intact = |(name, size): (&String, &Value)| {
+            self.folder.join(name).metadata().is_ok_and(|m| m.is_file() && Some(m.len()) == size.as_u64())
+        };
         line["settings"] == *settings
             && line["input"] == stamp(item)
-            && !files.is_empty()
-            && files.iter().all(|f| f.as_str().is_some_and(|f| self.folder.join(f).exists()))
+            && line["files"].as_object().is_some_and(|files| !files.is_empty() && files.iter().all(intact))
     }
 
     fn add(&mut self, item: &Item, settings: &Value, outcome: &Outcome, seconds: f64) -> Result<()> {
-        let files: Vec<_> = outcome
-            .files
-            .iter()
-            .map(|f| f.strip_prefix(&self.folder).unwrap_or(f).to_string_lossy().into_owned())
-            .collect();
+        let mut files = serde_json::Map::new();
+        for path in &outcome.files {
+            let size = path.metadata().map_err(|e| Failure::reading(path, &e))?.len();
+            // What lies elsewhere is found again from any working directory.
+            let name = match path.strip_prefix(&self.folder) {
+                Ok(inside) => inside.to_owned(),
+                Err(_) => std::path::absolute(path).map_err(|e| Failure::reading(path, &e))?,
+            };
+            files.insert(name.to_string_lossy().into_owned(), size.into());
+        }
         let line = json!({
             "item": item.name, "files": files, "input": stamp(item), "settings": settings, "seconds": seconds,
         });
@@ -359,6 +372,8 @@ mod tests {
         assert!(batch.all_done(&one).unwrap() && !batch.all_done(&two).unwrap());
         assert_eq!(run(&batch, &again, &two).1.len(), 3, "other settings");
         assert_eq!(run(&batch, &force, &two).1.len(), 3);
+        std::fs::write(out.path().join("c.npy"), "").unwrap();
+        assert_eq!(run(&batch, &again, &two).1, ["c.jpg"], "an output was cut short");
         std::fs::remove_file(out.path().join("a.npy")).unwrap();
         std::fs::write(input.path().join("b.png"), "longer than before").unwrap();
         assert_eq!(run(&batch, &again, &two).1, ["a.png", "b.png"], "an output was lost, an input replaced");

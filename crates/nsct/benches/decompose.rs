@@ -42,7 +42,7 @@ fn transforms<B: NsctBackend<f32>>(b: &B, c: &mut Criterion) -> nsct::Result<()>
 
                 let mut group = c.benchmark_group("decompose");
                 group
-                    .sample_size(10)
+                    .sample_size(20)
                     .warm_up_time(WARM_UP)
                     .measurement_time(MEASUREMENT)
                     .throughput(Throughput::Bytes(bytes as u64));
@@ -53,7 +53,7 @@ fn transforms<B: NsctBackend<f32>>(b: &B, c: &mut Criterion) -> nsct::Result<()>
 
                 let mut group = c.benchmark_group("reconstruct");
                 group
-                    .sample_size(10)
+                    .sample_size(20)
                     .warm_up_time(WARM_UP)
                     .measurement_time(MEASUREMENT)
                     .throughput(Throughput::Bytes(bytes as u64));

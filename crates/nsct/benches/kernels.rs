@@ -10,9 +10,10 @@ use ndarray::Array2;
 use nsct::NsctBackend;
 use nsct::filters::directional;
 use nsct::kernels::{
-    DenseFilter, FourierPlan, HISTOGRAM_BINS, Planes, SUM_CHUNK, SUM_FIGURES, Scored, TapTable, bivariate, box_square,
-    dct2, efilter2, fuse_mean, fuse_scored, fuse_select, hard_threshold, idct2, irfft2, mirror_map, pair_mix,
-    plane_histogram, plane_sums, poly_pair, rfft2, taps, tree_analysis, tree_synthesis, zconv2,
+    DIGIT_BITS, DIGIT_VALUES, DenseFilter, Digit, FourierPlan, HISTOGRAM_BINS, Planes, SUM_CHUNK, SUM_FIGURES, Scored,
+    TapTable, atrousc, atrousc_size, bivariate, box_square, dct2, digit_counts, efilter2, fold_sums, fuse_mean,
+    fuse_scored, fuse_select, hard_threshold, idct2, irfft2, mirror_map, pair_mix, plane_histogram, plane_sums,
+    poly_pair, rfft2, symext, symext_size, taps, tree_analysis, tree_synthesis, zconv2,
 };
 use num_complex::Complex;
 
@@ -22,10 +23,15 @@ const COUNT: usize = 4;
 const PLANES: Planes = Planes { count: COUNT, height: SIDE, width: SIDE };
 
 /// Measures one operation that moves this many planes for each of the four.
-fn measure<B: Backend>(c: &mut Criterion, b: &B, name: &str, planes: usize, mut run: impl FnMut() -> Result<()>) {
+fn measure<B: Backend>(c: &mut Criterion, b: &B, name: &str, planes: usize, run: impl FnMut() -> Result<()>) {
+    moving(c, b, name, planes * COUNT * AREA * size_of::<f32>(), run);
+}
+
+/// Measures one operation that moves this many bytes.
+fn moving<B: Backend>(c: &mut Criterion, b: &B, name: &str, bytes: usize, mut run: impl FnMut() -> Result<()>) {
     let mut group = c.benchmark_group(name);
     group.sample_size(20).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500));
-    group.throughput(Throughput::Bytes((planes * COUNT * AREA * size_of::<f32>()) as u64));
+    group.throughput(Throughput::Bytes(bytes as u64));
     let id = BenchmarkId::new(format!("{}_f32", B::NAME), format!("{COUNT}x{SIDE}x{SIDE}"));
     group.bench_with_input(id, &(), |timer, ()| {
         timer.iter_custom(|times| {
@@ -59,6 +65,15 @@ fn in_the_image_domain<B: NsctBackend<f32>>(b: &B, c: &mut Criterion) -> nsct::R
     let quincunx = [[1, -1], [1, 1]];
     measure(c, b, "zconv2", 2, || zconv2(b, PLANES, &dense, quincunx, x.flat(), AREA, y.flat_mut(), AREA));
     measure(c, b, "efilter2", 2, || efilter2(b, PLANES, &dense, x.flat(), AREA, y.flat_mut(), AREA));
+    // These two have outputs of another size, whose pixels count.
+    let valid = atrousc_size(PLANES, (13, 13), 2)?.area();
+    moving(c, b, "atrousc", 2 * COUNT * valid * size_of::<f32>(), || {
+        atrousc(b, PLANES, &dense, 2, x.flat(), AREA, y.flat_mut(), valid)
+    });
+    let extended = symext_size(PLANES, (13, 13))?.area();
+    moving(c, b, "symext", 2 * COUNT * extended * size_of::<f32>(), || {
+        symext(b, PLANES, (13, 13), (1, 1), x.flat(), AREA, y.flat_mut(), extended)
+    });
     Ok(())
 }
 
@@ -83,10 +98,19 @@ fn of_the_applications<B: NsctBackend<f32>>(b: &B, c: &mut Criterion) -> nsct::R
     let shifts = Tensor::from_slice(b, [COUNT], &[0.0f64; COUNT])?;
     let mut sums = Tensor::<B, f64, 1>::zeros(b, [COUNT * AREA.div_ceil(SUM_CHUNK) * SUM_FIGURES])?;
     measure(c, b, "plane_sums", 1, || plane_sums(b, PLANES, shifts.flat(), x.flat(), AREA, sums.flat_mut()));
+    let mut whole = Tensor::<B, f64, 1>::zeros(b, [COUNT * SUM_FIGURES])?;
+    moving(c, b, "fold_sums", sums.len() * size_of::<f64>(), || fold_sums(b, COUNT, sums.flat(), whole.flat_mut()));
     let bounds = Tensor::from_slice(b, [COUNT], &[125.0f64; COUNT])?;
     let mut counts = Tensor::<B, u64, 1>::zeros(b, [COUNT * HISTOGRAM_BINS])?;
     measure(c, b, "plane_histogram", 1, || {
         plane_histogram(b, PLANES, bounds.flat(), x.flat(), AREA, counts.flat_mut())
+    });
+    let prefixes = Tensor::<B, u64, 1>::zeros(b, [COUNT])?;
+    let mut counts = Tensor::<B, u64, 1>::zeros(b, [COUNT * DIGIT_VALUES])?;
+    // No bits lie above the first digit, so that every element counts.
+    let first = Digit { shift: u64::BITS - DIGIT_BITS, width: DIGIT_BITS };
+    measure(c, b, "digit_counts", 1, || {
+        digit_counts(b, PLANES, first, COUNT, COUNT * AREA, prefixes.flat(), x.flat(), counts.flat_mut())
     });
     Ok(())
 }

@@ -76,6 +76,16 @@ pub(crate) fn parse_levels(text: &str) -> std::result::Result<Levels, String> {
     Ok(Levels(levels))
 }
 
+/// Reads the ending of a format that pictures can be written in.
+pub(crate) fn parse_format(text: &str) -> std::result::Result<String, String> {
+    let name = text.trim_start_matches('.').to_ascii_lowercase();
+    if matches!(name.as_str(), "png" | "tif" | "tiff" | "jpg" | "jpeg" | "pgm" | "ppm" | "pnm" | "npy") {
+        Ok(name)
+    } else {
+        Err(format!("`{text}` cannot be written; png, tif, jpg, pgm, ppm and npy can"))
+    }
+}
+
 /// Reads `8` or `16`.
 pub(crate) fn parse_bits(text: &str) -> std::result::Result<u8, String> {
     match text {

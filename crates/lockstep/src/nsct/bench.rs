@@ -131,6 +131,13 @@ impl Bench {
             .ok_or_else(|| {
                 Failure::usage("so many pixels fit in no memory").help("choose a smaller --size or --batch")
             })?;
+        // Pictures and coefficients, before minutes go into making them.
+        let (needed, memory) = (elements * (2 + spec.plane_count()) * size_of::<T>(), b.memory());
+        let free = memory.free.min(memory.limit.saturating_sub(memory.used));
+        if needed > free {
+            let message = format!("pictures and coefficients take {}, {} are free", bytes(needed), bytes(free));
+            return Err(Failure::new(Exit::Memory, message).help("choose a smaller --size, --batch or --levels"));
+        }
         let begun = Instant::now();
         let plan = NsctPlan::<B, T>::new(b, spec, h, w)?;
         b.synchronize()?;

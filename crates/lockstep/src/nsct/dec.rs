@@ -105,22 +105,20 @@ impl Dec {
             if alone { dir.clone() } else { dir.join(stem) }
         });
         let mut writer = Writer::create::<T>(&item.output, &sidecar.shape)?;
-        let mut first = 0;
+        let (mut first, mut drawn) = (0, Vec::new());
         in_parts(plan.backend(), &plan, &picture, |x| {
             let values = plan.decompose(x)?.tensor().to_vec(plan.backend())?;
             writer.append(&values)?;
             if let Some(folder) = &folder {
                 for (i, planes) in values.chunks_exact(spec.plane_count() * h * w).enumerate() {
                     let prefix = if batch * channels > 1 { format!("c{}-", first + i) } else { String::new() };
-                    draw_planes(folder, &prefix, spec, planes, (h, w), picture.depth.peak())?;
+                    drawn.extend(draw_planes(folder, &prefix, spec, planes, (h, w), picture.depth.peak())?);
                 }
             }
             first += x.shape()[0];
             Ok(())
         })?;
-        // The sidecar first: coefficients that are there can always be read.
-        sidecar.write(&item.output)?;
-        writer.finish()?;
+        writer.finish_with(sidecar.draft(&item.output)?)?;
         if picture.alpha.is_some() {
             session.note(format!("{}: transparency is left out", item.name));
         }
@@ -149,11 +147,13 @@ impl Dec {
         if let (Some(value), Value::Object(more)) = (value.as_object_mut(), more) {
             value.extend(more);
         }
-        Ok(Outcome { files: vec![item.output.clone(), path_of(&item.output)], value })
+        let mut files = vec![item.output.clone(), path_of(&item.output)];
+        files.extend(drawn);
+        Ok(Outcome { files, value })
     }
 }
 
-/// Writes the planes of one channel as pictures: `DIR/s2d5.png`.
+/// Writes the planes of one channel as pictures, `DIR/s2d5.png`; their paths.
 fn draw_planes<T: Sample>(
     folder: &Path,
     prefix: &str,
@@ -161,8 +161,9 @@ fn draw_planes<T: Sample>(
     planes: &[T],
     (h, w): (usize, usize),
     peak: f64,
-) -> Result<()> {
+) -> Result<Vec<PathBuf>> {
     make_folder(folder)?;
+    let mut paths = Vec::new();
     for (id, plane) in spec.planes().iter().zip(planes.chunks_exact(h * w)) {
         let plane = widen(plane);
         let values = if id.scale == 0 {
@@ -172,6 +173,7 @@ fn draw_planes<T: Sample>(
         };
         let path = folder.join(format!("{prefix}{id}.png"));
         pictures::write(&path, &Picture::gray(h, w, values), Writing::default())?;
+        paths.push(path);
     }
-    Ok(())
+    Ok(paths)
 }

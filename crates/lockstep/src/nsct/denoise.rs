@@ -6,12 +6,12 @@ use nsct::denoise::{Shrinkage, denoise};
 use nsct::{NsctBackend, NsctSpec};
 use serde_json::json;
 
-use super::args::{TransformArgs, parse_bits, spec_json};
+use super::args::{TransformArgs, parse_bits, parse_format, spec_json};
 use super::work::{Plans, Sample, download, upload};
 use crate::backend::BackendArgs;
-use crate::exit::{Exit, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::jobs::{Batch, Item, JobArgs, Outcome};
-use crate::pictures::{self, Layout, Writing, ending};
+use crate::pictures::{self, Layout, Writing, ending, keeps_alpha};
 use crate::session::Session;
 
 /// Options of `nsct denoise`.
@@ -25,7 +25,8 @@ Examples:
 
 Every channel is a picture of its own. bivariate looks at neighbours and parents of a coefficient and is the \
 better one for weak and moderate noise; hard is simpler. Output is rounded to the depth of the input, .npy output \
-is not.")]
+is not. Floats in 0..1 are not scaled: \
+they are written as .npy only.")]
 pub(crate) struct Denoise {
     /// A picture, several, or a folder
     #[arg(required = true, value_name = "IN")]
@@ -40,7 +41,7 @@ pub(crate) struct Denoise {
     #[arg(long, value_name = "NAME", default_value_t)]
     mode: Shrinkage,
     /// Format of pictures in a folder: png, tif, jpg or npy [default: as each input]
-    #[arg(long, value_name = "ENDING")]
+    #[arg(long, value_name = "ENDING", value_parser = parse_format)]
     format: Option<String>,
     /// 8 or 16 bits in the output [default: as the input]
     #[arg(long, value_name = "N", value_parser = parse_bits)]
@@ -104,10 +105,18 @@ impl Denoise {
         how.check(&item.output, picture.shape, picture.depth)?;
         let [batch, channels, h, w] = picture.shape;
         let plan = plans.get(h, w)?;
+        let finest = plan.planes().iter().zip(plan.gains()?.iter()).filter(|(id, _)| id.scale == spec.levels.len());
+        if self.sigma.0.is_none() && !spec.levels.is_empty() && finest.into_iter().any(|(_, gain)| *gain < 1e-6) {
+            let message = format!("a picture of {w} × {h} is too small to estimate its noise");
+            return Err(Failure::usage(message).help("give --sigma"));
+        }
         let x = upload(plan.backend(), &picture, 0..batch * channels)?;
         let done = denoise(&plan, &x, self.sigma.0, self.mode)?;
         let clean = picture.with_samples(download(plan.backend(), &done.image)?);
         pictures::write(&item.output, &clean, how)?;
+        if picture.alpha.is_some() && !keeps_alpha(&item.output) {
+            session.note(format!("{}: transparency is left out", item.name));
+        }
         if alone {
             let sigmas: Vec<_> = done.sigma.iter().map(|s| format!("{s:.2}")).collect();
             let origin = if self.sigma.0.is_some() { "given" } else { "estimated" };

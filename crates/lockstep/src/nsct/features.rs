@@ -7,12 +7,12 @@ use nsct::{NsctBackend, NsctSpec};
 use serde_json::json;
 
 use super::args::{TransformArgs, spec_json};
-use super::sidecar::path_of;
+use super::sidecar::{draft, path_of};
 use super::work::{Plans, Sample, in_parts};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
-use crate::files;
 use crate::jobs::{Batch, Item, JobArgs, Outcome};
+use crate::pictures::npy::Writer;
 use crate::pictures::{self, Layout, npy};
 use crate::session::Session;
 
@@ -51,6 +51,17 @@ pub(crate) struct Features {
     jobs: JobArgs,
 }
 
+fn remove_table(folder: &Path) -> Result<()> {
+    for ending in ["npy", "json"] {
+        let path = folder.join(TABLE).with_extension(ending);
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Failure::writing(&path, &e)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 impl Features {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         let spec = self.transform.spec_over(NsctSpec::default())?;
@@ -71,6 +82,12 @@ impl Features {
         settings["command"] = "features".into();
         settings["options"] = json!([self.stats(), self.layout, self.transform.f64]);
         let alone = batch.folder.is_none();
+        if let Some(folder) = &batch.folder
+            && !batch.all_done(&settings)?
+        {
+            // A table of other pictures or of another transform would be taken for this one's.
+            remove_table(folder)?;
+        }
         let exit = with_backend!(&any, |b| {
             if self.transform.f64 {
                 let mut plans = Plans::<_, f64>::new(b, &spec);
@@ -115,8 +132,9 @@ impl Features {
             "axes": ["batch", "channel", "plane", "figure"], "planes": planes, "figures": self.stats(),
             "source": item.name,
         });
-        files::write(&path_of(&item.output), format!("{about:#}\n").as_bytes())?;
-        npy::write(&item.output, &shape, &values)?;
+        let mut writer = Writer::create::<f64>(&item.output, &shape)?;
+        writer.append(&values)?;
+        writer.finish_with(draft(&item.output, &about)?)?;
         if alone {
             session.note(format!(
                 "{}: {} of {} planes for {} channels",
@@ -148,7 +166,7 @@ impl Features {
                     "no table of all pictures: {} has shape {:?}, others {shape:?}",
                     item.name, array.shape
                 ));
-                return Ok(());
+                return remove_table(folder);
             }
             shape = array.shape;
             values.extend(array.values);
@@ -162,8 +180,9 @@ impl Features {
             "pictures": batch.items.iter().map(|i| i.name.as_str()).collect::<Vec<_>>(),
         });
         let path = folder.join(format!("{TABLE}.npy"));
-        files::write(&path_of(&path), format!("{about:#}\n").as_bytes())?;
-        npy::write(&path, &whole, &values)?;
+        let mut writer = Writer::create::<f64>(&path, &whole)?;
+        writer.append(&values)?;
+        writer.finish_with(draft(&path, &about)?)?;
         session.note(format!("{}: table of all {} pictures", path.display(), batch.items.len()));
         Ok(())
     }

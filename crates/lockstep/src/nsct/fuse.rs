@@ -6,13 +6,13 @@ use nsct::fuse::{Rule, fuse};
 use nsct::{NsctBackend, NsctSpec};
 use serde_json::json;
 
-use super::args::{TransformArgs, parse_bits, spec_json};
+use super::args::{TransformArgs, parse_bits, parse_format, spec_json};
 use super::denoise::rename;
 use super::work::{Plans, Sample, download, same_shape, upload};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
-use crate::jobs::{Batch, Item, JobArgs, Outcome, file_name, list};
-use crate::pictures::{self, Layout, Writing};
+use crate::jobs::{Batch, Item, JobArgs, Outcome, file_name, list, same_place};
+use crate::pictures::{self, Layout, Writing, keeps_alpha};
 use crate::session::Session;
 
 /// Options of `nsct fuse`.
@@ -36,7 +36,7 @@ pub(crate) struct Fuse {
     #[arg(long, value_name = "NAME", default_value_t)]
     rule: Rule,
     /// Format of pictures in a folder: png, tif, jpg or npy [default: as each input]
-    #[arg(long, value_name = "ENDING")]
+    #[arg(long, value_name = "ENDING", value_parser = parse_format)]
     format: Option<String>,
     /// 8 or 16 bits in the output [default: as the input]
     #[arg(long, value_name = "N", value_parser = parse_bits)]
@@ -85,6 +85,10 @@ impl Fuse {
             } else {
                 self.output.clone()
             };
+            if self.inputs.iter().any(|input| same_place(input, &output)) {
+                return Err(Failure::usage(format!("the output {} is an input", output.display()))
+                    .help("choose another file with -o"));
+            }
             let item = Item { name: file_name(first), inputs: self.inputs.clone(), output };
             return Ok(Batch { items: vec![item], ignored: Vec::new(), folder: None });
         }
@@ -109,11 +113,7 @@ impl Fuse {
                 }
             }
         }
-        if self
-            .inputs
-            .iter()
-            .any(|i| matches!((i.canonicalize(), self.output.canonicalize()), (Ok(a), Ok(b)) if a == b))
-        {
+        if self.inputs.iter().any(|input| same_place(input, &self.output)) {
             return Err(Failure::usage(format!("the output folder {} is an input folder", self.output.display()))
                 .help("choose another folder with -o"));
         }
@@ -141,6 +141,9 @@ impl Fuse {
         let fused = fuse(&plan, &tensors.iter().collect::<Vec<_>>(), self.rule)?;
         let picture = first.with_samples(download(plan.backend(), &fused)?);
         pictures::write(&item.output, &picture, how)?;
+        if first.alpha.is_some() && !keeps_alpha(&item.output) {
+            session.note(format!("{}: transparency is left out", item.name));
+        }
         if alone {
             session.note(format!("{}: {} pictures fused by {}", item.output.display(), pictures.len(), self.rule));
         }

@@ -3,10 +3,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use gpu_core::{Tensor, with_backend};
 use nsct::{Coeffs, NsctBackend, NsctSpec};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::args::{TransformArgs, spec_json};
-use super::sidecar::{Sidecar, path_of};
+use super::args::{TransformArgs, describe, parse_format, spec_json};
+use super::sidecar::{REMEDY, Sidecar, path_of};
 use super::work::{Plans, Sample, download};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
@@ -24,7 +24,8 @@ Examples:
   lockstep nsct rec coefficients/ -o pictures/   a folder of them
   lockstep nsct rec mine.npy -o back.png -l 2,3 --dfilt pkva --pfilt 9-7   coefficients without a sidecar
 
-Coefficients have the axes [batch, channel, plane, row, column], or [plane, row, column] for one gray picture.")]
+Coefficients have the axes [batch, channel, plane, row, column], or [plane, row, column] for one gray picture. Floats in 0..1 are not scaled: \
+they are written as .npy only.")]
 pub(crate) struct Rec {
     /// Coefficients (.npy), several, or a folder of them
     #[arg(required = true, value_name = "COEFFS")]
@@ -33,7 +34,7 @@ pub(crate) struct Rec {
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
     /// Format of pictures in a folder: png, tif, jpg or npy
-    #[arg(long, default_value = "png", value_name = "ENDING")]
+    #[arg(long, default_value = "png", value_name = "ENDING", value_parser = parse_format)]
     format: String,
     /// 8 or 16 bits in pictures [default: as the picture that was decomposed]
     #[arg(long, value_name = "N", value_parser = super::args::parse_bits)]
@@ -57,17 +58,26 @@ impl Rec {
             "pfilt": self.transform.pfilt.map(|v| v.to_string()), "geometry": self.transform.geometry.map(|v| v.to_string()),
             "engine": self.transform.engine.map(|v| v.to_string()),
         });
+        with_backend!(&any, |b| self.on(session, b, &batch, &settings))
+    }
+
+    fn on<B: NsctBackend<f32> + NsctBackend<f64>>(
+        &self,
+        session: &Session,
+        b: &B,
+        batch: &Batch,
+        settings: &Value,
+    ) -> Result<Exit> {
         let alone = batch.folder.is_none();
-        batch.run(session, &self.jobs, &settings, |item| {
+        let start = NsctSpec::default();
+        let (mut single, mut double) = (Plans::<B, f32>::new(b, &start), Plans::<B, f64>::new(b, &start));
+        batch.run(session, &self.jobs, settings, |item| {
             let (reader, spec, picture) = self.open(item)?;
-            let double = self.transform.f64 || reader.header.kind == Kind::F64;
-            let outcome = with_backend!(&any, |b| {
-                if double {
-                    self.one::<_, f64>(b, item, reader, &spec, picture)
-                } else {
-                    self.one::<_, f32>(b, item, reader, &spec, picture)
-                }
-            })?;
+            let outcome = if self.transform.f64 || reader.header.kind == Kind::F64 {
+                self.one(double.of(&spec), item, reader, picture)
+            } else {
+                self.one(single.of(&spec), item, reader, picture)
+            }?;
             if alone {
                 session.note(format!("{}: reconstructed from {}", item.output.display(), item.name));
             }
@@ -91,6 +101,13 @@ impl Rec {
         }
         let base = sidecar.as_ref().map_or_else(NsctSpec::default, |s| s.spec.clone());
         let spec = self.transform.spec_over(base)?;
+        if let Some(s) = &sidecar
+            && (&s.spec.levels, s.spec.dir, s.spec.pyr, s.spec.geometry)
+                != (&spec.levels, spec.dir, spec.pyr, spec.geometry)
+        {
+            let (given, made) = (describe(&spec), describe(&s.spec));
+            tracing::warn!("{}: inverted as {given}, but its .json says {made}", path.display());
+        }
         let reader = Reader::open(path)?;
         let shape = match reader.header.shape.as_slice() {
             &[b, c, s, h, w] => [b, c, s, h, w],
@@ -118,9 +135,12 @@ impl Rec {
         if b * c * h * w == 0 {
             return Err(Failure::input(path, format!("shape {shape:?} has no elements")));
         }
+        if let Some(s) = sidecar.as_ref().filter(|s| s.shape != shape) {
+            let message = format!("its shape is {shape:?}, but {} says {:?}", path_of(path).display(), s.shape);
+            return Err(Failure::input(path, message).help(REMEDY));
+        }
         let (depth, layout) = match &sidecar {
-            // A layout of rank 2 or 3 fits one picture alone.
-            Some(s) if s.shape == shape => (s.depth, s.layout),
+            Some(s) => (s.depth, s.layout),
             _ if b == 1 && c == 1 => (Depth::U8, Layout::Hw),
             _ => (Depth::U8, Layout::Bchw),
         };
@@ -131,14 +151,14 @@ impl Rec {
 
     fn one<B: NsctBackend<T>, T: Sample>(
         &self,
-        b: &B,
+        plans: &mut Plans<B, T>,
         item: &Item,
         mut reader: Reader,
-        spec: &NsctSpec,
         mut picture: Picture,
     ) -> Result<Outcome> {
         let [batch, channels, h, w] = picture.shape;
-        let plan = Plans::<B, T>::new(b, spec).get(h, w)?;
+        let plan = plans.get(h, w)?;
+        let (b, spec) = (plan.backend(), plan.spec());
         let (planes, each) = (batch * channels, spec.plane_count() * h * w);
         let step = plan.images_at_once(planes, 1 + plan.planes().len())?;
         let mut at = 0;

@@ -18,6 +18,7 @@ const GAP: usize = 10;
 const CAPTION: usize = 34;
 const HEADING: usize = 54;
 const ICON: usize = 25;
+const NARROWEST: usize = 720;
 
 /// The planes of one picture, with the picture itself.
 pub(crate) struct Sheet<'a> {
@@ -45,7 +46,8 @@ impl Grid {
         tiles.div_ceil(self.columns)
     }
     fn width(&self) -> usize {
-        2 * MARGIN + self.columns * (self.tile.1 + GAP) - GAP
+        // The heading and its legend need some width, however small the tiles are.
+        (2 * MARGIN + self.columns * (self.tile.1 + GAP) - GAP).max(NARROWEST)
     }
     fn pitch(&self) -> usize {
         self.tile.0 + CAPTION + GAP
@@ -75,10 +77,10 @@ impl Sheet<'_> {
         let mut x = MARGIN;
         if let Some(original) = self.original {
             self.tile_of(&mut canvas, &grid, (x, y), original, None, "picture");
-            x += width + GAP;
+            x += width.max(Canvas::text_width("picture", 2)) + GAP;
         }
         self.tile_of(&mut canvas, &grid, (x, y), self.plane(0), None, "low");
-        x += width + 2 * GAP;
+        x += width.max(Canvas::text_width("low", 2)) + 2 * GAP;
         for (i, line) in self.legend().iter().enumerate() {
             let line = fitting(line, (grid.width() - MARGIN).saturating_sub(x), 2);
             canvas.text(x, y + 6 + i * 26, 2, SOFT, &line);
@@ -122,15 +124,23 @@ impl Sheet<'_> {
         canvas.fill(x - 1, y - 1, width + 2, height + 2, FRAME);
         canvas.gray(x, y, width, &values);
         let below = y + height + 8;
+        let Some(id) = id else {
+            canvas.text(x, below, 2, INK, name);
+            return;
+        };
+        // Captions must not run into each other: small tiles go without, in the order of the scale.
+        if Canvas::text_width(name, 2) > width + GAP / 2 {
+            return;
+        }
         canvas.text(x, below, 2, INK, name);
-        let Some(id) = id else { return };
         let after = x + Canvas::text_width(name, 2) + 8;
         let free = (x + width).saturating_sub(after + ICON + 6);
-        let amplitude = format!("±{}", short(percentile(plane, 1.0)));
+        let largest = plane.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+        let amplitude = format!("±{}", short(largest));
         if Canvas::text_width(&amplitude, 2) <= free {
             canvas.text(after, below, 2, SOFT, &amplitude);
         }
-        if self.is_wedge(id) {
+        if self.is_wedge(id) && after + ICON <= x + width {
             frequencies(canvas, x + width - ICON, below - 4, id);
         }
     }
@@ -164,6 +174,7 @@ fn heading(scale: usize, scales: usize, directions: usize) -> String {
 /// A number in at most five letters.
 fn short(v: f64) -> String {
     match v {
+        0.0 => "0".to_owned(),
         v if v >= 9999.5 || (v < 0.01 && v > 0.0) => format!("{v:.0e}"),
         v if v >= 99.95 => format!("{v:.0}"),
         v if v >= 9.995 => format!("{v:.1}"),
@@ -226,6 +237,7 @@ mod tests {
         for v in [0.0, 0.001, 0.5, 9.994, 12.34, 99.96, 1234.5, 123_456.0] {
             assert!(short(v).len() <= 5, "{}", short(v));
         }
+        assert_eq!((short(0.0).as_str(), short(1.0).as_str()), ("0", "1.00"));
         assert_eq!(fitting("abcdefgh", 6 * 2 * 5, 2), "abc..");
     }
 }

@@ -11,7 +11,7 @@ use super::sidecar::Sidecar;
 use super::work::{Plans, Sample, decompose, download};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
-use crate::jobs::file_name;
+use crate::jobs::{file_name, same_place};
 use crate::pictures::npy::Reader;
 use crate::pictures::{self, Layout, Picture, Writing, npy};
 use crate::session::Session;
@@ -61,6 +61,10 @@ struct Shown {
 impl Show {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         Writing::default().check(&self.output, [1, 3, 1, 1], pictures::Depth::U8)?;
+        if same_place(&self.input, &self.output) {
+            return Err(Failure::usage(format!("the output {} is the input", self.output.display()))
+                .help("choose another file with -o"));
+        }
         let rank =
             if pictures::ending(&self.input) == "npy" { Reader::open(&self.input)?.header.shape.len() } else { 0 };
         let shown = if rank == 5 { self.coefficients()? } else { self.transformed()? };

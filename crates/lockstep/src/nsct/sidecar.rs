@@ -7,10 +7,14 @@ use serde_json::{Value, json};
 
 use super::args::{spec_from_json, spec_json};
 use crate::exit::{Failure, Result};
-use crate::files;
+use crate::files::Draft;
 use crate::pictures::{Depth, Layout, Picture};
 
 const FORMAT: &str = "lockstep nsct coefficients";
+const VERSION: u64 = 1;
+/// What to do about a broken one.
+pub(super) const REMEDY: &str = "write both again with `lockstep nsct dec`; or remove the .json and give --levels, \
+    --dfilt, --pfilt and --geometry";
 
 /// What is needed to turn coefficients back into the picture's kind of file.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +29,13 @@ pub(crate) struct Sidecar {
 /// `c.json` for `c.npy`.
 pub(crate) fn path_of(coefficients: &Path) -> PathBuf {
     coefficients.with_extension("json")
+}
+
+/// A document beside an array, which gets its name with it.
+pub(super) fn draft(array: &Path, document: &Value) -> Result<Draft> {
+    let mut draft = Draft::create(&path_of(array))?;
+    draft.write(format!("{document:#}\n").as_bytes())?;
+    Ok(draft)
 }
 
 impl Sidecar {
@@ -44,16 +55,15 @@ impl Sidecar {
     pub(crate) fn json(&self) -> Value {
         let planes: Vec<_> = self.spec.planes().iter().map(ToString::to_string).collect();
         json!({
-            "format": FORMAT, "version": 1, "transform": spec_json(&self.spec),
+            "format": FORMAT, "version": VERSION, "transform": spec_json(&self.spec),
             "axes": ["batch", "channel", "plane", "row", "column"], "shape": self.shape, "planes": planes,
             "source": { "name": self.source, "depth": self.depth, "layout": self.layout },
         })
     }
 
-    /// Writes it beside the coefficients.
-    pub(crate) fn write(&self, coefficients: &Path) -> Result<()> {
-        let text = format!("{:#}\n", self.json());
-        files::write(&path_of(coefficients), text.as_bytes())
+    /// The file beside the coefficients, which gets its name with them.
+    pub(crate) fn draft(&self, coefficients: &Path) -> Result<Draft> {
+        draft(coefficients, &self.json())
     }
 
     /// Reads it from beside the coefficients; `None` when there is none.
@@ -64,16 +74,24 @@ impl Sidecar {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Failure::reading(&path, &e)),
         };
-        let value: Value =
-            serde_json::from_str(&text).map_err(|e| Failure::input(&path, format!("this is no JSON: {e}")))?;
-        Self::from_json(&value).map(Some).map_err(|e| e.at(&path))
+        let value: Value = serde_json::from_str(&text)
+            .map_err(|e| Failure::input(&path, format!("this is no JSON: {e}")).help(REMEDY))?;
+        Self::from_json(&value).map(Some).map_err(|e| {
+            let e = e.at(&path);
+            if e.help.is_some() { e } else { e.help(REMEDY) }
+        })
     }
 
     fn from_json(value: &Value) -> Result<Self> {
         if value["format"] != FORMAT {
-            return Err(Failure::usage(format!("this does not say `\"format\": \"{FORMAT}\"`")).help(
-                "it is written by `lockstep nsct dec`; without it, give --levels, --dfilt, --pfilt and --geometry",
-            ));
+            return Err(Failure::usage(format!("this does not say `\"format\": \"{FORMAT}\"`")).help(REMEDY));
+        }
+        if value["version"] != VERSION {
+            return Err(Failure::usage(format!(
+                "its version is {}, and this program reads {VERSION}",
+                value["version"]
+            ))
+            .help(REMEDY));
         }
         let broken = |what: &str| Failure::usage(format!("the entry `{what}` is missing or broken"));
         let source = &value["source"];
@@ -98,11 +116,13 @@ mod tests {
         let spec = NsctSpec::new([2, 0, 3]).with_dir("pkva8".parse().unwrap());
         let sidecar = Sidecar::new(&spec, &Picture::gray(2, 3, vec![0.0; 6]), "a.png");
         assert_eq!(Sidecar::read(&path).unwrap(), None);
-        sidecar.write(&path).unwrap();
+        sidecar.draft(&path).unwrap().finish().unwrap();
         assert_eq!(Sidecar::read(&path).unwrap(), Some(sidecar));
-        for bad in ["", "[]", "{\"format\": \"x\"}"] {
+        let good = std::fs::read_to_string(path_of(&path)).unwrap();
+        for bad in ["", "[]", "{\"format\": \"x\"}", &good.replace("\"version\": 1", "\"version\": 9")] {
             std::fs::write(path_of(&path), bad).unwrap();
-            assert!(Sidecar::read(&path).unwrap_err().message.contains("c.json"), "{bad}");
+            let failure = Sidecar::read(&path).unwrap_err();
+            assert!(failure.message.contains("c.json") && failure.help.unwrap().contains("--levels"), "{bad}");
         }
     }
 }

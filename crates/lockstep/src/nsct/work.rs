@@ -29,13 +29,31 @@ impl<'a, B: NsctBackend<T>, T: Real> Plans<'a, B, T> {
         Self { b, spec: spec.clone(), recent: Vec::new() }
     }
 
+    /// The same cache, for a transform that may be another one than before.
+    pub(crate) fn of(&mut self, spec: &NsctSpec) -> &mut Self {
+        if self.spec != *spec {
+            self.spec = spec.clone();
+            self.recent.clear();
+        }
+        self
+    }
+
     /// The plan for pictures of this size.
     pub(crate) fn get(&mut self, height: usize, width: usize) -> Result<Rc<NsctPlan<B, T>>> {
         if let Some(plan) = self.recent.iter().find(|plan| plan.image_size() == (height, width)) {
             return Ok(Rc::clone(plan));
         }
         self.recent.truncate(KEPT - 1);
-        let plan = Rc::new(NsctPlan::new(self.b, &self.spec, height, width)?);
+        let plan = match NsctPlan::new(self.b, &self.spec, height, width) {
+            // Plans that are kept hold memory, too.
+            Err(nsct::Error::Gpu(gpu_core::Error::OutOfMemory { .. })) if !self.recent.is_empty() => {
+                self.recent.clear();
+                NsctPlan::new(self.b, &self.spec, height, width)
+            }
+            other => other,
+        }?;
+        let plan = Rc::new(plan);
+        tracing::info!(height, width, engine = %plan.engine(), "planned");
         self.recent.insert(0, Rc::clone(&plan));
         Ok(plan)
     }

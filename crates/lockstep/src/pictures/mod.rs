@@ -114,6 +114,11 @@ pub(crate) fn is_picture(path: &Path) -> bool {
     READABLE.contains(&ending(path).as_str())
 }
 
+/// Whether a file of this name can hold transparency.
+pub(crate) fn keeps_alpha(path: &Path) -> bool {
+    matches!(ending(path).as_str(), "png" | "tif" | "tiff")
+}
+
 /// Peak signal to noise ratio in dB.
 pub(crate) fn psnr(a: &[f64], b: &[f64], peak: f64) -> f64 {
     let mean = a.iter().zip(b).map(|(x, y)| (x - y) * (x - y)).sum::<f64>() / a.len() as f64;

@@ -261,6 +261,12 @@ impl Writer {
         assert!(self.left == 0, "fewer values than the header says");
         self.draft.finish()
     }
+
+    /// The same together with the file that describes the array.
+    pub(crate) fn finish_with(self, about: Draft) -> Result<()> {
+        assert!(self.left == 0, "fewer values than the header says");
+        Draft::finish_pair(about, self.draft)
+    }
 }
 
 fn header<T: Number>(shape: &[usize]) -> Vec<u8> {

@@ -9,6 +9,8 @@ use crate::exit::{Exit, Failure, Result};
 
 /// A decoder may not take more memory than this: a small file can claim to be a huge picture.
 const DECODER_LIMIT: u64 = 8 << 30;
+/// What pictures may take where the system does not say how much is free.
+const UNKNOWN_MEMORY: u64 = 16 << 30;
 /// Longest side of a picture.
 const LONGEST: u32 = 1 << 20;
 
@@ -54,9 +56,13 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Picture> {
     if bytes.is_empty() {
         return Err(Failure::input(path, "the file is empty"));
     }
-    let Ok(format) = image::guess_format(bytes).or_else(|_| ImageFormat::from_path(path)) else {
-        return Err(Failure::input(path, "this is no picture that can be read")
-            .help(format!("readable are {}", READABLE.join(", "))));
+    // Every format that is read has a mark at its start.
+    let Ok(format) = image::guess_format(bytes) else {
+        let what = match ending(path) {
+            name if READABLE.contains(&name.as_str()) => format!("this is no {}", name.to_ascii_uppercase()),
+            _ => "this is no picture that can be read".to_owned(),
+        };
+        return Err(Failure::input(path, what).help(format!("readable are {}", READABLE.join(", "))));
     };
     let wrong = |e: image::ImageError| explain(path, format, bytes.len(), &e);
     if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
@@ -85,14 +91,18 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Picture> {
 
 /// Refuses what does not fit in memory before any of it is taken: a small file can claim to be a huge picture.
 fn room(path: &Path, bytes: u64) -> Result<()> {
-    let free = Cpu::new().memory().free as u64;
-    if bytes <= free {
-        return Ok(());
-    }
+    let free = if cfg!(target_os = "linux") { Cpu::new().memory().free as u64 } else { UNKNOWN_MEMORY };
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-    let message =
-        format!("{}: reading it takes {:.1} GiB of memory, {:.1} are free", path.display(), gib(bytes), gib(free));
-    Err(Failure::new(Exit::Memory, message))
+    let needs = format!("{}: reading it takes {:.1} GiB of memory", path.display(), gib(bytes));
+    if bytes > free {
+        return Err(Failure::new(Exit::Memory, format!("{needs}, {:.1} are free", gib(free))));
+    }
+    // A process may be allowed less than the machine has. What is never touched costs nothing; the black box keeps the
+    // compiler from leaving it out.
+    let mut trial = Vec::<u8>::new();
+    let granted = trial.try_reserve_exact(usize::try_from(bytes).unwrap_or(usize::MAX));
+    std::hint::black_box(&mut trial);
+    granted.map_err(|_| Failure::new(Exit::Memory, format!("{needs}, more than this process may take")))
 }
 
 fn truncated(path: &Path, length: usize, why: &str) -> Failure {

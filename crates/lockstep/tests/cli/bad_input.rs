@@ -150,7 +150,7 @@ fn files_that_claim_to_be_huge() {
     assert!(place.list("out").contains(&"small.npy".to_owned()));
     let zeros = npy_f32(&[0, usize::MAX, usize::MAX], &[]);
     place.write("zeros.npy", &zeros);
-    fails_and_leaves_nothing(&place, "nsct dec zeros.npy -o c.npy --layout hwc", 2, &["zeros.npy"]);
+    fails_and_leaves_nothing(&place, "nsct dec zeros.npy -o c.npy --layout hwc", 2, &["zeros.npy", "no pixels"]);
     assert!(place.ok("nsct info --size 100000x100000 -l 2 --backend cpu").contains("estimated"));
 }
 
@@ -164,4 +164,68 @@ fn what_would_be_lost_is_refused() {
     fails_and_leaves_nothing(&place, "nsct denoise unit.npy -o d.png -l 1 --sigma 0.1", 2, &["0..255", "unit.npy"]);
     place.write("none/readme.txt", b"no picture");
     fails_and_leaves_nothing(&place, "nsct dec none -o out", 2, &["none", "readme.txt"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_small_file_with_many_pixels_stays_inside_the_limit_of_the_process() {
+    let place = Place::new();
+    image::GrayImage::new(9000, 9000).save(place.path("flat.png")).unwrap();
+    // 81 million pixels, widened: 1.4 GB, which this shell does not grant.
+    let line = "ulimit -v 1200000; exec \"$0\" nsct dec flat.png -o c.npy --backend cpu --threads 1";
+    let program = env!("CARGO_BIN_EXE_lockstep");
+    let output = std::process::Command::new("sh").args(["-c", line, program]).current_dir(place.path(".")).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("flat.png") && said.contains("9000 x 9000"), "{said}");
+    assert_eq!(place.list("."), ["flat.png"]);
+}
+
+#[test]
+fn outputs_are_never_inputs() {
+    let place = Place::with_pictures();
+    std::fs::copy(place.path("gray.png"), place.path("two.png")).unwrap();
+    let before = place.read("two.png");
+    for line in ["denoise two.png -o two.png", "show two.png -o two.png", "fuse gray.png two.png -o two.png"] {
+        fails_and_leaves_nothing(&place, &format!("nsct {line}"), 2, &["two.png", "is"]);
+    }
+    assert_eq!(place.read("two.png"), before);
+    for command in ["rec gray.png", "denoise gray.png", "fuse gray.png two.png"] {
+        place.fails(&format!("nsct {command} -o out --format foo"), 2, &["foo", "png"]);
+    }
+}
+
+#[test]
+fn sidecars_that_do_not_belong() {
+    let place = Place::with_pictures();
+    place.ok("nsct dec gray.png -o c.npy -l 1 --dfilt pkva");
+    let good = String::from_utf8(place.read("c.json")).unwrap();
+    place.write("c.json", good.replace("\"version\": 1", "\"version\": 9").as_bytes());
+    fails_and_leaves_nothing(&place, "nsct rec c.npy -o b.png", 2, &["c.json", "version", "--levels"]);
+    let mut other: serde_json::Value = serde_json::from_str(&good).unwrap();
+    other["shape"][3] = 41.into();
+    place.write("c.json", other.to_string().as_bytes());
+    fails_and_leaves_nothing(&place, "nsct rec c.npy -o b.png", 2, &["c.json", "41", "nsct dec"]);
+    place.write("c.json", b"{");
+    fails_and_leaves_nothing(&place, "nsct rec c.npy -o b.png", 2, &["c.json", "no JSON", "nsct dec"]);
+    place.write("c.json", good.as_bytes());
+    assert!(!place.run("nsct rec c.npy -o b.png").err.contains("pkva"));
+    assert!(place.run("nsct rec c.npy -o b.png --dfilt dmaxflat7").err.contains("pkva"));
+}
+
+#[test]
+fn what_is_said_is_right() {
+    let place = Place::with_pictures();
+    place.write("text.png", b"this is a text");
+    fails_and_leaves_nothing(&place, "nsct dec text.png -o c.npy", 2, &["text.png", "this is no PNG"]);
+    image::GrayImage::new(1, 1).save(place.path("dot.png")).unwrap();
+    fails_and_leaves_nothing(&place, "nsct denoise dot.png -o d.png", 2, &["dot.png", "too small", "--sigma"]);
+    image::RgbaImage::new(9, 9).save(place.path("clear.png")).unwrap();
+    assert!(place.ok("nsct denoise clear.png -o d.jpg --sigma 1 -l 1").contains("transparency"));
+    assert!(!place.ok("nsct denoise clear.png -o d.png --sigma 1 -l 1").contains("transparency"));
+    place.fails("nsct info -l 0 --responses r.png", 2, &["--levels"]);
+    place.fails("nsct bench --size 20000 --batch 100 --backend cpu", 6, &["free", "--size"]);
+    let help = place.ok("nsct dec --help");
+    assert!(help.contains("exit code 6"), "{help}");
 }

@@ -133,3 +133,54 @@ fn folders_go_there_and_back() {
     place.fails(&format!("nsct fuse in other -o fused {FAST}"), 3, &["other/p4.png"]);
     assert_eq!(place.list("fused"), ["done.jsonl", "p0.png", "p1.png", "p2.png", "p3.png"]);
 }
+
+#[test]
+fn one_file_belongs_to_the_first_shard() {
+    let place = folder();
+    place.ok(&format!("nsct dec in/p0.png -o c.npy {FAST} --shard 1/4"));
+    assert!(!place.path("c.npy").exists());
+    assert_eq!(
+        place.ok_json(&format!("nsct dec in/p0.png -o c.npy {FAST} --shard 1/4"))["items"],
+        serde_json::json!([])
+    );
+    place.ok(&format!("nsct dec in/p0.png -o c.npy {FAST} --shard 0/4"));
+    assert!(place.path("c.npy").exists());
+}
+
+#[test]
+fn a_folder_of_coefficients_shares_its_plans() {
+    let place = folder();
+    place.ok(&format!("nsct dec in -o c {FAST}"));
+    // One with another transform, and one in double precision.
+    place.ok("nsct dec in/p1.png -o c/p1.npy -l 2 --dfilt pkva");
+    place.ok(&format!("nsct dec in/p4.png -o c/p4.npy {FAST} --f64"));
+    let ran = place.run("nsct rec c -o back --backend cpu -v");
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    // p0, p1 with another transform, p2 and p3 together, p4 in double precision.
+    assert_eq!(ran.err.matches("planned").count(), 4, "{}", ran.err);
+    for i in 0..5 {
+        let pixels = |folder: &str| super::pixels(&place.path(&format!("{folder}/p{i}.png")));
+        assert_eq!(pixels("back"), pixels("in"));
+    }
+}
+
+#[test]
+fn outputs_that_were_lost_or_cut_are_made_again() {
+    let place = folder();
+    let run = || place.ok_json(&format!("nsct dec in -o c --png bands {FAST}"))["resumed"].clone();
+    assert_eq!((run(), run()), (0.into(), 5.into()));
+    std::fs::remove_file(place.path("bands/p2/low.png")).unwrap();
+    place.write("c/p3.npy", b"");
+    assert_eq!((run(), run()), (3.into(), 5.into()));
+    assert!(place.path("bands/p2/low.png").exists());
+}
+
+#[test]
+fn a_table_of_other_pictures_goes_away() {
+    let place = folder();
+    place.ok(&format!("nsct features in -o f {FAST}"));
+    assert!(place.path("f/features.npy").exists());
+    place.crop("chelsea.png", (0, 0, 24, 20), "in/colour.png");
+    place.ok(&format!("nsct features in -o f {FAST}"));
+    assert!(!place.path("f/features.npy").exists() && !place.path("f/features.json").exists());
+}

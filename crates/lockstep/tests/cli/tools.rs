@@ -48,8 +48,10 @@ fn compare_sees_differences_and_refuses_nonsense() {
     place.fails(
         "compare --backends cpu,cuda:1000 -- nsct dec gray.png -o c.npy -l 1 --dfilt pkva",
         4,
-        &["--backend cpu"],
+        &["--backends cpu,cpu"],
     );
+    place.fails("compare --backends cpu,cpu -- nsct dec gray.png -o ..", 2, &["names no file"]);
+    place.fails("compare --max-rel -1 -- nsct dec gray.png -o c.npy", 2, &["-1"]);
 }
 
 #[test]
@@ -130,11 +132,16 @@ fn kept_results_of_an_earlier_comparison_do_not_count() {
     std::fs::rename(place.path("gray.png"), place.path("in/gray.png")).unwrap();
     let line = "compare --backends cpu,cpu --keep kept --max-rel 0 -- nsct dec in -o out -l 1";
     assert!(place.ok(line).contains("PASS"));
-    let changed = place.list("kept/1-cpu").into_iter().find(|n| n != "done.jsonl").expect("an output");
+    let changed =
+        place.list("kept/1-cpu").into_iter().find(|n| n != "done.jsonl" && !n.starts_with('.')).expect("an output");
     let path = place.path(&format!("kept/1-cpu/{changed}"));
     let file = if path.is_dir() { path.join("gray.npy") } else { path };
     let mut bytes = std::fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&file, bytes).unwrap();
     assert!(place.ok(line).contains("PASS"));
+    // What somebody else keeps there is not thrown away.
+    place.write("mine/1-cpu/precious.txt", b"x");
+    place.fails(&line.replace("kept", "mine"), 2, &["1-cpu", "did not write"]);
+    assert_eq!(place.read("mine/1-cpu/precious.txt"), b"x");
 }
