@@ -16,6 +16,11 @@ fn ramp(n: usize) -> Vec<f32> {
     (0..n).map(|i| i as f32).collect()
 }
 
+/// A size that keeps a device busy for a while; a simulated one is thousands of times slower.
+fn busy(b: &Cuda, n: usize) -> usize {
+    if testing::is_simulated(b) { n >> 10 } else { n }
+}
+
 /// Adds 1 to every element, `times` times, one launch each.
 fn count_up(b: &Cuda, y: &mut Tensor<Cuda, f32, 1>, times: usize) -> Result<()> {
     let ones = Tensor::from_slice(b, y.shape(), &vec![1.0f32; y.len()])?;
@@ -168,7 +173,7 @@ fn cuda_a_buffer_of_another_queue_is_refused_until_adopted_or_shared() {
 #[ignore = "needs a CUDA device"]
 fn cuda_adopt_fork_and_join_order_the_queues() {
     let a = testing::cuda();
-    let (n, times) = (1 << 22, 50);
+    let (n, times) = (busy(&a, 1 << 22), 50);
     let mut x = Tensor::zeros(&a, [n]).unwrap();
     for round in 1..=4u32 {
         count_up(&a, &mut x, times).unwrap();
@@ -190,7 +195,7 @@ fn cuda_adopt_fork_and_join_order_the_queues() {
 #[ignore = "needs a CUDA device"]
 fn cuda_shared_memory_outlives_its_readers_on_other_queues() {
     let a = testing::cuda();
-    let n = 1 << 22;
+    let n = busy(&a, 1 << 22);
     for round in 0..30 {
         let x = Tensor::from_slice(&a, [n], &vec![round as f32; n]).unwrap().share(&a).unwrap();
         let b = a.fork().unwrap();
@@ -232,7 +237,7 @@ fn cuda_handles_work_from_many_threads() {
 #[ignore = "needs a CUDA device"]
 fn cuda_events_measure_time() {
     let b = testing::cuda();
-    let mut y = Tensor::zeros(&b, [1 << 20]).unwrap();
+    let mut y = Tensor::zeros(&b, [busy(&b, 1 << 20)]).unwrap();
     count_up(&b, &mut y, 1).unwrap();
     let ((), few) = b.time(|b| count_up(b, &mut y, 10)).unwrap();
     let ((), many) = b.time(|b| count_up(b, &mut y, 1000)).unwrap();
@@ -421,43 +426,6 @@ fn cuda_ptx_that_the_driver_refuses_is_explained() {
     let error = testing::cuda().kernel(&BROKEN, "broken_f32").unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, Error::Kernel { .. }) && text.contains("no_such_instruction"), "{text}");
-}
-
-#[test]
-#[ignore = "needs a CUDA device"]
-fn cuda_a_write_outside_a_buffer_is_found() {
-    let b = testing::cuda();
-    let x: Tensor<Cuda, f32, 1> = Tensor::zeros(&b, [64]).unwrap();
-    let mut y: Tensor<Cuda, f32, 1> = Tensor::zeros(&b, [64]).unwrap();
-    let p = AxpyParams { n: 66, a: 1.0 };
-    let launch = b
-        .kernel(&KERNELS, "axpy_f32")
-        .and_then(|k| k.read(x.flat())?.write(y.flat_mut()))
-        .unwrap()
-        .arg(p)
-        .grid((2, 1, 1))
-        .block((64, 1, 1));
-    // SAFETY: void axpy_f32(const float* x, float* y, AxpyParams p); two elements too many, on purpose: they lie in the
-    // red zones that buffers have under the feature `testing`.
-    unsafe { launch.launch() }.unwrap();
-    let error = y.to_vec(&b).unwrap_err().to_string();
-    assert!(error.contains("axpy_f32") && error.contains("behind"), "{error}");
-    drop(y);
-    assert!(b.zeros::<u8>(1).is_ok(), "reported once");
-    // Found when it is dropped, said by the next call.
-    let mut y: Tensor<Cuda, f32, 1> = Tensor::zeros(&b, [64]).unwrap();
-    let launch = b
-        .kernel(&KERNELS, "axpy_f32")
-        .and_then(|k| k.read(x.flat())?.write(y.flat_mut()))
-        .unwrap()
-        .arg(p)
-        .grid((2, 1, 1))
-        .block((64, 1, 1));
-    // SAFETY: as above.
-    unsafe { launch.launch() }.unwrap();
-    drop(y);
-    assert!(matches!(b.zeros::<u8>(1), Err(Error::Kernel { .. })));
-    assert!(b.zeros::<u8>(1).is_ok(), "reported once");
 }
 
 #[test]

@@ -50,3 +50,10 @@ pub fn cuda() -> crate::Cuda {
     };
     crate::Cuda::open(ordinal).unwrap_or_else(|e| panic!("this test needs a CUDA device: {e}"))
 }
+
+/// Whether the device is simulated: a driver that interprets kernels on the CPU. What runs there proves the kernels'
+/// results, not their speed.
+#[cfg(feature = "cuda")]
+pub fn is_simulated(b: &crate::Cuda) -> bool {
+    crate::Backend::device(b).name.starts_with("Simulated")
+}

@@ -1,0 +1,103 @@
+//! The driver's functions over the interpreter.
+//!
+//! Work is done when it is asked for, in the order of the calls; what a kernel does wrong is told by the next call, as
+//! a device tells it.
+
+mod errors;
+mod device;
+mod fft;
+mod graph;
+mod memory;
+mod module;
+pub(crate) mod settings;
+pub(crate) mod state;
+mod stream;
+
+use std::cell::Cell;
+use std::ffi::c_void;
+
+use settings::SETTINGS;
+use state::{Code, INVALID_CONTEXT, INVALID_HANDLE, INVALID_VALUE, NOT_INITIALIZED, Object, STATE, SUCCESS, Stream};
+
+thread_local! {
+    /// Ordinal of the device whose context is current on this thread.
+    static CURRENT: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// Writes a line to standard error: a driver's only way to say more than a number.
+pub(crate) fn say(text: &str) {
+    use std::io::Write;
+    let _ = std::io::stderr().write_all(format!("sim: {text}\n").as_bytes());
+}
+
+/// The beginning of every call: planned errors first.
+fn enter(function: &str) -> Result<(), Code> {
+    if SETTINGS.verbose {
+        say(function);
+    }
+    match SETTINGS.planned(function) {
+        Some(code) => Err(code),
+        None if STATE.initialized.get().is_none() => Err(NOT_INITIALIZED),
+        None => Ok(()),
+    }
+}
+
+/// As [`enter`], for calls that work on the current context: the device, unless it is lost.
+fn current(function: &str) -> Result<usize, Code> {
+    enter(function)?;
+    let device = CURRENT.get().ok_or(INVALID_CONTEXT)?;
+    match STATE.health(device) {
+        SUCCESS => Ok(device),
+        code => Err(code),
+    }
+}
+
+fn code(result: Result<(), Code>) -> Code {
+    result.err().unwrap_or(SUCCESS)
+}
+
+/// Stores a result for the caller.
+///
+/// # Safety
+/// `to` is null or valid for a write.
+unsafe fn give<T>(to: *mut T, value: T) -> Result<(), Code> {
+    if to.is_null() {
+        return Err(INVALID_VALUE);
+    }
+    // SAFETY: valid for a write, says the caller.
+    unsafe { to.write(value) };
+    Ok(())
+}
+
+fn handle(pointer: *mut c_void) -> u64 {
+    pointer.addr() as u64
+}
+
+fn pointer(handle: u64) -> *mut c_void {
+    std::ptr::without_provenance_mut(handle as usize)
+}
+
+/// The stream behind a handle; 0 to 2 are the default streams.
+fn stream(of: *mut c_void, device: usize) -> Result<std::sync::Arc<Stream>, Code> {
+    if handle(of) <= 2 {
+        return Ok(std::sync::Arc::new(Stream { device, ..Stream::default() }));
+    }
+    match STATE.find(handle(of)) {
+        Some(Object::Stream(stream)) => Ok(stream),
+        _ => Err(INVALID_HANDLE),
+    }
+}
+
+/// Does something on a stream now, or records it while the stream is capturing.
+fn on_stream(stream: &Stream, work: state::Node) -> Result<(), Code> {
+    let mut capture = state::lock(&stream.capture);
+    if let Some(nodes) = capture.as_mut() {
+        nodes.push(work);
+        return Ok(());
+    }
+    drop(capture);
+    match work() {
+        SUCCESS => Ok(()),
+        code => Err(code),
+    }
+}

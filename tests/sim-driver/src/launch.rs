@@ -1,0 +1,197 @@
+//! What all blocks of a launch share, and what one block is made of.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::fault::{Fault, FaultKind};
+use crate::program::Program;
+use crate::region::Region;
+
+/// Where generic addresses lead to the memory of a block, a thread, or the parameters. Device memory begins above.
+pub(crate) const SHARED_WINDOW: u64 = 0x1000_0000_0000;
+pub(crate) const LOCAL_WINDOW: u64 = 0x1100_0000_0000;
+pub(crate) const PARAMETER_WINDOW: u64 = 0x1200_0000_0000;
+pub(crate) const WINDOW: u64 = 1 << 32;
+
+/// Which faults are looked for; addresses and barriers always are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Checks {
+    pub(crate) race: bool,
+    pub(crate) unwritten: bool,
+}
+
+/// A set of blocks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BlockSet(Vec<u64>);
+
+impl BlockSet {
+    pub(crate) fn add(&mut self, i: u64) {
+        let word = (i / 64) as usize;
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (i % 64);
+    }
+    pub(crate) fn holds(&self, i: u64) -> bool {
+        self.0.get((i / 64) as usize).is_some_and(|word| word >> (i % 64) & 1 == 1)
+    }
+    pub(crate) fn merge(&mut self, other: &Self) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        for (word, more) in self.0.iter_mut().zip(&other.0) {
+            *word |= more;
+        }
+    }
+}
+
+/// Places through which blocks have told each other that something is done: an atomic or strong write behind a fence.
+#[derive(Debug, Default)]
+pub(crate) struct Published {
+    any: AtomicBool,
+    places: Mutex<HashMap<u64, BlockSet>>,
+}
+
+impl Published {
+    pub(crate) fn release(&self, address: u64, block: u64, acquired: &BlockSet) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = places.entry(address).or_default();
+        set.add(block);
+        set.merge(acquired);
+        self.any.store(true, Relaxed);
+    }
+
+    pub(crate) fn acquire(&self, address: u64, into: &mut BlockSet) {
+        if self.any.load(Relaxed)
+            && let Some(set) = self.places.lock().unwrap_or_else(PoisonError::into_inner).get(&address)
+        {
+            into.merge(set);
+        }
+    }
+}
+
+/// The memory that a launch can reach, in the order of addresses.
+#[derive(Clone, Default)]
+pub(crate) struct Memories {
+    pub(crate) live: Arc<Vec<Arc<Region>>>,
+    /// Address, bytes and name of what was freed lately.
+    pub(crate) freed: Arc<Vec<(u64, u64, String)>>,
+}
+
+impl Memories {
+    pub(crate) fn find(&self, address: u64) -> Option<usize> {
+        let after = self.live.partition_point(|region| region.start <= address);
+        let i = after.checked_sub(1)?;
+        (address < self.live[i].end()).then_some(i)
+    }
+
+    /// Why an access to this address is wrong.
+    pub(crate) fn explain(&self, address: u64, bytes: u64, what: &str) -> (FaultKind, String) {
+        if let Some((start, len, name)) =
+            self.freed.iter().rev().find(|(start, len, _)| address >= *start && address - start < *len)
+        {
+            let why = format!(
+                "{what} {bytes} bytes at {address:#x}, byte {} of {name} of {len} bytes that has been freed",
+                address - start
+            );
+            return (FaultKind::UseAfterFree, why);
+        }
+        let after = self.live.partition_point(|region| region.start <= address);
+        let before = after.checked_sub(1).and_then(|i| self.live.get(i));
+        let near = [before, self.live.get(after)];
+        let nearest = near.into_iter().flatten().min_by_key(|region| {
+            if address >= region.start { (address - region.start).saturating_sub(region.len) } else { region.start - address }
+        });
+        let place = match nearest {
+            None => "there is no memory".to_owned(),
+            Some(region) if address < region.start => {
+                format!("{} bytes before {} of {} bytes", region.start - address, region.what, region.len)
+            }
+            Some(region) => format!(
+                "byte {} of {} of {} bytes",
+                address - region.start,
+                region.what,
+                region.len
+            ),
+        };
+        (FaultKind::OutOfBounds, format!("{what} {bytes} bytes at {address:#x}: {place}"))
+    }
+}
+
+/// One launch of a kernel.
+pub(crate) struct Launch<'a> {
+    pub(crate) program: &'a Program,
+    pub(crate) grid: [u32; 3],
+    pub(crate) threads: [u32; 3],
+    pub(crate) parameters: &'a [u8],
+    /// Shared memory beyond what the kernel declares.
+    pub(crate) dynamic_shared: u32,
+    pub(crate) memories: Memories,
+    pub(crate) device: usize,
+    /// Number of the first block among all blocks of this process, and how many there are.
+    pub(crate) first_block: u64,
+    pub(crate) blocks: u64,
+    pub(crate) checks: Checks,
+    /// Instructions that are left, for all warps together.
+    pub(crate) fuel: AtomicU64,
+    pub(crate) published: Published,
+    pub(crate) begin: Instant,
+    pub(crate) number: u64,
+    pub(crate) processors: u32,
+}
+
+impl Launch<'_> {
+    pub(crate) fn threads_per_block(&self) -> u32 {
+        self.threads.iter().product()
+    }
+
+    /// Takes a share of the instructions that may be executed.
+    pub(crate) fn burn(&self, amount: u64, step: u32) -> Result<(), Fault> {
+        let left = self.fuel.load(Relaxed);
+        if left < amount {
+            return Err(Fault {
+                kind: FaultKind::Endless,
+                step,
+                thread: None,
+                why: "the launch executes more instructions than SIM_FUEL allows: an endless loop?".into(),
+            });
+        }
+        self.fuel.store(left - amount, Relaxed);
+        Ok(())
+    }
+}
+
+/// What the warps of a block share.
+pub(crate) struct Shared {
+    /// Number of the block in its grid.
+    pub(crate) block: u64,
+    pub(crate) memory: Region,
+    /// Bytes of shared memory that this launch has.
+    pub(crate) bytes: u64,
+    /// Counts synchronisations.
+    pub(crate) clock: u64,
+    /// Everything before this time is ordered for all threads of the block.
+    pub(crate) fence: u64,
+    /// Blocks whose work is ordered before what this block does now.
+    pub(crate) acquired: BlockSet,
+    /// As [`Published`] for the warps of the block: the clock of each.
+    pub(crate) published: HashMap<u64, Vec<u64>>,
+    pub(crate) barriers: Vec<BarrierState>,
+    /// Groups of lanes that a complete barrier lets go: warp, instruction, lanes, result.
+    pub(crate) released: Vec<(u32, u32, u32)>,
+}
+
+/// Who waits at a barrier.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BarrierState {
+    pub(crate) arrived: u32,
+    /// Threads that it waits for, where the instruction says so.
+    pub(crate) expected: Option<u32>,
+    pub(crate) waiting: Vec<(u32, u32, u32)>,
+    /// Warps that have arrived, waiting or not.
+    pub(crate) warps: u64,
+    pub(crate) trues: u32,
+    pub(crate) voters: u32,
+}
