@@ -30,7 +30,8 @@ fn cuda_a_write_outside_a_buffer_is_found() {
         let error = two_too_many(&b, &x, &mut y).and_then(|()| b.synchronize()).unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, Error::DeviceLost { .. }), "{text}");
-        for part in ["out of bounds in kernel axpy_f32", "block (1, 0, 0)", "thread (0, 0, 0)", "PTX line", "byte 256"] {
+        for part in ["out of bounds in kernel axpy_f32", "block (1, 0, 0)", "thread (0, 0, 0)", "PTX line", "byte 256"]
+        {
             assert!(text.contains(part), "{part} in {text}");
         }
         return;

@@ -42,15 +42,12 @@ impl Warp {
 
     #[inline(always)]
     pub(crate) fn addresses(&self, launch: &Launch<'_>, address: Place, offset: i64) -> [u64; 32] {
-        match address.kind {
-            Kind::B64 => {
-                let base = self.get64(launch.program, address.slot);
-                base.map(|base| base.wrapping_add(offset as u64))
-            }
-            _ => {
-                let base = self.get32(launch.program, address.slot);
-                base.map(|base| u64::from(base.wrapping_add(offset as u32)))
-            }
+        if address.kind == Kind::B64 {
+            let base = self.get64(launch.program, address.slot);
+            base.map(|base| base.wrapping_add(offset as u64))
+        } else {
+            let base = self.get32(launch.program, address.slot);
+            base.map(|base| u64::from(base.wrapping_add(offset as u32)))
         }
     }
 
@@ -116,15 +113,12 @@ impl Warp {
             let region = &live[i];
             region.holds(address, bytes) && (region.device == launch.device || region.device == usize::MAX)
         });
-        match found {
-            Some(i) => {
-                self.region = i;
-                Ok(i)
-            }
-            None => {
-                let (kind, why) = launch.memories.explain(address, bytes, what);
-                Err(self.fault(kind, lane as u32, why))
-            }
+        if let Some(i) = found {
+            self.region = i;
+            Ok(i)
+        } else {
+            let (kind, why) = launch.memories.explain(address, bytes, what);
+            Err(self.fault(kind, lane as u32, why))
         }
     }
 
@@ -623,8 +617,7 @@ impl Warp {
         }
         let observer = self.observer(shared, launch, in_shared);
         if launch.checks.race && observer.watches() {
-            let granule =
-                if in_shared { launch.program.shared_granule } else { launch.program.global_granule };
+            let granule = if in_shared { launch.program.shared_granule } else { launch.program.global_granule };
             let (shadow, stamp) = (region.shadow(granule), observer.stamp(thread, true));
             for cell in 0..(usize::from(size) / usize::from(granule)).max(1) {
                 let cell = (offset / u64::from(granule)) as usize + cell;
@@ -637,8 +630,8 @@ impl Warp {
     }
 
     /// Notes copies that `cp.async` begins; they are done when somebody waits for them, as late as a device may.
-    pub(crate) fn begin_copies(&mut self, launch: &Launch<'_>, op: &Op, mask: u32) -> Result<()> {
-        let Op::CopyAsync { to, to_offset, from, from_offset, size, read } = op else { return Ok(()) };
+    pub(crate) fn begin_copies(&mut self, launch: &Launch<'_>, op: &Op, mask: u32) {
+        let Op::CopyAsync { to, to_offset, from, from_offset, size, read } = op else { return };
         let to = self.addresses(launch, *to, *to_offset);
         let from = self.addresses(launch, *from, *from_offset);
         let read = read.map_or([u32::from(*size); 32], |slot| self.get32(launch.program, slot));
@@ -652,7 +645,6 @@ impl Warp {
                 None => self.copies.push((group << 5 | lane as u32, vec![copy])),
             }
         }
-        Ok(())
     }
 
     /// Does the copies of all groups but the last `left` closed ones; of the open one too when `None`.

@@ -1,8 +1,8 @@
 //! Register allocation. PTX names a new register for every value; kept apart, those of one warp would not fit the
 //! caches. Liveness over the control flow graph, then a linear scan over the intervals.
 
-use std::collections::BinaryHeap;
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use crate::program::{CONSTANT, Kind, Op, Role, Step};
 
@@ -265,12 +265,7 @@ mod tests {
         let mut steps = vec![
             step(Op::Un32(Un32::Mov, 0, CONSTANT)),
             step(Op::Un32(Un32::Mov, 1, CONSTANT)),
-            Step {
-                op: Op::Un32(Un32::Mov, 0, 1),
-                guard: Some(Guard { slot: 0, negated: false }),
-                line: 0,
-                source: 0,
-            },
+            Step { op: Op::Un32(Un32::Mov, 0, 1), guard: Some(Guard { slot: 0, negated: false }), line: 0, source: 0 },
             step(Op::Un32(Un32::Mov, 2, 0)),
             step(Op::Exit),
         ];

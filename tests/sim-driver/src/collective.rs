@@ -4,7 +4,7 @@ use crate::access::lanes;
 use crate::fault::{Fault, FaultKind};
 use crate::launch::{BarrierState, Launch, Shared};
 use crate::program::{Access, Barrier, Kind, Op, Place, Reduce, Shuffle, Slot, Strength, Vote};
-use crate::tensor::{Layout, Register};
+use crate::tensor::Register;
 use crate::warp::{FULL, Waiting, Warp};
 
 type Result<T> = std::result::Result<T, Fault>;
@@ -86,7 +86,7 @@ impl Warp {
                 self.put_predicate(*within, all, chosen);
                 Ok(())
             }
-            Op::Fence(_) => {
+            Op::Fence => {
                 self.fence(shared, launch);
                 Ok(())
             }
@@ -105,7 +105,9 @@ impl Warp {
             }
             Op::Fragment { .. } => self.fragment(shared, launch, op, mask),
             Op::MoveMatrix { .. } => self.move_matrix(shared, launch, op, mask),
-            _ => Err(self.fault(FaultKind::Unsupported, mask.trailing_zeros(), "an operation without an implementation")),
+            _ => {
+                Err(self.fault(FaultKind::Unsupported, mask.trailing_zeros(), "an operation without an implementation"))
+            }
         }
     }
 
@@ -233,12 +235,12 @@ impl Warp {
         let stride = self.get32(program, *stride);
         let bases = self.addresses(launch, access.address, access.offset);
         let size = fragment.elem.bytes() as u8;
-        if stride[0] as usize * usize::from(size) % 16 != 0 && fragment.elem.bytes() < 8 {
-            let why = format!("a stride of {} elements: rows do not begin at multiples of 16 bytes", stride[0]);
-            return Err(self.fault(FaultKind::Misaligned, 0, why));
-        }
         if let Some(lane) = (0..32).find(|&lane| bases[lane] != bases[0] || stride[lane] != stride[0]) {
-            return Err(self.fault(FaultKind::WarpSync, lane as u32, "address and stride must be the same in all lanes"));
+            return Err(self.fault(
+                FaultKind::WarpSync,
+                lane as u32,
+                "address and stride must be the same in all lanes",
+            ));
         }
         let mut values: Vec<Register> = match store {
             true => registers.iter().map(|&place| self.get(program, place)).collect(),
@@ -269,7 +271,6 @@ impl Warp {
                 self.put(*place, FULL, values);
             }
         }
-        let _ = Layout::Row;
         Ok(())
     }
 

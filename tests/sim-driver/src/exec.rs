@@ -89,9 +89,6 @@ impl Warp {
             Un32::NegF => map1(a, |a| a ^ 0x8000_0000),
             Un32::AbsF => map1(a, |a| a & 0x7FFF_FFFF),
             Un32::SqrtF => map1(a, |a| canonical(f(a).sqrt())),
-            Un32::Popc => map1(a, u32::count_ones),
-            Un32::Clz => map1(a, u32::leading_zeros),
-            Un32::Brev => map1(a, u32::reverse_bits),
             Un32::FromS32 => map1(a, |a| (a as i32 as f32).to_bits()),
             Un32::FromU32 => map1(a, |a| (a as f32).to_bits()),
         };
@@ -121,9 +118,7 @@ impl Warp {
             // What a division by zero gives is unspecified; devices give all ones.
             Bin32::DivU => map2(a, b, |a, b| a.checked_div(b).unwrap_or(u32::MAX)),
             Bin32::RemU => map2(a, b, |a, b| a.checked_rem(b).unwrap_or(a)),
-            Bin32::DivS => map2(a, b, |a, b| {
-                if b == 0 { u32::MAX } else { (a as i32).wrapping_div(b as i32) as u32 }
-            }),
+            Bin32::DivS => map2(a, b, |a, b| if b == 0 { u32::MAX } else { (a as i32).wrapping_div(b as i32) as u32 }),
             Bin32::RemS => map2(a, b, |a, b| if b == 0 { a } else { (a as i32).wrapping_rem(b as i32) as u32 }),
             Bin32::AddF => map2(a, b, |a, b| canonical(f(a) + f(b))),
             Bin32::SubF => map2(a, b, |a, b| canonical(f(a) - f(b))),
@@ -149,9 +144,7 @@ impl Warp {
             Bin64::Xor => map2(a, b, |a, b| a ^ b),
             Bin64::DivU => map2(a, b, |a, b| a.checked_div(b).unwrap_or(u64::MAX)),
             Bin64::RemU => map2(a, b, |a, b| a.checked_rem(b).unwrap_or(a)),
-            Bin64::DivS => map2(a, b, |a, b| {
-                if b == 0 { u64::MAX } else { (a as i64).wrapping_div(b as i64) as u64 }
-            }),
+            Bin64::DivS => map2(a, b, |a, b| if b == 0 { u64::MAX } else { (a as i64).wrapping_div(b as i64) as u64 }),
             Bin64::RemS => map2(a, b, |a, b| if b == 0 { a } else { (a as i64).wrapping_rem(b as i64) as u64 }),
             Bin64::AddF => map2(a, b, |a, b| canonical64(d(a) + d(b))),
             Bin64::SubF => map2(a, b, |a, b| canonical64(d(a) - d(b))),
@@ -465,7 +458,7 @@ fn run(warp: &mut Warp, shared: &mut Shared, launch: &Launch<'_>) -> Result<Paus
             Op::Load { access, signed, to } => warp.load(shared, launch, *access, *signed, to, mask)?,
             Op::Store { access, from } => warp.store(shared, launch, *access, from, mask)?,
             Op::Atomic { .. } => warp.atomic(shared, launch, &step.op, mask)?,
-            Op::CopyAsync { .. } => warp.begin_copies(launch, &step.op, mask)?,
+            Op::CopyAsync { .. } => warp.begin_copies(launch, &step.op, mask),
             Op::CommitCopies => {
                 for lane in lanes(mask) {
                     warp.copy_groups[lane] += 1;

@@ -126,7 +126,9 @@ fn quoted(text: &str) -> String {
         match c {
             '"' => out += "\\\"",
             '\\' => out += "\\\\",
-            c if c < ' ' => out += &format!("\\u{:04x}", c as u32),
+            c if c < ' ' => {
+                let _ = fmt::Write::write_fmt(&mut out, format_args!("\\u{:04x}", c as u32));
+            }
             c => out.push(c),
         }
     }

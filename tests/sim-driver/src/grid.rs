@@ -30,7 +30,6 @@ impl Block {
             acquired: BlockSet::default(),
             published: HashMap::new(),
             barriers: Vec::new(),
-            released: Vec::new(),
         };
         let warps = launch.threads_per_block().div_ceil(32);
         let warps = (0..warps).map(|_| Warp::new()).collect();
@@ -153,11 +152,7 @@ impl Block {
         };
         let why: Vec<String> =
             (0..self.shared.barriers.len()).filter(|&id| self.shared.barriers[id].arrived > 0).map(at).collect();
-        let (warp, group) = self
-            .warps
-            .iter()
-            .find_map(|warp| Some((warp, warp.waiting.first()?)))
-            .unzip();
+        let (warp, group) = self.warps.iter().find_map(|warp| Some((warp, warp.waiting.first()?))).unzip();
         Fault {
             kind: FaultKind::Barrier,
             step: group.map_or(0, |group| group.pc),
@@ -173,8 +168,9 @@ pub(crate) fn shared_bytes(launch: &Launch<'_>) -> u32 {
 }
 
 /// Runs all blocks; the first fault ends the launch.
-pub(crate) fn run(launch: &Launch<'_>, cooperative: bool) -> Result<(), Report> {
-    let report = |fault: Fault, block: u64| Report::new(fault, launch.program, block, launch.grid, launch.threads);
+pub(crate) fn run(launch: &Launch<'_>, cooperative: bool) -> Result<(), Box<Report>> {
+    let report =
+        |fault: Fault, block: u64| Box::new(Report::new(fault, launch.program, block, launch.grid, launch.threads));
     let memory = || Fault { kind: FaultKind::Endless, step: 0, thread: None, why: "the host is out of memory".into() };
     if cooperative {
         return together(launch).map_err(|(fault, block)| report(fault, block));
@@ -227,8 +223,7 @@ pub(crate) fn run(launch: &Launch<'_>, cooperative: bool) -> Result<(), Report> 
 fn together(launch: &Launch<'_>) -> Result<(), (Fault, u64)> {
     let mut blocks = Vec::new();
     for i in 0..launch.blocks {
-        let memory =
-            Fault { kind: FaultKind::Endless, step: 0, thread: None, why: "the host is out of memory".into() };
+        let memory = Fault { kind: FaultKind::Endless, step: 0, thread: None, why: "the host is out of memory".into() };
         let mut block = Block::new(launch).ok_or((memory, i))?;
         block.begin(launch, i);
         blocks.push((i, block));

@@ -102,19 +102,18 @@ impl Memories {
         let before = after.checked_sub(1).and_then(|i| self.live.get(i));
         let near = [before, self.live.get(after)];
         let nearest = near.into_iter().flatten().min_by_key(|region| {
-            if address >= region.start { (address - region.start).saturating_sub(region.len) } else { region.start - address }
+            if address >= region.start {
+                (address - region.start).saturating_sub(region.len)
+            } else {
+                region.start - address
+            }
         });
         let place = match nearest {
             None => "there is no memory".to_owned(),
             Some(region) if address < region.start => {
                 format!("{} bytes before {} of {} bytes", region.start - address, region.what, region.len)
             }
-            Some(region) => format!(
-                "byte {} of {} of {} bytes",
-                address - region.start,
-                region.what,
-                region.len
-            ),
+            Some(region) => format!("byte {} of {} of {} bytes", address - region.start, region.what, region.len),
         };
         (FaultKind::OutOfBounds, format!("{what} {bytes} bytes at {address:#x}: {place}"))
     }
@@ -179,8 +178,6 @@ pub(crate) struct Shared {
     /// As [`Published`] for the warps of the block: the clock of each.
     pub(crate) published: HashMap<u64, Vec<u64>>,
     pub(crate) barriers: Vec<BarrierState>,
-    /// Groups of lanes that a complete barrier lets go: warp, instruction, lanes, result.
-    pub(crate) released: Vec<(u32, u32, u32)>,
 }
 
 /// Who waits at a barrier.

@@ -81,10 +81,8 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, SyntaxError> {
             at += end + 2;
         } else if byte.is_ascii_digit() || (byte == b'.' && bytes.get(at + 1).is_some_and(u8::is_ascii_digit)) {
             let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '.').unwrap_or(rest.len());
-            let what = number(&rest[..end]).ok_or_else(|| SyntaxError {
-                line,
-                why: format!("`{}` is not a number", &rest[..end]),
-            })?;
+            let what = number(&rest[..end])
+                .ok_or_else(|| SyntaxError { line, why: format!("`{}` is not a number", &rest[..end]) })?;
             tokens.push(Token { what, line });
             at += end;
         } else if begins_word(byte) {
@@ -136,7 +134,8 @@ mod tests {
 
     #[test]
     fn words_numbers_and_lines() {
-        let all = tokens("ld.global.L2::128B.f32 %f1, [%rd1+-8]; // note\n/* a\nb */ mov.f32 %f2, 0f3F800000;").unwrap();
+        let all =
+            tokens("ld.global.L2::128B.f32 %f1, [%rd1+-8]; // note\n/* a\nb */ mov.f32 %f2, 0f3F800000;").unwrap();
         assert_eq!(all[0].what, What::Word("ld.global.L2::128B.f32".into()));
         assert_eq!(all[6].what, What::Mark('-'));
         assert_eq!(all[7].what, What::Integer(8));

@@ -1,5 +1,13 @@
 //! A stand-in for `libcuda.so.1`: the CUDA driver's functions over host memory, with an interpreter of PTX.
 #![allow(non_snake_case, reason = "the driver's own names")]
+#![allow(
+    clippy::match_same_arms,
+    clippy::precedence,
+    clippy::neg_cmp_op_on_partial_ord,
+    clippy::cast_ptr_alignment,
+    clippy::manual_is_multiple_of,
+    reason = "tables of instructions read better with one line each; addresses are checked before they are used"
+)]
 
 mod access;
 mod allocate;
@@ -7,6 +15,7 @@ mod collective;
 mod driver;
 mod exec;
 mod fault;
+#[allow(dead_code, unused_imports, reason = "the set of operations is whole, whether an instruction uses each or not")]
 mod float;
 mod grid;
 mod launch;
@@ -17,5 +26,9 @@ mod program;
 mod ptx;
 mod race;
 mod region;
+mod simulator;
+#[allow(dead_code, reason = "as above")]
 mod tensor;
 mod warp;
+
+pub use simulator::{Argument, Failure, Shape, launch};

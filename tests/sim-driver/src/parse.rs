@@ -110,7 +110,10 @@ impl Parser {
             ".version" => {
                 let line = self.line();
                 while self.at < self.tokens.len() && self.line() == line {
-                    module.version += &self.tokens[self.at].what.to_string();
+                    module.version += &match &self.tokens[self.at].what {
+                        What::Double(bits) => format!("{:?}", f64::from_bits(*bits)),
+                        other => other.to_string(),
+                    };
                     self.at += 1;
                 }
             }
@@ -185,19 +188,18 @@ impl Parser {
                 }
                 Ok(())
             }
-            Some(word) => match space(word) {
-                Some(space) => {
+            Some(word) => {
+                if let Some(space) = space(word) {
                     self.at += 1;
                     for variable in self.variables(space, is_extern)? {
                         module.variables.push(variable);
                     }
                     Ok(())
-                }
-                None => {
+                } else {
                     let word = word.to_owned();
                     self.error(format!("Unsupported: directive {word}"))
                 }
-            },
+            }
             None => self.error("expected a declaration"),
         }
     }

@@ -33,9 +33,6 @@ pub(crate) enum Un32 {
     NegF,
     AbsF,
     SqrtF,
-    Popc,
-    Clz,
-    Brev,
     FromS32,
     FromU32,
 }
@@ -304,14 +301,43 @@ pub(crate) enum Op {
     NotP(Slot, Slot),
     MovP(Slot, Slot),
     Lop3(u8, Slot, Slot, Slot, Slot),
-    Scalar { f: Scalar, to: Place, from: Vec<Place> },
+    Scalar {
+        f: Scalar,
+        to: Place,
+        from: Vec<Place>,
+    },
     Special(Special, Place),
     /// Parameters at a known place: the same for all lanes.
-    Parameter { to: Place, offset: u32, size: u8, signed: bool },
-    Load { access: Access, signed: bool, to: [Place; 4] },
-    Store { access: Access, from: [Place; 4] },
-    Atomic { access: Access, op: Atomic, to: Option<Place>, operand: Place, other: Option<Place> },
-    CopyAsync { to: Place, to_offset: i64, from: Place, from_offset: i64, size: u8, read: Option<Slot> },
+    Parameter {
+        to: Place,
+        offset: u32,
+        size: u8,
+        signed: bool,
+    },
+    Load {
+        access: Access,
+        signed: bool,
+        to: [Place; 4],
+    },
+    Store {
+        access: Access,
+        from: [Place; 4],
+    },
+    Atomic {
+        access: Access,
+        op: Atomic,
+        to: Option<Place>,
+        operand: Place,
+        other: Option<Place>,
+    },
+    CopyAsync {
+        to: Place,
+        to_offset: i64,
+        from: Place,
+        from_offset: i64,
+        size: u8,
+        read: Option<Slot>,
+    },
     CommitCopies,
     /// Waits until at most this many groups are under way; all when `None`.
     WaitCopies(Option<u32>),
@@ -319,20 +345,73 @@ pub(crate) enum Op {
     BranchIndex(Slot, Arc<[u32]>),
     Exit,
     Trap(&'static str),
-    Barrier { kind: Barrier, aligned: bool, id: Slot, threads: Option<Slot>, to: Option<Place>, from: Slot, negated: bool },
+    Barrier {
+        kind: Barrier,
+        aligned: bool,
+        id: Slot,
+        threads: Option<Slot>,
+        to: Option<Place>,
+        from: Slot,
+        negated: bool,
+    },
     SyncWarp(Slot),
-    Shuffle { how: Shuffle, to: Slot, within: Option<Slot>, from: Slot, b: Slot, c: Slot, mask: Option<Slot> },
-    Vote { how: Vote, to: Place, from: Slot, negated: bool, mask: Option<Slot> },
-    Match { all: bool, to: Slot, within: Option<Slot>, from: Place, mask: Slot },
-    Reduce { how: Reduce, to: Slot, from: Slot, mask: Slot },
+    Shuffle {
+        how: Shuffle,
+        to: Slot,
+        within: Option<Slot>,
+        from: Slot,
+        b: Slot,
+        c: Slot,
+        mask: Option<Slot>,
+    },
+    Vote {
+        how: Vote,
+        to: Place,
+        from: Slot,
+        negated: bool,
+        mask: Option<Slot>,
+    },
+    Match {
+        all: bool,
+        to: Slot,
+        within: Option<Slot>,
+        from: Place,
+        mask: Slot,
+    },
+    Reduce {
+        how: Reduce,
+        to: Slot,
+        from: Slot,
+        mask: Slot,
+    },
     ActiveMask(Slot),
-    Elect { to: Slot, within: Slot, mask: Slot },
-    /// Whether it is a fence for the whole device.
-    Fence(bool),
-    Mma { mma: tensor::Mma, d: Vec<Place>, a: Vec<Place>, b: Vec<Place>, c: Vec<Place> },
+    Elect {
+        to: Slot,
+        within: Slot,
+        mask: Slot,
+    },
+    Fence,
+    Mma {
+        mma: tensor::Mma,
+        d: Vec<Place>,
+        a: Vec<Place>,
+        b: Vec<Place>,
+        c: Vec<Place>,
+    },
     /// A fragment of a matrix from or to memory; the stride in elements.
-    Fragment { memory: tensor::WmmaMemory, access: Access, stride: Slot, store: bool, registers: Vec<Place> },
-    MoveMatrix { moves: tensor::MatrixMove, access: Access, store: bool, registers: Vec<Place> },
+    Fragment {
+        memory: tensor::WmmaMemory,
+        access: Access,
+        stride: Slot,
+        store: bool,
+        registers: Vec<Place>,
+    },
+    MoveMatrix {
+        moves: tensor::MatrixMove,
+        access: Access,
+        store: bool,
+        registers: Vec<Place>,
+    },
 }
 
 /// What a visitor is told about a register.
@@ -348,8 +427,13 @@ impl Op {
         use Kind::{B32, B64, Predicate};
         use Role::{Def, Use};
         match self {
-            Self::Nop | Self::CommitCopies | Self::WaitCopies(_) | Self::Branch(_) | Self::Exit | Self::Trap(_)
-            | Self::Fence(_) => {}
+            Self::Nop
+            | Self::CommitCopies
+            | Self::WaitCopies(_)
+            | Self::Branch(_)
+            | Self::Exit
+            | Self::Trap(_)
+            | Self::Fence => {}
             Self::Un32(_, d, a) => {
                 see(B32, a, Use);
                 see(B32, d, Def);

@@ -9,9 +9,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::launch::BlockSet;
-use crate::region::{
-    ATOMIC, CLOCK_BITS, MANY_THREADS, Shadow, Stamp, THREAD_BITS, block_of, clock_of, thread_of,
-};
+use crate::region::{ATOMIC, CLOCK_BITS, MANY_THREADS, Shadow, Stamp, THREAD_BITS, block_of, clock_of, thread_of};
 
 /// The threads of one warp, as far as order goes.
 pub(crate) struct Observer<'a> {
@@ -73,7 +71,11 @@ impl Observer<'_> {
             return false;
         }
         let warp = (by / 32) as u32;
-        if warp == self.warp { clock < self.warp_fence } else { self.seen.get(warp as usize).is_some_and(|&seen| clock <= seen && seen > 0) }
+        if warp == self.warp {
+            clock < self.warp_fence
+        } else {
+            self.seen.get(warp as usize).is_some_and(|&seen| clock <= seen && seen > 0)
+        }
     }
 
     fn race(&self, stamp: Stamp, wrote: bool) -> Race {
@@ -93,7 +95,7 @@ impl Observer<'_> {
     pub(crate) fn read(&self, shadow: &Shadow, cell: usize, stamp: Stamp) -> Result<(), Race> {
         let thread = thread_of(stamp) as u32;
         let writer = shadow.writer[cell].load(Relaxed);
-        if !self.is_ordered(writer, thread) && !(writer & stamp & ATOMIC != 0) {
+        if !self.is_ordered(writer, thread) && (writer & stamp & ATOMIC == 0) {
             return Err(self.race(writer, true));
         }
         let reader = &shadow.reader[cell];
@@ -116,7 +118,13 @@ impl Observer<'_> {
 
     /// `changes`: whether the value differs from the one there; two threads that write the same are let pass.
     #[inline(always)]
-    pub(crate) fn write(&self, shadow: &Shadow, cell: usize, stamp: Stamp, changes: impl Fn() -> bool) -> Result<(), Race> {
+    pub(crate) fn write(
+        &self,
+        shadow: &Shadow,
+        cell: usize,
+        stamp: Stamp,
+        changes: impl Fn() -> bool,
+    ) -> Result<(), Race> {
         let thread = thread_of(stamp) as u32;
         let writer = shadow.writer[cell].swap(stamp, Relaxed);
         if !self.is_ordered(writer, thread) && writer & stamp & ATOMIC == 0 && changes() {

@@ -1,7 +1,7 @@
 //! A warp: 32 lanes that execute one program, together as long as they agree.
 
 use crate::fault::{Fault, FaultKind};
-use crate::launch::{Launch, Shared};
+use crate::launch::{BlockSet, Launch, Shared};
 use crate::program::{CONSTANT, Kind, Place, Program, Slot};
 
 pub(crate) const FULL: u32 = u32::MAX;
@@ -52,7 +52,7 @@ pub(crate) struct Warp {
     /// Whether a fence has been executed, and what a later one makes visible.
     pub(crate) fenced: bool,
     pub(crate) to_acquire: Vec<u64>,
-    pub(crate) blocks_to_acquire: crate::launch::BlockSet,
+    pub(crate) blocks_to_acquire: BlockSet,
     /// Copies under way of each lane, by group; the last group is open.
     pub(crate) copies: Vec<(u32, Vec<Copy>)>,
     pub(crate) copy_groups: [u32; 32],
@@ -89,7 +89,7 @@ impl Warp {
             seen: Vec::new(),
             fenced: false,
             to_acquire: Vec::new(),
-            blocks_to_acquire: Default::default(),
+            blocks_to_acquire: BlockSet::default(),
             copies: Vec::new(),
             copy_groups: [0; 32],
         }
@@ -120,7 +120,7 @@ impl Warp {
         self.seen.resize(warps as usize, 0);
         self.fenced = false;
         self.to_acquire.clear();
-        self.blocks_to_acquire = Default::default();
+        self.blocks_to_acquire = BlockSet::default();
         self.copies.clear();
         self.copy_groups = [0; 32];
     }
@@ -139,20 +139,12 @@ impl Warp {
 
     #[inline(always)]
     pub(crate) fn get32(&self, program: &Program, slot: Slot) -> [u32; 32] {
-        if slot & CONSTANT == 0 {
-            self.r32[slot as usize]
-        } else {
-            program.constants32[(slot & !CONSTANT) as usize]
-        }
+        if slot & CONSTANT == 0 { self.r32[slot as usize] } else { program.constants32[(slot & !CONSTANT) as usize] }
     }
 
     #[inline(always)]
     pub(crate) fn get64(&self, program: &Program, slot: Slot) -> [u64; 32] {
-        if slot & CONSTANT == 0 {
-            self.r64[slot as usize]
-        } else {
-            program.constants64[(slot & !CONSTANT) as usize]
-        }
+        if slot & CONSTANT == 0 { self.r64[slot as usize] } else { program.constants64[(slot & !CONSTANT) as usize] }
     }
 
     #[inline(always)]
@@ -190,7 +182,11 @@ impl Warp {
     /// Bits of a predicate, or of a constant one.
     #[inline(always)]
     pub(crate) fn predicate(&self, program: &Program, slot: Slot) -> u32 {
-        if slot & CONSTANT == 0 { self.predicates[slot as usize] } else { program.constants32[(slot & !CONSTANT) as usize][0] }
+        if slot & CONSTANT == 0 {
+            self.predicates[slot as usize]
+        } else {
+            program.constants32[(slot & !CONSTANT) as usize][0]
+        }
     }
 
     /// A register of any kind, zero-extended.

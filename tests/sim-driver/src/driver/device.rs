@@ -101,7 +101,7 @@ unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, d
 fn attribute_of(attribute: c_int) -> i32 {
     let (major, minor) = SETTINGS.arch;
     match attribute {
-        1 | 2 | 3 => [1024, 1024, 64][attribute as usize - 1].min(1024),
+        1..=3 => 1024,
         4 => 64,
         5 => i32::MAX,
         6 | 7 => 65535,
@@ -124,8 +124,7 @@ fn attribute_of(attribute: c_int) -> i32 {
         81 | 106 => 228 << 10,
         82 => 65536,
         97 => shared_optin(),
-        // Ordinary host memory is not visible to kernels.
-        88 | 100 => 0,
+        // All else, and that kernels see ordinary host memory (88, 100), is not offered.
         _ => 0,
     }
 }
@@ -217,8 +216,6 @@ fn static_name(error: Code) -> Option<*const c_char> {
     let name = errors::name(error)?;
     let mut names = lock(&NAMES);
     let names = names.get_or_insert_default();
-    if !names.contains_key(&error) {
-        names.insert(error, Box::leak(Box::new(CString::new(name).ok()?)));
-    }
-    names.get(&error).map(|text| text.as_ptr())
+    let text = CString::new(name).ok()?;
+    Some(names.entry(error).or_insert_with(|| Box::leak(Box::new(text))).as_ptr())
 }

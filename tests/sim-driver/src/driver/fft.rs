@@ -122,8 +122,7 @@ unsafe extern "C" fn cufftMakePlanMany64(
     let made = with(handle, |plan| {
         let rank = usize::try_from(rank).ok().filter(|rank| (1..=3).contains(rank)).ok_or(INVALID_VALUE)?;
         // SAFETY: the caller gives `rank` numbers in each list that is there.
-        let (n, inward, outward) =
-            unsafe { (sides(n, rank)?, sides(in_embed, rank)?, sides(out_embed, rank)?) };
+        let (n, inward, outward) = unsafe { (sides(n, rank)?, sides(in_embed, rank)?, sides(out_embed, rank)?) };
         let n = n.filter(|n| n.iter().all(|&n| n > 0)).ok_or(INVALID_SIZE)?;
         let half = |complex_side: bool| {
             let mut sides = n.clone();
@@ -136,10 +135,11 @@ unsafe extern "C" fn cufftMakePlanMany64(
         if !real_to_complex && !complex_to_real && !matches!(kind, 0x29 | 0x69) {
             return Err(INVALID_VALUE);
         }
-        let layout = |embed: Option<Vec<usize>>, stride: c_longlong, distance: c_longlong, sides: Vec<usize>| match embed {
-            Some(embed) => Layout { embed, stride: stride.max(1) as usize, distance: distance.max(0) as usize },
-            None => Layout { distance: sides.iter().product(), embed: sides, stride: 1 },
-        };
+        let layout =
+            |embed: Option<Vec<usize>>, stride: c_longlong, distance: c_longlong, sides: Vec<usize>| match embed {
+                Some(embed) => Layout { embed, stride: stride.max(1) as usize, distance: distance.max(0) as usize },
+                None => Layout { distance: sides.iter().product(), embed: sides, stride: 1 },
+            };
         plan.input = layout(inward, in_stride, in_distance, half(complex_to_real));
         plan.output = layout(outward, out_stride, out_distance, half(real_to_complex));
         plan.batch = usize::try_from(batch).map_err(|_| INVALID_VALUE)?;
@@ -242,11 +242,8 @@ fn run(plan: &Plan, input: &Side, output: &Side, inverse: bool) -> Option<()> {
             } else {
                 // Half spectra: the other half is conjugate.
                 let mirrored = real_out && at[last] > sides[last] / 2;
-                let from: Vec<usize> = if mirrored {
-                    at.iter().zip(sides).map(|(&i, &side)| (side - i) % side).collect()
-                } else {
-                    at
-                };
+                let from: Vec<usize> =
+                    if mirrored { at.iter().zip(sides).map(|(&i, &side)| (side - i) % side).collect() } else { at };
                 let i = place(&plan.input, batch, &from);
                 let value = Complex::new(input.get(2 * i)?, input.get(2 * i + 1)?);
                 if mirrored { value.conj() } else { value }
@@ -278,9 +275,10 @@ fn execute(handle: c_int, input: *mut c_void, output: *mut c_void, kind: c_int, 
         let (input, output) = (Side::find(input, double)?, Side::find(output, double)?);
         let device = CURRENT.get().ok_or(EXEC_FAILED)?;
         let stream = stream(super::pointer(plan.stream), device).map_err(|_| INVALID_VALUE)?;
-        let work = move || match run(&plan, &input, &output, inverse) {
-            Some(()) => SUCCESS,
-            None => {
+        let work = move || {
+            if let Some(()) = run(&plan, &input, &output, inverse) {
+                SUCCESS
+            } else {
                 super::say("cuFFT: a transform reads or writes behind the end of a buffer");
                 super::state::LAUNCH_FAILED
             }

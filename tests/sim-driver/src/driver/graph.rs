@@ -69,9 +69,10 @@ unsafe extern "C" fn cuGraphInstantiateWithFlags(to: *mut *mut c_void, of: *mut 
 extern "C" fn cuGraphLaunch(of: *mut c_void, on: *mut c_void) -> Code {
     let result = current("cuGraphLaunch").and_then(|device| {
         let nodes = graph(of)?;
-        on_stream(&*stream(on, device)?, Arc::new(move || {
-            nodes.iter().map(|node| node()).find(|&code| code != SUCCESS).unwrap_or(SUCCESS)
-        }))
+        on_stream(
+            &*stream(on, device)?,
+            Arc::new(move || nodes.iter().map(|node| node()).find(|&code| code != SUCCESS).unwrap_or(SUCCESS)),
+        )
     });
     code(result)
 }
@@ -95,4 +96,3 @@ unsafe extern "C" fn cuGraphGetNodes(of: *mut c_void, _nodes: *mut *mut c_void, 
     });
     code(result)
 }
-

@@ -158,12 +158,15 @@ fn to_device(function: &str, to: u64, from: *const c_void, bytes: usize, on: *mu
         }
         let (region, offset) = region(to, bytes, "copies to")?;
         let host = Host(from.cast_mut().cast(), bytes);
-        on_stream(&*stream(on, device)?, Arc::new(move || {
-            let host = host;
-            // SAFETY: the caller gives `bytes` readable bytes.
-            region.put(offset, unsafe { std::slice::from_raw_parts(host.0, host.1) });
-            SUCCESS
-        }))
+        on_stream(
+            &*stream(on, device)?,
+            Arc::new(move || {
+                let host = host;
+                // SAFETY: the caller gives `bytes` readable bytes.
+                region.put(offset, unsafe { std::slice::from_raw_parts(host.0, host.1) });
+                SUCCESS
+            }),
+        )
     });
     code(result)
 }
@@ -178,12 +181,15 @@ fn to_host(function: &str, to: *mut c_void, from: u64, bytes: usize, on: *mut c_
         }
         let (region, offset) = region(from, bytes, "copies from")?;
         let host = Host(to.cast(), bytes);
-        on_stream(&*stream(on, device)?, Arc::new(move || {
-            let host = host;
-            // SAFETY: the caller gives room for `bytes` bytes.
-            region.get(offset, unsafe { std::slice::from_raw_parts_mut(host.0, host.1) });
-            SUCCESS
-        }))
+        on_stream(
+            &*stream(on, device)?,
+            Arc::new(move || {
+                let host = host;
+                // SAFETY: the caller gives room for `bytes` bytes.
+                region.get(offset, unsafe { std::slice::from_raw_parts_mut(host.0, host.1) });
+                SUCCESS
+            }),
+        )
     });
     code(result)
 }
@@ -195,10 +201,13 @@ fn on_device(function: &str, to: u64, from: u64, bytes: usize, on: *mut c_void) 
         }
         let (target, offset) = region(to, bytes, "copies to")?;
         let (source, start) = region(from, bytes, "copies from")?;
-        on_stream(&*stream(on, device)?, Arc::new(move || {
-            target.copy_from(offset, &source, start, bytes as u64);
-            SUCCESS
-        }))
+        on_stream(
+            &*stream(on, device)?,
+            Arc::new(move || {
+                target.copy_from(offset, &source, start, bytes as u64);
+                SUCCESS
+            }),
+        )
     });
     code(result)
 }
@@ -211,10 +220,13 @@ fn fill(function: &str, to: u64, pattern: &[u8], count: usize, on: *mut c_void) 
         let bytes = count.checked_mul(pattern.len()).ok_or(INVALID_VALUE)?;
         let (target, offset) = region(to, bytes, "fills")?;
         let pattern = pattern.to_vec();
-        on_stream(&*stream(on, device)?, Arc::new(move || {
-            target.fill(offset, &pattern, count as u64);
-            SUCCESS
-        }))
+        on_stream(
+            &*stream(on, device)?,
+            Arc::new(move || {
+                target.fill(offset, &pattern, count as u64);
+                SUCCESS
+            }),
+        )
     });
     code(result)
 }

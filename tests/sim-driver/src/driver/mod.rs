@@ -3,8 +3,8 @@
 //! Work is done when it is asked for, in the order of the calls; what a kernel does wrong is told by the next call, as
 //! a device tells it.
 
-mod errors;
 mod device;
+mod errors;
 mod fft;
 mod graph;
 mod memory;

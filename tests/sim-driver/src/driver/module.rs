@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 use super::device::{PROCESSORS, SHARED, shared_optin};
@@ -77,7 +77,9 @@ fn made(to: *mut *mut c_void, image: *const c_void, log: Option<(*mut u8, usize)
     let text = unsafe { CStr::from_ptr(image.cast::<c_char>()) };
     let loaded = match text.to_str() {
         Ok(text) if !text.starts_with('\u{7f}') && text.contains(".version") => load(text, device),
-        Ok(text) if text.starts_with('\u{7f}') => Err((NO_BINARY, "machine code cannot be interpreted, only PTX".into())),
+        Ok(text) if text.starts_with('\u{7f}') => {
+            Err((NO_BINARY, "machine code cannot be interpreted, only PTX".into()))
+        }
         _ => Err((INVALID_PTX, "this is not PTX".into())),
     };
     match loaded {
@@ -313,7 +315,8 @@ unsafe fn gather(function: &Function, arguments: *mut *mut c_void, extra: *mut *
     }
     for (i, &(offset, size)) in program.parameters.iter().enumerate() {
         if arguments.is_null() {
-            let why = format!("kernel {} takes {} arguments, the launch gives none", program.name, program.parameters.len());
+            let why =
+                format!("kernel {} takes {} arguments, the launch gives none", program.name, program.parameters.len());
             STATE.explain(INVALID_VALUE, &why);
             return Err(INVALID_VALUE);
         }
@@ -342,7 +345,12 @@ fn check(function: &Function, shape: &Shape) -> Result<(), Code> {
         STATE.explain(code, &why);
         Err(code)
     };
-    if all(grid) == 0 || all(threads) == 0 || all(threads) > 1024 || threads[2] > 64 || grid[1] > 65535 || grid[2] > 65535
+    if all(grid) == 0
+        || all(threads) == 0
+        || all(threads) > 1024
+        || threads[2] > 64
+        || grid[1] > 65535
+        || grid[2] > 65535
         || grid[0] > i32::MAX as u32
     {
         return refuse(INVALID_VALUE, format!("grid {grid:?} of blocks {threads:?} is beyond the device"));
@@ -367,7 +375,11 @@ fn check(function: &Function, shape: &Shape) -> Result<(), Code> {
 fn run(function: &Function, shape: &Shape, parameters: &[u8]) -> Code {
     let number = STATE.launches.fetch_add(1, Relaxed) + 1;
     if SETTINGS.lose_device == Some(number) {
-        STATE.lose(function.device, LAUNCH_FAILED, &format!("the device is lost at launch {number}, as SIM_LOSE_DEVICE says"));
+        STATE.lose(
+            function.device,
+            LAUNCH_FAILED,
+            &format!("the device is lost at launch {number}, as SIM_LOSE_DEVICE says"),
+        );
         return SUCCESS;
     }
     let blocks: u64 = shape.grid.iter().map(|&n| u64::from(n)).product();
@@ -426,10 +438,13 @@ unsafe fn launch(
         check(&function, &shape)?;
         // SAFETY: the caller's arguments.
         let parameters = unsafe { gather(&function, arguments, extra)? };
-        on_stream(&*stream(on, device)?, Arc::new(move || match STATE.health(function.device) {
-            SUCCESS => run(&function, &shape, &parameters),
-            code => code,
-        }))
+        on_stream(
+            &*stream(on, device)?,
+            Arc::new(move || match STATE.health(function.device) {
+                SUCCESS => run(&function, &shape, &parameters),
+                code => code,
+            }),
+        )
     });
     code(result)
 }

@@ -63,16 +63,14 @@ impl Settings {
         let arch = parsed.ok_or_else(|| format!("SIM_ARCH={arch}: expected a version such as 8.6"))?;
         let patches = match get("SIM_PATCH") {
             None => Vec::new(),
-            Some(file) => {
-                patches(&std::fs::read_to_string(&file).map_err(|e| format!("SIM_PATCH={file}: {e}"))?)?
-            }
+            Some(file) => patches(&std::fs::read_to_string(&file).map_err(|e| format!("SIM_PATCH={file}: {e}"))?)?,
         };
         let mut errors = Vec::new();
         for text in get("SIM_ERROR").iter().flat_map(|all| all.split(',')) {
             let mut parts = text.split(':');
-            let one = (|| {
-                Some((parts.next()?.trim().to_owned(), parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-            })();
+            let one =
+                (|| Some((parts.next()?.trim().to_owned(), parts.next()?.parse().ok()?, parts.next()?.parse().ok()?)))(
+                );
             errors.push(one.ok_or_else(|| format!("SIM_ERROR={text}: expected FUNCTION:CALL:CODE"))?);
         }
         let mut attributes = HashMap::new();
@@ -132,7 +130,9 @@ fn patches(text: &str) -> Result<Vec<Patch>, String> {
             let (entry, number) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
             Some(Patch { entry, line: number, old: parts.next()?.into(), new: parts.next()?.into() })
         })();
-        all.push(one.ok_or_else(|| format!("SIM_PATCH line {}: expected ENTRY, LINE, OLD and NEW between tabs", i + 1))?);
+        all.push(
+            one.ok_or_else(|| format!("SIM_PATCH line {}: expected ENTRY, LINE, OLD and NEW between tabs", i + 1))?,
+        );
     }
     Ok(all)
 }
@@ -142,7 +142,8 @@ pub(crate) fn patched(text: &str, patches: &[Patch]) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     for patch in patches {
         let has_entry = lines.iter().any(|line| {
-            line.contains(".entry") && line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').any(|w| w == patch.entry)
+            line.contains(".entry")
+                && line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').any(|w| w == patch.entry)
         });
         if let Some(line) = lines.get_mut(patch.line.wrapping_sub(1)).filter(|_| has_entry)
             && line.trim() == patch.old
@@ -159,12 +160,20 @@ mod tests {
 
     #[test]
     fn settings_are_read_and_refused() {
-        let set = |name: &'static str, value: &'static str| move |asked: &str| (asked == name).then(|| value.to_owned());
+        let set =
+            |name: &'static str, value: &'static str| move |asked: &str| (asked == name).then(|| value.to_owned());
         assert_eq!(Settings::read(&set("SIM_ARCH", "7.5")).ok().unwrap().arch, (7, 5));
-        assert_eq!(Settings::read(&set("SIM_CHECKS", "race")).ok().unwrap().checks, Checks { race: true, unwritten: false });
-        for (name, value) in
-            [("SIM_ARCH", "new"), ("SIM_DEVICES", "two"), ("SIM_CHECKS", "speed"), ("SIM_ERROR", "cuInit"), ("SIM_PATCH", "/none")]
-        {
+        assert_eq!(
+            Settings::read(&set("SIM_CHECKS", "race")).ok().unwrap().checks,
+            Checks { race: true, unwritten: false }
+        );
+        for (name, value) in [
+            ("SIM_ARCH", "new"),
+            ("SIM_DEVICES", "two"),
+            ("SIM_CHECKS", "speed"),
+            ("SIM_ERROR", "cuInit"),
+            ("SIM_PATCH", "/none"),
+        ] {
             let why = Settings::read(&set(name, value)).err().unwrap();
             assert!(why.contains(name) && why.contains(value), "{why}");
         }

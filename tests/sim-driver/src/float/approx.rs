@@ -119,11 +119,7 @@ pub(crate) fn tanh_approx_bf16(x: u16) -> u16 {
 #[inline]
 fn upper_operand(x: f64) -> f64 {
     let x = f64::from_bits(x.to_bits() & !0xFFFF_FFFF);
-    if x.is_subnormal() {
-        0f64.copysign(x)
-    } else {
-        x
-    }
+    if x.is_subnormal() { 0f64.copysign(x) } else { x }
 }
 
 /// Rounds a result to its upper 32 bits, subnormals flushed to zero.
@@ -133,11 +129,7 @@ fn upper_result(x: f64) -> f64 {
         return NAN_F64;
     }
     // Flushed before rounding: a subnormal could otherwise round up to normal.
-    let x = if x.is_subnormal() {
-        0f64.copysign(x)
-    } else {
-        x
-    };
+    let x = if x.is_subnormal() { 0f64.copysign(x) } else { x };
     f64::from_bits((x.to_bits() + 0x8000_0000) & !0xFFFF_FFFF)
 }
 

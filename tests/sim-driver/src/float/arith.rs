@@ -12,11 +12,7 @@ pub(crate) fn canonical_f32(x: f32) -> f32 {
 /// Flushes a subnormal f32 to zero of the same sign (`.ftz`).
 #[inline]
 pub(crate) fn ftz_f32(x: f32) -> f32 {
-    if x.is_subnormal() {
-        0f32.copysign(x)
-    } else {
-        x
-    }
+    if x.is_subnormal() { 0f32.copysign(x) } else { x }
 }
 
 #[inline]
@@ -103,20 +99,13 @@ fn result_f64(r: f64, operands: &[f64]) -> f64 {
 
 #[cold]
 fn nan_f64(operands: &[f64]) -> f64 {
-    operands
-        .iter()
-        .find(|x| x.is_nan())
-        .map_or(NAN_F64, |&x| quiet_f64(x))
+    operands.iter().find(|x| x.is_nan()).map_or(NAN_F64, |&x| quiet_f64(x))
 }
 
 /// Sets the quiet bit of a NaN and leaves every other value as it is.
 #[inline]
 pub(crate) fn quiet_f64(x: f64) -> f64 {
-    if x.is_nan() {
-        f64::from_bits(x.to_bits() | 1 << 51)
-    } else {
-        x
-    }
+    if x.is_nan() { f64::from_bits(x.to_bits() | 1 << 51) } else { x }
 }
 
 /// `a + b` (`add.f64`).
@@ -185,21 +174,13 @@ pub(crate) fn sqrt_f64(x: f64, rnd: Rounding) -> f64 {
 #[inline]
 pub(crate) fn sat_f32(x: f32) -> f32 {
     // Written so that NaN and -0 fail the first test.
-    if x > 0.0 {
-        if x > 1.0 { 1.0 } else { x }
-    } else {
-        0.0
-    }
+    if x > 0.0 { if x > 1.0 { 1.0 } else { x } } else { 0.0 }
 }
 
 /// Clamps to [+0, 1] with NaN giving +0 (`.sat` of f64).
 #[inline]
 pub(crate) fn sat_f64(x: f64) -> f64 {
-    if x > 0.0 {
-        if x > 1.0 { 1.0 } else { x }
-    } else {
-        0.0
-    }
+    if x > 0.0 { if x > 1.0 { 1.0 } else { x } } else { 0.0 }
 }
 
 /// Clamps negative values to +0, with NaN canonical (`.relu` of f32).

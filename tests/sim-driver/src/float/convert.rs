@@ -74,11 +74,7 @@ pub(crate) fn f32_to_tf32_rn(x: f32) -> u32 {
 /// f32 to tf32 towards zero (`cvt.rz.tf32.f32`).
 #[inline]
 pub(crate) fn f32_to_tf32_rz(x: f32) -> u32 {
-    if x.is_nan() {
-        0x7FFF_FFFF
-    } else {
-        x.to_bits() & !0x1FFF
-    }
+    if x.is_nan() { 0x7FFF_FFFF } else { x.to_bits() & !0x1FFF }
 }
 
 /// Signed integer to f32.

@@ -130,22 +130,14 @@ pub(crate) fn ftz_bf16(x: u16) -> u16 {
 pub(crate) fn sat_f16(x: u16) -> u16 {
     const ONE: u16 = 0x3C00;
     // The patterns of non-negative numbers order like the numbers.
-    if is_nan_f16(x) || x & 0x8000 != 0 {
-        0
-    } else {
-        x.min(ONE)
-    }
+    if is_nan_f16(x) || x & 0x8000 != 0 { 0 } else { x.min(ONE) }
 }
 
 /// Clamps to [+0, 1] with NaN giving +0 (`.sat` of bf16).
 #[inline]
 pub(crate) fn sat_bf16(x: u16) -> u16 {
     const ONE: u16 = 0x3F80;
-    if is_nan_bf16(x) || x & 0x8000 != 0 {
-        0
-    } else {
-        x.min(ONE)
-    }
+    if is_nan_bf16(x) || x & 0x8000 != 0 { 0 } else { x.min(ONE) }
 }
 
 /// Clamps negative values to +0, with NaN canonical (`.relu` of f16).

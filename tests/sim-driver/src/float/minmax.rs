@@ -13,26 +13,10 @@ struct Format {
     nan: u64,
 }
 
-const F16: Format = Format {
-    sign: 1 << 15,
-    inf: 0x7C00,
-    nan: NAN_F16 as u64,
-};
-const BF16: Format = Format {
-    sign: 1 << 15,
-    inf: 0x7F80,
-    nan: NAN_BF16 as u64,
-};
-const F32: Format = Format {
-    sign: 1 << 31,
-    inf: 0x7F80_0000,
-    nan: NAN_F32.to_bits() as u64,
-};
-const F64: Format = Format {
-    sign: 1 << 63,
-    inf: 0x7FF0 << 48,
-    nan: NAN_F64.to_bits(),
-};
+const F16: Format = Format { sign: 1 << 15, inf: 0x7C00, nan: NAN_F16 as u64 };
+const BF16: Format = Format { sign: 1 << 15, inf: 0x7F80, nan: NAN_BF16 as u64 };
+const F32: Format = Format { sign: 1 << 31, inf: 0x7F80_0000, nan: NAN_F32.to_bits() as u64 };
+const F64: Format = Format { sign: 1 << 63, inf: 0x7FF0 << 48, nan: NAN_F64.to_bits() };
 
 #[inline]
 fn select(f: &Format, a: u64, b: u64, max: bool, nan_wins: bool) -> u64 {
@@ -47,11 +31,7 @@ fn select(f: &Format, a: u64, b: u64, max: bool, nan_wins: bool) -> u64 {
     }
     // Sign and magnitude to an unsigned order in which -0 lies just below +0.
     let key = |x: u64| {
-        if x & f.sign == 0 {
-            x | f.sign
-        } else {
-            f.sign - 1 - (x & !f.sign)
-        }
+        if x & f.sign == 0 { x | f.sign } else { f.sign - 1 - (x & !f.sign) }
     };
     if (key(a) < key(b)) == max { b } else { a }
 }
@@ -71,9 +51,7 @@ pub(crate) fn min_f32(a: f32, b: f32) -> f32 {
 /// Smaller magnitude, signed by the exclusive-or of the signs (`min.xorsign.abs.f32`).
 #[inline]
 pub(crate) fn min_xorsign_abs_f32(a: f32, b: f32) -> f32 {
-    f32::from_bits(
-        select_xorsign(&F32, a.to_bits().into(), b.to_bits().into(), false, false) as u32,
-    )
+    f32::from_bits(select_xorsign(&F32, a.to_bits().into(), b.to_bits().into(), false, false) as u32)
 }
 
 /// Smaller operand (`min.NaN.f32`).

@@ -43,12 +43,7 @@ pub(crate) const NAN_F64: f64 = f64::from_bits(0xFFF8_0000_0000_0000);
 /// bits, so at least two bits lie under the rounding point and such a bit
 /// never looks like an exact half.
 #[inline]
-pub(crate) fn pack<const M: u32, const E: u32>(
-    neg: bool,
-    mant: u64,
-    exp: i32,
-    rnd: Rounding,
-) -> u64 {
+pub(crate) fn pack<const M: u32, const E: u32>(neg: bool, mant: u64, exp: i32, rnd: Rounding) -> u64 {
     let sign = u64::from(neg) << (M + E);
     if mant == 0 {
         return sign;
@@ -76,11 +71,7 @@ pub(crate) fn pack<const M: u32, const E: u32>(
     };
     // A normal `kept` carries its leading one at bit M, which adds one to the
     // exponent field; so does a carry out of rounding, in both ranges.
-    let base = if biased < 1 {
-        0
-    } else {
-        (biased as u64 - 1) << M
-    };
+    let base = if biased < 1 { 0 } else { (biased as u64 - 1) << M };
     let bits = base + kept + u64::from(up);
     let inf = ((1 << E) - 1) << M;
     if bits < inf {
@@ -101,11 +92,7 @@ pub(crate) fn unpack(x: f64) -> (bool, u64, i32) {
     let bits = x.to_bits();
     let field = (bits >> 52 & 0x7FF) as i32;
     let frac = bits & ((1 << 52) - 1);
-    if field == 0 {
-        (x.is_sign_negative(), frac, -1074)
-    } else {
-        (x.is_sign_negative(), frac | 1 << 52, field - 1075)
-    }
+    if field == 0 { (x.is_sign_negative(), frac, -1074) } else { (x.is_sign_negative(), frac | 1 << 52, field - 1075) }
 }
 
 /// Rounds `x` once to a narrower format; NaN becomes the format's canonical NaN
@@ -136,11 +123,7 @@ pub(crate) fn to_odd(x: f64, err: f64) -> f64 {
     // `x` is even and inexact: the odd neighbour on the error's side encloses
     // the exact value together with `x`.
     let away = (err > 0.0) == (x > 0.0);
-    f64::from_bits(if away {
-        x.to_bits() + 1
-    } else {
-        x.to_bits() - 1
-    })
+    f64::from_bits(if away { x.to_bits() + 1 } else { x.to_bits() - 1 })
 }
 
 /// The exact error of `s = a + b`, provided nothing overflows.
@@ -154,11 +137,7 @@ pub(crate) fn sum_error(a: f64, b: f64, s: f64) -> f64 {
 /// Sign of an exact zero sum: the operands' common sign, else minus only in Down.
 #[inline]
 pub(crate) fn zero_sum_is_neg(a_neg: bool, b_neg: bool, rnd: Rounding) -> bool {
-    if a_neg == b_neg {
-        a_neg
-    } else {
-        rnd == Rounding::Down
-    }
+    if a_neg == b_neg { a_neg } else { rnd == Rounding::Down }
 }
 
 /// `a + b` to odd for operands whose sum cannot overflow f64; `rnd` is only for

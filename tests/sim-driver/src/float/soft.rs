@@ -51,42 +51,19 @@ fn sum<const M: u32, const E: u32>(mut x: Wide, mut y: Wide, rnd: Rounding) -> u
     // Bits are lost only when the exponents are more than 20 apart, and then
     // the result keeps at least 125 bits, so one sticky bit is enough.
     let lost = u128::from(small << distance != y.mant);
-    let mant = if x.neg == y.neg {
-        (x.mant + small) | lost
-    } else {
-        (x.mant - small - lost) | lost
-    };
-    let neg = if mant == 0 {
-        rnd == Rounding::Down
-    } else {
-        x.neg
-    };
-    pack_wide::<M, E>(
-        &Wide {
-            neg,
-            mant,
-            exp: x.exp,
-        },
-        rnd,
-    )
+    let mant = if x.neg == y.neg { (x.mant + small) | lost } else { (x.mant - small - lost) | lost };
+    let neg = if mant == 0 { rnd == Rounding::Down } else { x.neg };
+    pack_wide::<M, E>(&Wide { neg, mant, exp: x.exp }, rnd)
 }
 
 fn widen(x: f64) -> Wide {
     let (neg, mant, exp) = unpack(x);
-    Wide {
-        neg,
-        mant: u128::from(mant),
-        exp,
-    }
+    Wide { neg, mant: u128::from(mant), exp }
 }
 
 fn product(a: f64, b: f64) -> Wide {
     let (a, b) = (widen(a), widen(b));
-    Wide {
-        neg: a.neg != b.neg,
-        mant: a.mant * b.mant,
-        exp: a.exp + b.exp,
-    }
+    Wide { neg: a.neg != b.neg, mant: a.mant * b.mant, exp: a.exp + b.exp }
 }
 
 /// `a + b`, rounded once.
@@ -115,14 +92,7 @@ pub(crate) fn div<const M: u32, const E: u32>(a: f64, b: f64, rnd: Rounding) -> 
     let lost = a.mant % b.mant != 0;
     // Doubled so that the sticky bit has a place of its own.
     let mant = (a.mant / b.mant) << 1 | u128::from(lost);
-    pack_wide::<M, E>(
-        &Wide {
-            neg: a.neg != b.neg,
-            mant,
-            exp: a.exp - b.exp - 1,
-        },
-        rnd,
-    )
+    pack_wide::<M, E>(&Wide { neg: a.neg != b.neg, mant, exp: a.exp - b.exp - 1 }, rnd)
 }
 
 /// Square root of `x > 0`, rounded once.
@@ -137,12 +107,5 @@ pub(crate) fn sqrt<const M: u32, const E: u32>(x: f64, rnd: Rounding) -> u64 {
     let root = x.mant.isqrt();
     let lost = root * root != x.mant;
     let mant = root << 1 | u128::from(lost);
-    pack_wide::<M, E>(
-        &Wide {
-            neg: false,
-            mant,
-            exp: x.exp / 2 - 1,
-        },
-        rnd,
-    )
+    pack_wide::<M, E>(&Wide { neg: false, mant, exp: x.exp / 2 - 1 }, rnd)
 }

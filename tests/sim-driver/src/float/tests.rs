@@ -106,12 +106,7 @@ fn f64_directed_follows_the_error_of_nearest() {
         if safe(x) {
             let root = x.sqrt();
             let rest = (-root).mul_add(root, x);
-            check64(
-                root,
-                sign_of(rest),
-                DIRECTED.map(|r| sqrt_f64(x, r)),
-                "sqrt",
-            );
+            check64(root, sign_of(rest), DIRECTED.map(|r| sqrt_f64(x, r)), "sqrt");
             checked[3] += 1;
         }
     }
@@ -147,23 +142,14 @@ fn integer_arithmetic_agrees_with_the_processor_over_the_full_range() {
         let (a, b, c) = (rng.f64(), rng.f64(), rng.f64());
         same64(f64::from_bits(soft::add::<52, 11>(a, b, Nearest)), a + b);
         same64(f64::from_bits(soft::mul::<52, 11>(a, b, Nearest)), a * b);
-        same64(
-            f64::from_bits(soft::fma::<52, 11>(a, b, c, Nearest)),
-            a.mul_add(b, c),
-        );
+        same64(f64::from_bits(soft::fma::<52, 11>(a, b, c, Nearest)), a.mul_add(b, c));
         let near = -(a * b) * (1.0 + f64::EPSILON);
         if near.is_finite() {
-            same64(
-                f64::from_bits(soft::fma::<52, 11>(a, b, near, Nearest)),
-                a.mul_add(b, near),
-            );
+            same64(f64::from_bits(soft::fma::<52, 11>(a, b, near, Nearest)), a.mul_add(b, near));
         }
         if a != 0.0 && b != 0.0 {
             same64(f64::from_bits(soft::div::<52, 11>(a, b, Nearest)), a / b);
-            same64(
-                f64::from_bits(soft::sqrt::<52, 11>(a.abs(), Nearest)),
-                a.abs().sqrt(),
-            );
+            same64(f64::from_bits(soft::sqrt::<52, 11>(a.abs(), Nearest)), a.abs().sqrt());
         }
     }
 }
@@ -249,34 +235,22 @@ fn signed_zeros() {
 #[test]
 fn overflow_and_underflow() {
     let inf = f32::INFINITY;
-    for (r, pos, neg) in [
-        (Nearest, inf, -inf),
-        (Zero, f32::MAX, -f32::MAX),
-        (Down, f32::MAX, -inf),
-        (Up, inf, -f32::MAX),
-    ] {
+    for (r, pos, neg) in
+        [(Nearest, inf, -inf), (Zero, f32::MAX, -f32::MAX), (Down, f32::MAX, -inf), (Up, inf, -f32::MAX)]
+    {
         same32(mul_f32(f32::MAX, 2.0, r), pos);
         same32(add_f32(-f32::MAX, -f32::MAX, r), neg);
         same32(div_f32(-f32::MAX, 0.5, r), neg);
         same32(fma_f32(f32::MAX, f32::MAX, f32::MAX, r), pos);
         let wide = |x: f32| {
-            if x.is_infinite() {
-                x.into()
-            } else {
-                f64::MAX.copysign(x.into())
-            }
+            if x.is_infinite() { x.into() } else { f64::MAX.copysign(x.into()) }
         };
         same64(mul_f64(f64::MAX, 2.0, r), wide(pos));
         same64(add_f64(-f64::MAX, -f64::MAX, r), wide(neg));
         same64(div_f64(-f64::MAX, 0.5, r), wide(neg));
     }
     let tiny = f32::from_bits(1);
-    for (r, pos, neg) in [
-        (Nearest, 0., -0.),
-        (Zero, 0., -0.),
-        (Down, 0., -tiny),
-        (Up, tiny, -0.),
-    ] {
+    for (r, pos, neg) in [(Nearest, 0., -0.), (Zero, 0., -0.), (Down, 0., -tiny), (Up, tiny, -0.)] {
         same32(mul_f32(tiny, 0.5, r), pos);
         same32(mul_f32(tiny, -0.25, r), neg);
         same32(fma_f32(tiny, tiny, 0.0, r), pos);
@@ -321,11 +295,7 @@ fn nan_results() {
             assert_eq!(x.to_bits(), 0xFFF8 << 48);
         }
         let loud = f64::from_bits(0x7FF0_0000_0000_1234);
-        for x in [
-            add_f64(1.0, loud, r),
-            sub_f64(1.0, loud, r),
-            fma_f64(loud, 1.0, 2.0, r),
-        ] {
+        for x in [add_f64(1.0, loud, r), sub_f64(1.0, loud, r), fma_f64(loud, 1.0, 2.0, r)] {
             assert_eq!(x.to_bits(), 0x7FF8_0000_0000_1234);
         }
     }

@@ -37,10 +37,7 @@ fn every_half_round_trips() {
         }
         for r in ALL {
             assert_eq!(f32_to_f16(f, r), if f.is_nan() { NAN_F16 } else { h });
-            assert_eq!(
-                f64_to_f16(f.into(), r),
-                if f.is_nan() { NAN_F16 } else { h }
-            );
+            assert_eq!(f64_to_f16(f.into(), r), if f.is_nan() { NAN_F16 } else { h });
             assert_eq!(f32_to_bf16(b, r), if b.is_nan() { NAN_BF16 } else { h });
         }
     }
@@ -65,11 +62,7 @@ fn search(x: f64, m: i32, bias: i32, r: Rounding) -> u16 {
         return sign | lo;
     }
     // Past the largest number the next one counts as one more step up.
-    let above = if hi == inf {
-        2f64.powi(bias + 1)
-    } else {
-        value(hi, m, bias)
-    };
+    let above = if hi == inf { 2f64.powi(bias + 1) } else { value(hi, m, bias) };
     let up = match r {
         Nearest => a - below > above - a || (a - below == above - a && hi & 1 == 0),
         Zero => false,
@@ -106,21 +99,14 @@ fn narrowing_to_half_against_search() {
     assert_eq!(f32_to_f16(f32::NEG_INFINITY, Zero), 0xFC00);
     assert_eq!(f32_to_f16(-1e-30, Down), 0x8001);
     // One rounding: through f32 this would tie and go to 0x3C00.
-    assert_eq!(
-        f64_to_f16(1.0 + 2f64.powi(-11) + 2f64.powi(-40), Nearest),
-        0x3C01
-    );
+    assert_eq!(f64_to_f16(1.0 + 2f64.powi(-11) + 2f64.powi(-40), Nearest), 0x3C01);
 }
 
 #[test]
 fn narrowing_to_f32_brackets() {
     let mut rng = Random(12);
     for _ in 0..CASES {
-        let x = if rng.next() & 1 == 0 {
-            rng.f64()
-        } else {
-            f64::from(rng.f32()) * 1.000_000_01
-        };
+        let x = if rng.next() & 1 == 0 { rng.f64() } else { f64::from(rng.f32()) * 1.000_000_01 };
         let [near, zero, down, up] = ALL.map(|r| f64_to_f32(x, r));
         assert_eq!(near.to_bits(), (x as f32).to_bits());
         assert!(f64::from(down) <= x && x <= f64::from(up));
@@ -134,10 +120,7 @@ fn narrowing_to_f32_brackets() {
     }
     assert_eq!(f64_to_f32(f64::NAN, Nearest).to_bits(), 0x7FFF_FFFF);
     assert_eq!(f64_to_f32(f64::NAN, Up).to_bits(), 0x7FFF_FFFF);
-    assert_eq!(
-        f32_to_f64(f32::from_bits(0xFF80_0001)).to_bits(),
-        0xFFF8_0000_2000_0000
-    );
+    assert_eq!(f32_to_f64(f32::from_bits(0xFF80_0001)).to_bits(), 0xFFF8_0000_2000_0000);
     assert_eq!(f32_to_f64(-1.5), -1.5);
 }
 
@@ -147,14 +130,8 @@ fn tf32() {
     for _ in 0..CASES {
         let x = rng.f32();
         let bits = f64::from(x);
-        assert_eq!(
-            f32_to_tf32_rn(x),
-            (round::narrow::<10, 8>(bits, Nearest) << 13) as u32
-        );
-        assert_eq!(
-            f32_to_tf32_rz(x),
-            (round::narrow::<10, 8>(bits, Zero) << 13) as u32
-        );
+        assert_eq!(f32_to_tf32_rn(x), (round::narrow::<10, 8>(bits, Nearest) << 13) as u32);
+        assert_eq!(f32_to_tf32_rz(x), (round::narrow::<10, 8>(bits, Zero) << 13) as u32);
         let away = f32::from_bits(f32_to_tf32(x));
         let (lo, hi) = (f32_to_tf32_rz(x), f32_to_tf32_rz(x) + 0x2000);
         let near_hi = x.to_bits() - lo >= 0x1000;
@@ -192,10 +169,7 @@ fn integers_to_floats() {
             // Values that f64 holds exactly reduce to the tested narrowing.
             let small = s >> 11;
             let same = small as f64;
-            assert_eq!(
-                i64_to_f32(small, r).to_bits(),
-                f64_to_f32(same, r).to_bits()
-            );
+            assert_eq!(i64_to_f32(small, r).to_bits(), f64_to_f32(same, r).to_bits());
             assert_eq!(i64_to_f16(small, r), f64_to_f16(same, r));
             assert_eq!(i64_to_bf16(small, r), f64_to_bf16(same, r));
             assert_eq!(u64_to_f16(u >> 11, r), f64_to_f16((u >> 11) as f64, r));
@@ -215,12 +189,7 @@ fn integers_to_floats() {
 
 #[test]
 fn floats_to_integers() {
-    for (x, want) in [
-        (2.5, [2, 2, 2, 3]),
-        (-2.5, [-2, -2, -3, -2]),
-        (3.5, [4, 3, 3, 4]),
-        (-0.3, [0, 0, -1, 0]),
-    ] {
+    for (x, want) in [(2.5, [2, 2, 2, 3]), (-2.5, [-2, -2, -3, -2]), (3.5, [4, 3, 3, 4]), (-0.3, [0, 0, -1, 0])] {
         for (r, want) in [Rni, Rzi, Rmi, Rpi].into_iter().zip(want) {
             assert_eq!(f64_to_int(x, r, 32, true), u64::from(want as u32));
             assert_eq!(f32_to_int(x as f32, r, 64, true), i64::from(want) as u64);
@@ -228,15 +197,9 @@ fn floats_to_integers() {
             assert_eq!(rint_f64(x, r), f64::from(want));
             assert_eq!(rint_f32(x as f32, r), want as f32);
             assert_eq!(f16_to_f32(rint_f16(f64_to_f16(x, Nearest), r)), want as f32);
-            assert_eq!(
-                f16_to_int(f64_to_f16(x, Nearest), r, 8, true),
-                u64::from(want as u8)
-            );
+            assert_eq!(f16_to_int(f64_to_f16(x, Nearest), r, 8, true), u64::from(want as u8));
             // 0.3 is not a bf16 value, but rounds to the same integers.
-            assert_eq!(
-                bf16_to_f32(rint_bf16(f64_to_bf16(x, Nearest), r)),
-                want as f32
-            );
+            assert_eq!(bf16_to_f32(rint_bf16(f64_to_bf16(x, Nearest), r)), want as f32);
         }
     }
     assert_eq!(rint_f64(-0.3, Rni).to_bits(), 1 << 63);
@@ -277,53 +240,27 @@ fn half_arithmetic_against_integer_arithmetic() {
             assert_eq!(add_f16(a, b), soft::add::<10, 5>(x, y, Nearest) as u16);
             assert_eq!(sub_f16(a, b), soft::add::<10, 5>(x, -y, Nearest) as u16);
             assert_eq!(mul_f16(a, b), soft::mul::<10, 5>(x, y, Nearest) as u16);
-            assert_eq!(
-                fma_f16(a, b, c),
-                soft::fma::<10, 5>(x, y, z, Nearest) as u16
-            );
+            assert_eq!(fma_f16(a, b, c), soft::fma::<10, 5>(x, y, z, Nearest) as u16);
         }
         let [x, y, z] = [a, b, c].map(|h| f64::from(bf16_to_f32(h)));
         if (x + y + z).is_finite() {
             assert_eq!(add_bf16(a, b), soft::add::<7, 8>(x, y, Nearest) as u16);
             assert_eq!(sub_bf16(a, b), soft::add::<7, 8>(x, -y, Nearest) as u16);
             assert_eq!(mul_bf16(a, b), soft::mul::<7, 8>(x, y, Nearest) as u16);
-            assert_eq!(
-                fma_bf16(a, b, c),
-                soft::fma::<7, 8>(x, y, z, Nearest) as u16
-            );
+            assert_eq!(fma_bf16(a, b, c), soft::fma::<7, 8>(x, y, z, Nearest) as u16);
         }
     }
     assert_eq!(add_f16(0x7C00, 0xFC00), NAN_F16);
     assert_eq!(fma_bf16(0x7F80, 0, 0), NAN_BF16);
     // 1 + 2^-11 ties; the product's last bit decides: (1+2^-10)^2 * 2^-11 + 1.
-    assert_eq!(
-        fma_f16(0x3C01, f64_to_f16(2f64.powi(-11), Nearest), 0x3C00),
-        0x3C01
-    );
+    assert_eq!(fma_f16(0x3C01, f64_to_f16(2f64.powi(-11), Nearest), 0x3C00), 0x3C01);
     assert_eq!(ftz_f16(0x83FF), 0x8000);
     assert_eq!(ftz_f16(0x0400), 0x0400);
     assert_eq!(ftz_bf16(0x807F), 0x8000);
-    assert_eq!(
-        [
-            sat_f16(0x7FFF),
-            sat_f16(0x8000),
-            sat_f16(0x4000),
-            sat_f16(1)
-        ],
-        [0, 0, 0x3C00, 1]
-    );
-    assert_eq!(
-        [sat_bf16(0x7FFF), sat_bf16(0xFF80), sat_bf16(0x7F80)],
-        [0, 0, 0x3F80]
-    );
-    assert_eq!(
-        [relu_f16(0xFE00), relu_f16(0x8000), relu_f16(0x7C00)],
-        [0x7FFF, 0, 0x7C00]
-    );
-    assert_eq!(
-        [relu_bf16(0xFFC0), relu_bf16(0xBF80), relu_bf16(0x7F80)],
-        [0x7FFF, 0, 0x7F80]
-    );
+    assert_eq!([sat_f16(0x7FFF), sat_f16(0x8000), sat_f16(0x4000), sat_f16(1)], [0, 0, 0x3C00, 1]);
+    assert_eq!([sat_bf16(0x7FFF), sat_bf16(0xFF80), sat_bf16(0x7F80)], [0, 0, 0x3F80]);
+    assert_eq!([relu_f16(0xFE00), relu_f16(0x8000), relu_f16(0x7C00)], [0x7FFF, 0, 0x7C00]);
+    assert_eq!([relu_bf16(0xFFC0), relu_bf16(0xBF80), relu_bf16(0x7F80)], [0x7FFF, 0, 0x7F80]);
     assert_eq!([neg_half(0x3C00), abs_half(0xBC00)], [0xBC00, 0x3C00]);
 }
 
@@ -390,20 +327,11 @@ fn approximate_functions() {
     assert_eq!(bits(sqrt_approx_f32(-0.0, true)), bits(-0.0));
     assert_eq!(bits(sqrt_approx_f32(-inf, true)), bits(NAN_F32));
     assert_eq!(div_approx_f32(8.0, 2f32.powi(126), false), 2f32.powi(-123));
-    assert_eq!(
-        bits(div_approx_f32(-1e38, 2f32.powi(127), false)),
-        bits(-0.0)
-    );
-    assert_eq!(
-        bits(div_approx_f32(inf, 2f32.powi(127), false)),
-        bits(NAN_F32)
-    );
+    assert_eq!(bits(div_approx_f32(-1e38, 2f32.powi(127), false)), bits(-0.0));
+    assert_eq!(bits(div_approx_f32(inf, 2f32.powi(127), false)), bits(NAN_F32));
     assert_eq!(bits(div_approx_f32(inf, inf, false)), bits(NAN_F32));
     assert_eq!(div_approx_f32(1.0, -sub, true), -inf);
-    assert_eq!(
-        div_full_f32(1e38, 2f32.powi(127), true),
-        1e38 / 2f32.powi(127)
-    );
+    assert_eq!(div_full_f32(1e38, 2f32.powi(127), true), 1e38 / 2f32.powi(127));
     assert_eq!(ex2_approx_f16(0xFC00), 0);
     assert_eq!(ex2_approx_f16(0x3C00), 0x4000);
     assert_eq!(ex2_approx_f16(0x7E00), NAN_F16);
@@ -423,10 +351,7 @@ fn approximate_functions() {
 #[test]
 fn small_ones() {
     use TestProperty::{Finite, Infinite, Normal, NotANumber, Number, Subnormal};
-    assert_eq!(
-        [sat_f32(f32::NAN), sat_f32(-1.0), sat_f32(2.0), sat_f32(0.5)],
-        [0., 0., 1., 0.5]
-    );
+    assert_eq!([sat_f32(f32::NAN), sat_f32(-1.0), sat_f32(2.0), sat_f32(0.5)], [0., 0., 1., 0.5]);
     assert_eq!(sat_f32(-0.0).to_bits(), 0);
     assert_eq!([sat_f64(f64::NAN), sat_f64(2.0)], [0., 1.]);
     assert_eq!([relu_f32(-1.0), relu_f32(3.0)], [0., 3.]);

@@ -153,9 +153,7 @@ impl Lower<'_> {
             "rem" => self.map(operands, &[ty; 2], ty, move |x| n(x[0]).checked_rem(n(x[1])).map_or(x[0], |v| v as u64)),
             "neg" => self.map(operands, &[ty], ty, move |x| (-n(x[0])) as u64),
             "abs" => self.map(operands, &[ty], ty, move |x| n(x[0]).unsigned_abs() as u64),
-            "sad" => self.map(operands, &[ty; 3], ty, move |x| {
-                (n(x[0]).abs_diff(n(x[1])) as u64).wrapping_add(x[2])
-            }),
+            "sad" => self.map(operands, &[ty; 3], ty, move |x| (n(x[0]).abs_diff(n(x[1])) as u64).wrapping_add(x[2])),
             _ => Ok(false),
         }
     }
@@ -286,11 +284,26 @@ impl Lower<'_> {
         let known = |part: &&str| {
             matches!(
                 *part,
-                "rn" | "rz" | "rm" | "rp" | "ftz" | "sat" | "approx" | "full" | "f32" | "NaN" | "xorsign" | "abs"
-                    | "finite" | "infinite" | "number" | "notanumber" | "normal" | "subnormal"
+                "rn" | "rz"
+                    | "rm"
+                    | "rp"
+                    | "ftz"
+                    | "sat"
+                    | "approx"
+                    | "full"
+                    | "f32"
+                    | "NaN"
+                    | "xorsign"
+                    | "abs"
+                    | "finite"
+                    | "infinite"
+                    | "number"
+                    | "notanumber"
+                    | "normal"
+                    | "subnormal"
             )
         };
-        if !parts[1..].iter().all(|part| known(part)) {
+        if !parts[1..].iter().all(known) {
             return Ok(false);
         }
         let finish = Finish { ftz: parts.contains(&"ftz"), sat: parts.contains(&"sat") };
@@ -336,16 +349,22 @@ impl Lower<'_> {
             "fma" | "mad" => {
                 self.map(operands, &[ty; 3], ty, move |x| o(float::fma_f32(i(x[0]), i(x[1]), i(x[2]), round)))
             }
-            "div" if approximate => self.map(operands, &[ty; 2], ty, move |x| o(float::div_approx_f32(i(x[0]), i(x[1]), finish.ftz))),
+            "div" if approximate => {
+                self.map(operands, &[ty; 2], ty, move |x| o(float::div_approx_f32(i(x[0]), i(x[1]), finish.ftz)))
+            }
             "div" if parts.contains(&"full") => {
                 self.map(operands, &[ty; 2], ty, move |x| o(float::div_full_f32(i(x[0]), i(x[1]), finish.ftz)))
             }
             "div" => self.map(operands, &[ty; 2], ty, move |x| o(float::div_f32(i(x[0]), i(x[1]), round))),
             "neg" => self.map(operands, &[ty], ty, move |x| o(-i(x[0]))),
             "abs" => self.map(operands, &[ty], ty, move |x| o(i(x[0]).abs())),
-            "rcp" if approximate => self.map(operands, &[ty], ty, move |x| o(float::rcp_approx_f32(i(x[0]), finish.ftz))),
+            "rcp" if approximate => {
+                self.map(operands, &[ty], ty, move |x| o(float::rcp_approx_f32(i(x[0]), finish.ftz)))
+            }
             "rcp" => self.map(operands, &[ty], ty, move |x| o(float::rcp_f32(i(x[0]), round))),
-            "sqrt" if approximate => self.map(operands, &[ty], ty, move |x| o(float::sqrt_approx_f32(i(x[0]), finish.ftz))),
+            "sqrt" if approximate => {
+                self.map(operands, &[ty], ty, move |x| o(float::sqrt_approx_f32(i(x[0]), finish.ftz)))
+            }
             "sqrt" => self.map(operands, &[ty], ty, move |x| o(float::sqrt_f32(i(x[0]), round))),
             "rsqrt" => self.map(operands, &[ty], ty, move |x| o(float::rsqrt_approx_f32(i(x[0]), finish.ftz))),
             "sin" => self.map(operands, &[ty], ty, move |x| o(float::sin_approx_f32(i(x[0]), finish.ftz))),
@@ -366,9 +385,7 @@ impl Lower<'_> {
                     if size.is_nan() { 0x7FFF_FFFF } else { (size.to_bits() | sign).into() }
                 })
             }
-            "copysign" => {
-                self.map(operands, &[ty; 2], ty, |x| (x[0] & 0x8000_0000) | (x[1] & 0x7FFF_FFFF))
-            }
+            "copysign" => self.map(operands, &[ty; 2], ty, |x| (x[0] & 0x8000_0000) | (x[1] & 0x7FFF_FFFF)),
             "testp" => {
                 let test = parts.get(1).copied().unwrap_or_default().to_owned();
                 self.map(operands, &[ty], Type::Pred, move |x| u64::from(classify(&test, f(x[0]).classify())))
@@ -381,11 +398,21 @@ impl Lower<'_> {
         let known = |part: &&str| {
             matches!(
                 *part,
-                "rn" | "rz" | "rm" | "rp" | "f64" | "approx" | "ftz" | "finite" | "infinite" | "number" | "notanumber"
-                    | "normal" | "subnormal"
+                "rn" | "rz"
+                    | "rm"
+                    | "rp"
+                    | "f64"
+                    | "approx"
+                    | "ftz"
+                    | "finite"
+                    | "infinite"
+                    | "number"
+                    | "notanumber"
+                    | "normal"
+                    | "subnormal"
             )
         };
-        if !parts[1..].iter().all(|part| known(part)) {
+        if !parts[1..].iter().all(known) {
             return Ok(false);
         }
         let round = rounding(parts);
@@ -454,7 +481,7 @@ impl Lower<'_> {
         let known = |part: &&str| {
             matches!(*part, "rn" | "ftz" | "sat" | "relu" | "NaN" | "approx" | "f16" | "f16x2" | "bf16" | "bf16x2")
         };
-        if !parts[1..].iter().all(|part| known(part)) {
+        if !parts[1..].iter().all(known) {
             return Ok(false);
         }
         let sign = 0x8000u16;
@@ -465,7 +492,13 @@ impl Lower<'_> {
         let finish = move |bits: u16| -> u16 {
             let bits = canonical(flush(bits));
             if sat {
-                return if !(wide(bits) > 0.0) { 0 } else if wide(bits) > 1.0 { one } else { bits };
+                return if !(wide(bits) > 0.0) {
+                    0
+                } else if wide(bits) > 1.0 {
+                    one
+                } else {
+                    bits
+                };
             }
             if relu && wide(bits) <= 0.0 { 0 } else { bits }
         };

@@ -7,6 +7,9 @@ use crate::ptx::{Operand, Type};
 
 impl Lower<'_> {
     pub(super) fn bits(&mut self, parts: &[&str], operands: &[Operand]) -> Result<bool> {
+        if parts[0] == "prmt" {
+            return self.permute(parts, operands);
+        }
         let Some(ty) = parts.last().and_then(|ty| Type::parse(ty)) else { return Ok(false) };
         match parts[0] {
             "and" | "or" | "xor" => self.logic(parts[0], ty, operands),
@@ -78,7 +81,6 @@ impl Lower<'_> {
                 self.push(Op::Lop3(*table as u8, to.slot, a.slot, b.slot, c.slot));
                 Ok(true)
             }
-            "prmt" => self.permute(parts, operands),
             "dp4a" | "dp2a" => self.dot(parts, operands),
             _ => Ok(false),
         }
@@ -131,27 +133,24 @@ impl Lower<'_> {
         }
         let (a, b) = (self.value(a, ty)?, self.value(b, Type::U32)?);
         let to = self.target(to, a.kind)?.slot;
-        self.push(match a.kind {
-            Kind::B64 => {
-                let how = if left {
-                    Shift::Left
-                } else if signed {
-                    Shift::RightSigned
-                } else {
-                    Shift::Right
-                };
-                Op::Shift64(how, to, a.slot, b.slot)
-            }
-            _ => {
-                let how = if left {
-                    Bin32::Shl
-                } else if signed {
-                    Bin32::ShrS
-                } else {
-                    Bin32::ShrU
-                };
-                Op::Bin32(how, to, a.slot, b.slot)
-            }
+        self.push(if a.kind == Kind::B64 {
+            let how = if left {
+                Shift::Left
+            } else if signed {
+                Shift::RightSigned
+            } else {
+                Shift::Right
+            };
+            Op::Shift64(how, to, a.slot, b.slot)
+        } else {
+            let how = if left {
+                Bin32::Shl
+            } else if signed {
+                Bin32::ShrS
+            } else {
+                Bin32::ShrU
+            };
+            Op::Bin32(how, to, a.slot, b.slot)
         });
         Ok(true)
     }

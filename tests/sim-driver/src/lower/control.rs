@@ -35,7 +35,7 @@ impl Lower<'_> {
             "trap" | "brkpt" => self.push(Op::Trap("trap")),
             "call" => return self.call(operands),
             "bar" | "barrier" => return self.barrier(parts, operands),
-            "membar" | "fence" => self.push(Op::Fence(!parts.contains(&"cta"))),
+            "membar" | "fence" => self.push(Op::Fence),
             "shfl" => return self.shuffle(parts, operands),
             "vote" => return self.vote(parts, operands),
             "match" => return self.matching(parts, operands),
@@ -146,14 +146,12 @@ impl Lower<'_> {
         };
         let none = self.constant32(0);
         if matches!(kind, Barrier::Count | Barrier::And | Barrier::Or) {
-            let (to, rest) = operands.split_first().ok_or_else(|| super::Unsupported {
-                line: self.line,
-                why: "a barrier without operands".into(),
-            })?;
-            let (predicate, rest) = rest.split_last().ok_or_else(|| super::Unsupported {
-                line: self.line,
-                why: "a barrier without a predicate".into(),
-            })?;
+            let (to, rest) = operands
+                .split_first()
+                .ok_or_else(|| super::Unsupported { line: self.line, why: "a barrier without operands".into() })?;
+            let (predicate, rest) = rest
+                .split_last()
+                .ok_or_else(|| super::Unsupported { line: self.line, why: "a barrier without a predicate".into() })?;
             let to = self.register(to)?;
             let (predicate, negated) = match predicate {
                 Operand::Not(inner) => (&**inner, true),

@@ -66,11 +66,8 @@ fn to_integer(value: f64, from: Type, ty: Type, parts: &[String]) -> u64 {
     }
     let value = to_integral(value, parts);
     let bits = ty.bits();
-    let (least, most) = if ty.is_signed() {
-        (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1)
-    } else {
-        (0, (1i128 << bits) - 1)
-    };
+    let (least, most) =
+        if ty.is_signed() { (-(1i128 << (bits - 1)), (1i128 << (bits - 1)) - 1) } else { (0, (1i128 << bits) - 1) };
     // The conversion to 128 bits saturates by itself.
     (value as i128).clamp(least, most) as u64
 }
@@ -131,7 +128,6 @@ impl Lower<'_> {
             _ => {}
         }
         let f = conversion(to, from, modifiers);
-        let Some(f) = f else { return Ok(false) };
         let wide = target.kind == Kind::B64 && to.bits() < 64;
         self.scalar(target, &[source], move |x| {
             let out = low(f(x[0]), to);
@@ -171,14 +167,14 @@ impl Lower<'_> {
         if from != Type::F32 || operands.len() != 3 {
             return Ok(false);
         }
-        let Some(f) = conversion(half, from, modifiers.to_vec()) else { return Ok(false) };
+        let f = conversion(half, from, modifiers.to_vec());
         self.map(operands, &[Type::F32; 2], to, move |x| (f(x[0]) & 0xFFFF) << 16 | (f(x[1]) & 0xFFFF))
     }
 }
 
 type Conversion = Box<dyn Fn(u64) -> u64 + Send + Sync>;
 
-fn conversion(to: Type, from: Type, modifiers: Vec<String>) -> Option<Conversion> {
+fn conversion(to: Type, from: Type, modifiers: Vec<String>) -> Conversion {
     let has = |name: &str| modifiers.iter().any(|part| part == name);
     let (ftz, sat, relu) = (has("ftz"), has("sat"), has("relu"));
     let names: Vec<&str> = modifiers.iter().map(String::as_str).collect();
@@ -189,27 +185,27 @@ fn conversion(to: Type, from: Type, modifiers: Vec<String>) -> Option<Conversion
     };
     if to == Type::Tf32 {
         let away = has("rna");
-        return Some(Box::new(move |x| {
+        return Box::new(move |x| {
             let value = f32::from_bits(x as u32);
             let bits = if away { float::f32_to_tf32(value) } else { float::f32_to_tf32_rn(value) };
             if relu && f32::from_bits(bits) < 0.0 { 0 } else { bits.into() }
-        }));
+        });
     }
     match (from.is_float(), to.is_float()) {
-        (true, true) => Some(Box::new(move |x| {
+        (true, true) => Box::new(move |x| {
             let value = to_integral(flush(exact(x, from), from), &modifiers);
             let value = if sat { if value > 0.0 { value.min(1.0) } else { 0.0 } } else { value };
             let value = if relu && value <= 0.0 { 0.0 } else { value };
             let bits = rounded(value, to, round);
             if ftz && to == Type::F32 { rounded(flush(exact(bits, to), to), to, round) } else { bits }
-        })),
-        (false, true) => Some(Box::new(move |x| {
+        }),
+        (false, true) => Box::new(move |x| {
             let value = number(low(x, from), from);
             let value = if sat { value.clamp(0, 1) } else { value };
             from_integer(value, to, round)
-        })),
-        (true, false) => Some(Box::new(move |x| to_integer(flush(exact(x, from), from), from, to, &modifiers))),
-        (false, false) => Some(Box::new(move |x| {
+        }),
+        (true, false) => Box::new(move |x| to_integer(flush(exact(x, from), from), from, to, &modifiers)),
+        (false, false) => Box::new(move |x| {
             let value = number(low(x, from), from);
             if !sat {
                 return value as u64;
@@ -221,6 +217,6 @@ fn conversion(to: Type, from: Type, modifiers: Vec<String>) -> Option<Conversion
                 (0, (1i128 << bits) - 1)
             };
             value.clamp(least, most) as u64
-        })),
+        }),
     }
 }

@@ -105,10 +105,7 @@ impl Lower<'_> {
         }
         let access = self.access(all.space, ty.bytes() as u8, all.count, from, all.strength)?;
         let to = self.elements(to, all.count, None)?;
-        if access.space == Space::Param
-            && all.count == 1
-            && access.address.slot & crate::program::CONSTANT != 0
-        {
+        if access.space == Space::Param && all.count == 1 && access.address.slot & crate::program::CONSTANT != 0 {
             let (offset, size) = (access.offset as u32, access.size);
             if !self.parameters.iter().any(|&(at, len)| offset >= at && offset + u32::from(size) <= at + len) {
                 return self.unsupported("a read beyond the end of a parameter");
@@ -166,8 +163,7 @@ impl Lower<'_> {
             matches!(*part, "add" | "min" | "max" | "and" | "or" | "xor" | "exch" | "cas" | "inc" | "dec")
         };
         let Some(op) = parts.iter().copied().find(|part| name(part)) else { return Ok(false) };
-        let rest: Vec<&str> =
-            parts[1..].iter().copied().filter(|part| *part != op && *part != "noftz").collect();
+        let rest: Vec<&str> = parts[1..].iter().copied().filter(|part| *part != op && *part != "noftz").collect();
         let Some(all) = modifiers(&rest) else { return Ok(false) };
         let Some(ty) = all.ty.filter(|_| all.count == 1) else { return Ok(false) };
         let signed = ty.is_signed();

@@ -109,7 +109,7 @@ pub(crate) fn entry(
         shared_granule: 4,
         global_granule: 4,
     };
-    lower.place_shared(function)?;
+    lower.place_shared(function);
     let mut scope = HashMap::new();
     let mut offset = 0u64;
     for parameter in &function.parameters {
@@ -212,7 +212,7 @@ impl Lower<'_> {
     }
 
     /// Shared memory of everything that the entry names, directly or through calls.
-    fn place_shared(&mut self, function: &Function) -> Result<()> {
+    fn place_shared(&mut self, function: &Function) {
         let mut todo = vec![function];
         let mut done = HashSet::new();
         let mut names = HashSet::new();
@@ -232,7 +232,8 @@ impl Lower<'_> {
             }
             todo.extend(self.module.functions.iter().filter(|f| names.contains(f.name.as_str())));
         }
-        let outer = self.module.variables.iter().filter(|v| v.space == Space::Shared && names.contains(v.name.as_str()));
+        let outer =
+            self.module.variables.iter().filter(|v| v.space == Space::Shared && names.contains(v.name.as_str()));
         for variable in outer.chain(inner) {
             self.shared_align = self.shared_align.max(variable.align as u32);
             if variable.is_extern || variable.size == 0 {
@@ -243,7 +244,6 @@ impl Lower<'_> {
             self.shared_names.insert(variable.name.clone(), self.shared.into());
             self.shared = u32::try_from(u64::from(self.shared) + variable.size as u64).unwrap_or(u32::MAX);
         }
-        Ok(())
     }
 
     fn body(&mut self, function: &Function) -> Result<()> {
@@ -361,11 +361,6 @@ impl Lower<'_> {
         if place.kind == kind { Ok(place) } else { self.unsupported("a register of another width was expected") }
     }
 
-    fn is_predicate(&self, operand: &Operand) -> bool {
-        matches!(operand, Operand::Name(name)
-            if matches!(self.find(name), Some(Named::Register(Kind::Predicate, _, _))))
-    }
-
     /// A value of a type; constants in its width.
     fn value(&mut self, operand: &Operand, ty: Type) -> Result<Place> {
         let kind = match ty {
@@ -405,11 +400,8 @@ impl Lower<'_> {
                         return Ok(to);
                     }
                     let out = self.temporary(kind);
-                    let how = if kind == Kind::B64 {
-                        crate::program::Convert::Zero
-                    } else {
-                        crate::program::Convert::Low
-                    };
+                    let how =
+                        if kind == Kind::B64 { crate::program::Convert::Zero } else { crate::program::Convert::Low };
                     self.push_unguarded(Op::Convert(how, out.slot, to.slot));
                     Ok(out)
                 }
@@ -432,14 +424,22 @@ impl Lower<'_> {
             match &mut step.op {
                 Op::Branch(target) => match resolve(*target) {
                     Some(at) => *target = at,
-                    None => return Err(Unsupported { line: step.line, why: "a branch to a label that is not there".into() }),
+                    None => {
+                        return Err(Unsupported {
+                            line: step.line,
+                            why: "a branch to a label that is not there".into(),
+                        });
+                    }
                 },
                 Op::BranchIndex(_, targets) => {
                     let all: Option<Vec<u32>> = targets.iter().map(|&target| resolve(target)).collect();
                     match all {
                         Some(all) => *targets = all.into(),
                         None => {
-                            return Err(Unsupported { line: step.line, why: "a table names a label that is not there".into() });
+                            return Err(Unsupported {
+                                line: step.line,
+                                why: "a table names a label that is not there".into(),
+                            });
                         }
                     }
                 }

@@ -119,7 +119,7 @@ impl Lower<'_> {
                     let value = if ftz && value.is_subnormal() { 0.0 } else { value };
                     value >= 0.0
                 }
-                _ => (x[2] as i32) >= 0,
+                _ => (x[2] as u32).cast_signed() >= 0,
             };
             if first { x[0] } else { x[1] }
         })
@@ -139,7 +139,9 @@ impl Lower<'_> {
             return Ok(false);
         };
         let (to, opposite) = match to {
-            Operand::Pair(to, opposite) => (self.target(to, Kind::Predicate)?, Some(self.target(opposite, Kind::Predicate)?)),
+            Operand::Pair(to, opposite) => {
+                (self.target(to, Kind::Predicate)?, Some(self.target(opposite, Kind::Predicate)?))
+            }
             to => (self.target(to, Kind::Predicate)?, None),
         };
         if matches!(ty, Type::F16x2 | Type::Bf16x2) {
@@ -225,9 +227,7 @@ impl Lower<'_> {
         }
         if ty.bits() == 16 {
             let Some(compare) = integer_comparison(name, ty) else { return Ok(false) };
-            self.scalar(to, &[a, b], move |x| {
-                u64::from(compare(number(x[0], ty), number(x[1], ty)))
-            });
+            self.scalar(to, &[a, b], move |x| u64::from(compare(number(x[0], ty), number(x[1], ty))));
             return Ok(true);
         }
         let signed = ty.is_signed();
@@ -281,7 +281,7 @@ impl Lower<'_> {
 fn float_comparison(name: &str) -> Option<fn(f32, f32) -> bool> {
     Some(match name {
         "eq" => |a, b| a == b,
-        "ne" => |a, b| a < b || a > b,
+        "ne" => |a, b| a != b,
         "lt" => |a, b| a < b,
         "le" => |a, b| a <= b,
         "gt" => |a, b| a > b,

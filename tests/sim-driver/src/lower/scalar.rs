@@ -19,12 +19,7 @@ pub(super) fn number(value: u64, ty: Type) -> i128 {
 
 impl Lower<'_> {
     /// The result of `f` on the bits of each lane's operands, zero-extended.
-    pub(super) fn scalar(
-        &mut self,
-        to: Place,
-        from: &[Place],
-        f: impl Fn(&[u64; 5]) -> u64 + Send + Sync + 'static,
-    ) {
+    pub(super) fn scalar(&mut self, to: Place, from: &[Place], f: impl Fn(&[u64; 5]) -> u64 + Send + Sync + 'static) {
         self.push(Op::Scalar { f: Arc::new(f), to, from: from.to_vec() });
     }
 

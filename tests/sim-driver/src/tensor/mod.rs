@@ -24,8 +24,11 @@ mod tests;
 #[cfg(test)]
 mod tests_memory;
 
+#[cfg(test)]
 pub(crate) use fragment::{Fragment, Role};
-pub(crate) use matrix::{Half, MatrixMove};
+pub(crate) use matrix::MatrixMove;
 pub(crate) use multiply::Mma;
-pub(crate) use types::{Elem, LANES, Register, Shape};
+pub(crate) use types::Register;
+#[cfg(test)]
+pub(crate) use types::{Elem, LANES, Shape};
 pub(crate) use wmma::{Layout, Space, Wmma, WmmaMemory};

@@ -43,13 +43,12 @@ impl Mma {
         let &[d, a, b, c] = found.types() else { return None };
         let shape = found.shape?;
         let fits = match (shape.sizes(), a, b) {
-            ((8, 8, 4) | (16, 8, 4 | 8 | 16), Elem::F64, Elem::F64) => {
-                c == Elem::F64 && d == Elem::F64
-            }
+            ((8, 8, 4) | (16, 8, 4 | 8 | 16), Elem::F64, Elem::F64) => c == Elem::F64 && d == Elem::F64,
             ((16, 8, 8), Elem::F16, Elem::F16) => half_sum(c) && c == d,
             ((16, 8, 16), Elem::F16, Elem::F16) => half_sum(c) && half_sum(d),
-            ((16, 8, 8 | 16), Elem::Bf16, Elem::Bf16)
-            | ((16, 8, 4 | 8), Elem::Tf32, Elem::Tf32) => c == Elem::F32 && d == Elem::F32,
+            ((16, 8, 8 | 16), Elem::Bf16, Elem::Bf16) | ((16, 8, 4 | 8), Elem::Tf32, Elem::Tf32) => {
+                c == Elem::F32 && d == Elem::F32
+            }
             ((8, 8, 16) | (16, 8, 16 | 32), Elem::S8 | Elem::U8, Elem::S8 | Elem::U8) => {
                 c == Elem::S32 && d == Elem::S32
             }
@@ -88,9 +87,7 @@ impl Mma {
             Elem::F16 => b == a && half_sum(c) && half_sum(d),
             Elem::Bf16 | Elem::Tf32 => b == a && c == Elem::F32 && d == Elem::F32,
             Elem::F64 => b == a && c == a && d == a,
-            Elem::S8 | Elem::U8 => {
-                matches!(b, Elem::S8 | Elem::U8) && c == Elem::S32 && d == Elem::S32
-            }
+            Elem::S8 | Elem::U8 => matches!(b, Elem::S8 | Elem::U8) && c == Elem::S32 && d == Elem::S32,
             Elem::F32 | Elem::S32 => false,
         };
         if !fits || !found.suits(a) {
@@ -157,15 +154,12 @@ impl Mma {
         let right = gather(&self.b, b, 0.0, |bits| self.b.elem.decode_float(bits));
         let mut sums = [0.0; LARGEST];
         self.sum(&left, &right, &mut sums, |sum, x, y| sum + x * y);
-        self.scatter(c, d, |at, bits| {
-            self.d.elem.encode_float(sums[at] + self.c.elem.decode_float(bits))
-        });
+        self.scatter(c, d, |at, bits| self.d.elem.encode_float(sums[at] + self.c.elem.decode_float(bits)));
     }
 
     fn sum_double(&self, left: &[f64; LARGEST], right: &[f64; LARGEST], sums: &mut [f64; LARGEST]) {
         #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx") && std::arch::is_x86_feature_detected!("fma")
-        {
+        if std::arch::is_x86_feature_detected!("avx") && std::arch::is_x86_feature_detected!("fma") {
             // SAFETY: the processor has the feature that the function needs.
             unsafe { self.sum_double_fma(left, right, sums) };
             return;
@@ -177,12 +171,7 @@ impl Mma {
     /// library's `fma` for each step is about three times slower for the whole product.
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx,fma")]
-    fn sum_double_fma(
-        &self,
-        left: &[f64; LARGEST],
-        right: &[f64; LARGEST],
-        sums: &mut [f64; LARGEST],
-    ) {
+    fn sum_double_fma(&self, left: &[f64; LARGEST], right: &[f64; LARGEST], sums: &mut [f64; LARGEST]) {
         self.sum(left, right, sums, |sum, x, y| x.mul_add(y, sum));
     }
 
@@ -227,12 +216,7 @@ const fn half_sum(elem: Elem) -> bool {
 }
 
 /// The matrix of a fragment by rows.
-fn gather<T: Copy>(
-    fragment: &Fragment,
-    registers: &[Register],
-    zero: T,
-    decode: impl Fn(u64) -> T,
-) -> [T; LARGEST] {
+fn gather<T: Copy>(fragment: &Fragment, registers: &[Register], zero: T, decode: impl Fn(u64) -> T) -> [T; LARGEST] {
     let mut matrix = [zero; LARGEST];
     for element in 0..fragment.distinct() {
         let (register, shift, mask) = fragment.position(element);

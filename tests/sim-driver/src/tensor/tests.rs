@@ -1,12 +1,7 @@
 //! `mma` against the fragment tables of the PTX ISA, written out shape by
 //! shape, and the numerics.
 
-#![allow(
-    clippy::float_cmp,
-    clippy::match_same_arms,
-    clippy::manual_is_multiple_of,
-    clippy::needless_range_loop
-)]
+#![allow(clippy::float_cmp, clippy::match_same_arms, clippy::manual_is_multiple_of, clippy::needless_range_loop)]
 
 use super::types::{f16_decode, f16_encode};
 use super::{Elem, Fragment, LANES, Mma, Register, Role, Shape};
@@ -73,20 +68,14 @@ fn isa(shape: Shape, role: Role, elem: Elem, lane: usize, i: usize) -> (usize, u
         (Role::B, (8, 8, 4), _) => (thread, group),
         (Role::A, (16, 8, 4), _) => (group + pick(i == 0, 8), thread),
         (Role::B, (16, 8, 4), _) => (thread, group),
-        (Role::A, (16, 8, 8), Elem::F16 | Elem::Bf16) => {
-            (group + pick(i < 2, 8), thread * 2 + (i & 1))
-        }
+        (Role::A, (16, 8, 8), Elem::F16 | Elem::Bf16) => (group + pick(i < 2, 8), thread * 2 + (i & 1)),
         (Role::B, (16, 8, 8), Elem::F16 | Elem::Bf16) => (thread * 2 + i, group),
-        (Role::A, (16, 8, 8), _) => {
-            (group + pick(i == 0 || i == 2, 8), thread + pick(i == 0 || i == 1, 4))
-        }
+        (Role::A, (16, 8, 8), _) => (group + pick(i == 0 || i == 2, 8), thread + pick(i == 0 || i == 1, 4)),
         (Role::B, (16, 8, 8), _) => (thread + pick(i == 0, 4), group),
         (Role::A, (16, 8, 16), Elem::F16 | Elem::Bf16) => {
             (group + pick(i < 2 || (4..6).contains(&i), 8), thread * 2 + (i & 1) + pick(i < 4, 8))
         }
-        (Role::B, (16, 8, 16), Elem::F16 | Elem::Bf16) => {
-            (thread * 2 + (i & 1) + pick(i < 2, 8), group)
-        }
+        (Role::B, (16, 8, 16), Elem::F16 | Elem::Bf16) => (thread * 2 + (i & 1) + pick(i < 2, 8), group),
         (Role::A, (16, 8, 16), Elem::F64) => {
             if i % 2 == 0 {
                 (group, i * 2 + thread)
@@ -116,8 +105,7 @@ fn spread(shape: Shape, role: Role, elem: Elem, matrix: &[i64], columns: usize) 
     for lane in 0..LANES {
         for i in 0..matrix.len() / LANES {
             let (row, column) = isa(shape, role, elem, lane, i);
-            registers[i / width][lane] |=
-                bits(elem, matrix[row * columns + column]) << (i % width * shift);
+            registers[i / width][lane] |= bits(elem, matrix[row * columns + column]) << (i % width * shift);
         }
     }
     registers
@@ -180,8 +168,7 @@ fn floats_of_every_shape() {
 
 #[test]
 fn integers_of_every_shape() {
-    let shapes =
-        [("m8n8k16", (1, 1, 2, 2)), ("m16n8k16", (2, 1, 4, 4)), ("m16n8k32", (4, 2, 4, 4))];
+    let shapes = [("m8n8k16", (1, 1, 2, 2)), ("m16n8k16", (2, 1, 4, 4)), ("m16n8k32", (4, 2, 4, 4))];
     for (shape, registers) in shapes {
         for a in ["s8", "u8"] {
             for b in ["s8", "u8"] {
@@ -305,9 +292,7 @@ fn doubles_are_a_chain_of_fused_steps() {
     let mma = Mma::parse(&text).unwrap();
     let mut values = Values::new(5);
     let mut random = |count: usize| -> Vec<Register> {
-        (0..count)
-            .map(|_| [(); LANES].map(|()| ((values.next() as f64).sin() * 3.0).to_bits()))
-            .collect()
+        (0..count).map(|_| [(); LANES].map(|()| ((values.next() as f64).sin() * 3.0).to_bits())).collect()
     };
     let (a, b, c) = (random(8), random(4), random(4));
     let mut d = vec![[0; LANES]; 4];

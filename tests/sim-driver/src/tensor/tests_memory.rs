@@ -159,17 +159,12 @@ fn ldmatrix_feeds_mma() {
 
     // A by rows with rows 24 elements apart: four matrices, the rows' halves.
     let memory = in_memory(Elem::F16, &a, 16, "row", 24);
-    let ra = ldmatrix("sync.aligned.m8n8.x4.shared.b16", &memory, |lane| {
-        2 * (lane % 16 * 24 + lane / 16 * 8)
-    });
+    let ra = ldmatrix("sync.aligned.m8n8.x4.shared.b16", &memory, |lane| 2 * (lane % 16 * 24 + lane / 16 * 8));
     // B by columns, then B by rows transposed on the way: the same registers.
     let memory = in_memory(Elem::F16, &b, 8, "col", 16);
-    let rb = ldmatrix("sync.aligned.m8n8.x2.shared::cta.b16", &memory, |lane| {
-        2 * (lane % 8 * 16 + lane / 8 * 8)
-    });
+    let rb = ldmatrix("sync.aligned.m8n8.x2.shared::cta.b16", &memory, |lane| 2 * (lane % 8 * 16 + lane / 8 * 8));
     let memory = in_memory(Elem::F16, &b, 8, "row", 8);
-    let transposed =
-        ldmatrix("sync.aligned.m8n8.x2.trans.shared.b16", &memory, |lane| 2 * (lane * 8));
+    let transposed = ldmatrix("sync.aligned.m8n8.x2.trans.shared.b16", &memory, |lane| 2 * (lane * 8));
     assert_eq!(rb, transposed);
     // C as two matrices of 8 rows.
     let memory = in_memory(Elem::F16, &c, 8, "row", 8);

@@ -104,12 +104,8 @@ impl Wmma {
         let (&operation, rest) = modifiers.split_first()?;
         match operation {
             "mma" => Mma::parse_wmma(rest).map(Self::Multiply),
-            "load" => WmmaMemory::parse(rest)
-                .filter(|access| access.fragment.role != Role::D)
-                .map(Self::Load),
-            "store" => WmmaMemory::parse(rest)
-                .filter(|access| access.fragment.role == Role::D)
-                .map(Self::Store),
+            "load" => WmmaMemory::parse(rest).filter(|access| access.fragment.role != Role::D).map(Self::Load),
+            "store" => WmmaMemory::parse(rest).filter(|access| access.fragment.role == Role::D).map(Self::Store),
             _ => None,
         }
     }

@@ -1,0 +1,169 @@
+//! Running a kernel from Rust, without the driver's functions: for tests of kernels, and of this crate.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use crate::fault::{FaultKind, Report};
+use crate::launch::{Checks, Launch, Memories, Published};
+use crate::region::Region;
+
+/// Shape of a launch.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Blocks in each direction.
+    pub grid: [u32; 3],
+    /// Threads of a block in each direction.
+    pub block: [u32; 3],
+    /// Bytes of dynamic shared memory.
+    pub shared: u32,
+    /// Whether all blocks are under way at once, so that they may wait for each other.
+    pub cooperative: bool,
+}
+
+/// One argument of a kernel.
+#[derive(Clone, Debug)]
+pub enum Argument {
+    /// The address of a buffer that holds these bytes, and gets what the kernel writes.
+    Buffer(Vec<u8>),
+    /// The address of as many bytes that nobody has written.
+    Unwritten(usize),
+    /// The address of as many bytes that have been freed.
+    Freed(usize),
+    /// A value, as its bytes.
+    Value(Vec<u8>),
+}
+
+/// Why a kernel did not run to its end.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Sort of the fault, as `race` or `out of bounds`; `syntax` and `unsupported` for a text that cannot be run.
+    pub kind: String,
+    /// Line of the PTX text.
+    pub line: u32,
+    /// The block, where one is to blame.
+    pub block: Option<[u32; 3]>,
+    /// The thread, where one is to blame.
+    pub thread: Option<[u32; 3]>,
+    /// All of it in words.
+    pub message: String,
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl Failure {
+    fn text(kind: &str, line: u32, message: String) -> Self {
+        Self { kind: kind.to_owned(), line, block: None, thread: None, message }
+    }
+}
+
+impl From<Report> for Failure {
+    fn from(report: Report) -> Self {
+        Self {
+            kind: report.kind.name().to_owned(),
+            line: report.line,
+            block: Some(report.block),
+            thread: report.thread,
+            message: report.to_string(),
+        }
+    }
+}
+
+/// Runs one kernel of a PTX text with all checks on. Buffers hold afterwards what the kernel wrote.
+///
+/// ```
+/// use sim_driver::{Argument, Shape, launch};
+/// let ptx = ".version 7.0\n.target sm_75\n.address_size 64\n.visible .entry double_it(.param .u64 x) {\n\
+///     .reg .b64 %rd<4>; .reg .b32 %r<4>;\n ld.param.u64 %rd1, [x];\n mov.u32 %r1, %tid.x;\n\
+///     mul.wide.u32 %rd2, %r1, 4;\n add.s64 %rd3, %rd1, %rd2;\n ld.global.u32 %r2, [%rd3];\n\
+///     shl.b32 %r3, %r2, 1;\n st.global.u32 [%rd3], %r3;\n ret;\n}";
+/// let shape = Shape { grid: [1; 3], block: [2, 1, 1], shared: 0, cooperative: false };
+/// let mut arguments = [Argument::Buffer([3u32, 4].iter().flat_map(|v| v.to_le_bytes()).collect())];
+/// launch(ptx, "double_it", shape, &mut arguments)?;
+/// assert!(matches!(&arguments[0], Argument::Buffer(bytes) if bytes[0] == 6 && bytes[4] == 8));
+/// # Ok::<(), sim_driver::Failure>(())
+/// ```
+///
+/// # Errors
+/// What the kernel did wrong, or why the text cannot be run.
+pub fn launch(ptx: &str, entry: &str, shape: Shape, arguments: &mut [Argument]) -> Result<(), Failure> {
+    let module = crate::parse::module(ptx).map_err(|e| Failure::text("syntax", e.line, e.to_string()))?;
+    let text = Arc::new(ptx.lines().map(str::to_owned).collect());
+    let program = crate::lower::entry(&module, entry, &HashMap::new(), &text)
+        .map_err(|e| Failure::text(FaultKind::Unsupported.name(), e.line, format!("line {}: {}", e.line, e.why)))?;
+    if program.parameters.len() != arguments.len() {
+        let why = format!("{entry} takes {} arguments, not {}", program.parameters.len(), arguments.len());
+        return Err(Failure::text("arguments", 0, why));
+    }
+    let mut next = 0x2000_0000_0000u64;
+    let (mut live, mut freed) = (Vec::new(), Vec::new());
+    let mut parameters = vec![0u8; program.parameter_bytes as usize];
+    for (i, (argument, &(offset, size))) in arguments.iter().zip(&program.parameters).enumerate() {
+        let bytes = match argument {
+            Argument::Value(bytes) => bytes.clone(),
+            Argument::Buffer(_) | Argument::Unwritten(_) | Argument::Freed(_) => next.to_le_bytes().to_vec(),
+        };
+        if bytes.len() != size as usize {
+            let why = format!("argument {i} of {entry} has {size} bytes, not {}", bytes.len());
+            return Err(Failure::text("arguments", 0, why));
+        }
+        parameters[offset as usize..(offset + size) as usize].copy_from_slice(&bytes);
+        let len = match argument {
+            Argument::Buffer(bytes) => bytes.len() as u64,
+            Argument::Unwritten(len) | Argument::Freed(len) => *len as u64,
+            Argument::Value(_) => continue,
+        };
+        let what = format!("argument {i}");
+        if matches!(argument, Argument::Freed(_)) {
+            freed.push((next, len, what));
+        } else {
+            let region = Region::new(next, len, 0, what)
+                .ok_or_else(|| Failure::text("memory", 0, format!("no memory for {len} bytes")))?;
+            if let Argument::Buffer(bytes) = argument {
+                region.put(0, bytes);
+            }
+            live.push(Arc::new(region));
+        }
+        next = (next + len).next_multiple_of(512) + 4096;
+    }
+    let launch = Launch {
+        program: &program,
+        grid: shape.grid,
+        threads: shape.block,
+        parameters: &parameters,
+        dynamic_shared: shape.shared,
+        memories: Memories { live: Arc::new(live.clone()), freed: Arc::new(freed) },
+        device: 0,
+        first_block: 1,
+        blocks: shape.grid.iter().map(|&n| u64::from(n)).product(),
+        checks: Checks { race: true, unwritten: true },
+        fuel: AtomicU64::new(1_000_000_000),
+        published: Published::default(),
+        begin: Instant::now(),
+        number: 1,
+        processors: 8,
+    };
+    crate::grid::run(&launch, shape.cooperative).map_err(|report| Failure::from(*report))?;
+    let mut regions = live.iter();
+    for argument in arguments.iter_mut() {
+        match argument {
+            Argument::Buffer(bytes) => {
+                if let Some(region) = regions.next() {
+                    region.get(0, bytes);
+                }
+            }
+            Argument::Unwritten(_) => {
+                regions.next();
+            }
+            Argument::Freed(_) | Argument::Value(_) => {}
+        }
+    }
+    Ok(())
+}
