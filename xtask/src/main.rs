@@ -18,6 +18,7 @@ mod kernels;
 mod lock;
 mod report;
 mod results;
+mod simulated;
 mod source;
 mod suite;
 mod tee;

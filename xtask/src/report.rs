@@ -93,7 +93,7 @@ impl Report {
     }
 
     /// Kernels without a passing comparison of the two backends.
-    fn unproved(&self) -> Vec<String> {
+    pub(crate) fn unproved(&self) -> Vec<String> {
         let mut proved = BTreeSet::new();
         for record in self.records.iter().filter(|record| record["proof"] == PROOF) {
             for kernel in record["kernels"].as_array().into_iter().flatten() {
@@ -101,6 +101,11 @@ impl Report {
             }
         }
         self.kernels.difference(&proved).map(|(package, kernel)| format!("{package}: {kernel}")).collect()
+    }
+
+    /// Number of compiled kernels.
+    pub(crate) fn kernels(&self) -> usize {
+        self.kernels.len()
     }
 
     /// Writes the report, prints its end, and decides.

@@ -6,6 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::simulated;
 use crate::tee::{Tally, tee};
 use crate::workspace::{cargo, line, output, packages, read, root, says};
 
@@ -50,7 +51,22 @@ pub(crate) fn run(options: &Options) -> Result<()> {
                 failed.push("tests on golden data");
             }
         }
-        tally.skipped += ignored.iter().filter(|name| data.is_none() || needs_device(name)).count() as u64;
+    }
+    println!("\n== kernels on a simulated device");
+    match passes(&root)?.last().map(|pass| simulated::run(&root, &pass.selection, &ignored, &options.arguments)) {
+        Some(Ok(done)) => {
+            tally.add(done.tally);
+            // They have run, if not on a GPU.
+            ignored.retain(|name| !done.ran(name));
+            if !done.good {
+                failed.push("kernels on a simulated device");
+            }
+        }
+        Some(Err(e)) => {
+            println!("{e:#}");
+            failed.push("kernels on a simulated device");
+        }
+        None => {}
     }
     println!("\n== examples in the documentation");
     let mut documentation = cargo();
@@ -58,6 +74,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !counted(&mut documentation, &mut tally)? {
         failed.push("examples in the documentation");
     }
+    tally.skipped += ignored.iter().filter(|name| data.is_none() || needs_device(name)).count() as u64;
     explain(&ignored, data.as_deref(), &root);
     println!("{tally}");
     if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }

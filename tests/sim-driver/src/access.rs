@@ -587,7 +587,14 @@ impl Warp {
                         let region = &*launch.memories.live[index];
                         let offset = address - region.start;
                         warp.check_atomic(shared, launch, region, lane, offset, size, thread, false)?;
-                        old[lane] = region.update(offset, size, one(lane));
+                        // In global memory single precision has no subnormals.
+                        old[lane] = match op {
+                            Atomic::AddF32 => region.update(offset, size, |old| {
+                                let flush = |bits: u64| crate::float::ftz_f32(f32::from_bits(bits as u32));
+                                flush((flush(old) + flush(operand[lane])).to_bits().into()).to_bits().into()
+                            }),
+                            _ => region.update(offset, size, one(lane)),
+                        };
                         warp.after_strong_read(shared, launch, address, access.strength);
                     }
                     _ => return Err(warp.fault(FaultKind::OutOfBounds, lane as u32, "an atomic on private memory")),
@@ -689,11 +696,12 @@ impl Warp {
         let mut at = 0;
         while at < copy.size {
             let mut values = [[0; 32]; 4];
-            if at < copy.read {
+            // What is not read becomes zero.
+            for byte in at..(at + 4).min(copy.read) {
                 access.space = Space::Generic;
-                access.size = 4;
-                let part = self.read(shared, launch, access, 1 << lane, [copy.from + u64::from(at); 32])?;
-                values[0] = part[0];
+                access.size = 1;
+                let part = self.read(shared, launch, access, 1 << lane, [copy.from + u64::from(byte); 32])?;
+                values[0][lane] |= part[0][lane] << (8 * (byte - at));
             }
             access.space = Space::Shared;
             access.size = 4.min(unit);

@@ -21,9 +21,10 @@ fn canonical(value: f32) -> u32 {
     if value.is_nan() { 0x7FFF_FFFF } else { value.to_bits() }
 }
 
+/// Payloads of double precision are kept.
 #[inline(always)]
 fn canonical64(value: f64) -> u64 {
-    if value.is_nan() { 0xFFF8_0000_0000_0000 } else { value.to_bits() }
+    value.to_bits()
 }
 
 #[inline(always)]
@@ -117,9 +118,9 @@ impl Warp {
             Bin32::ShrS => map2(a, b, |a, b| (a as i32 >> b.min(31)) as u32),
             // What a division by zero gives is unspecified; devices give all ones.
             Bin32::DivU => map2(a, b, |a, b| a.checked_div(b).unwrap_or(u32::MAX)),
-            Bin32::RemU => map2(a, b, |a, b| a.checked_rem(b).unwrap_or(a)),
+            Bin32::RemU => map2(a, b, |a, b| a.checked_rem(b).unwrap_or(u32::MAX)),
             Bin32::DivS => map2(a, b, |a, b| if b == 0 { u32::MAX } else { (a as i32).wrapping_div(b as i32) as u32 }),
-            Bin32::RemS => map2(a, b, |a, b| if b == 0 { a } else { (a as i32).wrapping_rem(b as i32) as u32 }),
+            Bin32::RemS => map2(a, b, |a, b| if b == 0 { u32::MAX } else { (a as i32).wrapping_rem(b as i32) as u32 }),
             Bin32::AddF => map2(a, b, |a, b| canonical(f(a) + f(b))),
             Bin32::SubF => map2(a, b, |a, b| canonical(f(a) - f(b))),
             Bin32::MulF => map2(a, b, |a, b| canonical(f(a) * f(b))),
@@ -143,9 +144,9 @@ impl Warp {
             Bin64::Or => map2(a, b, |a, b| a | b),
             Bin64::Xor => map2(a, b, |a, b| a ^ b),
             Bin64::DivU => map2(a, b, |a, b| a.checked_div(b).unwrap_or(u64::MAX)),
-            Bin64::RemU => map2(a, b, |a, b| a.checked_rem(b).unwrap_or(a)),
+            Bin64::RemU => map2(a, b, |a, b| a.checked_rem(b).unwrap_or(u64::MAX)),
             Bin64::DivS => map2(a, b, |a, b| if b == 0 { u64::MAX } else { (a as i64).wrapping_div(b as i64) as u64 }),
-            Bin64::RemS => map2(a, b, |a, b| if b == 0 { a } else { (a as i64).wrapping_rem(b as i64) as u64 }),
+            Bin64::RemS => map2(a, b, |a, b| if b == 0 { u64::MAX } else { (a as i64).wrapping_rem(b as i64) as u64 }),
             Bin64::AddF => map2(a, b, |a, b| canonical64(d(a) + d(b))),
             Bin64::SubF => map2(a, b, |a, b| canonical64(d(a) - d(b))),
             Bin64::MulF => map2(a, b, |a, b| canonical64(d(a) * d(b))),

@@ -110,10 +110,11 @@ impl Parser {
             ".version" => {
                 let line = self.line();
                 while self.at < self.tokens.len() && self.line() == line {
-                    module.version += &match &self.tokens[self.at].what {
-                        What::Double(bits) => format!("{:?}", f64::from_bits(*bits)),
-                        other => other.to_string(),
-                    };
+                    // A version looks like a decimal number.
+                    match &self.tokens[self.at].what {
+                        What::Double(bits) => module.version = format!("{:?}", f64::from_bits(*bits)),
+                        other => module.version.push_str(&other.to_string()),
+                    }
                     self.at += 1;
                 }
             }

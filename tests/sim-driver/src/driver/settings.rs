@@ -146,7 +146,8 @@ pub(crate) fn patched(text: &str, patches: &[Patch]) -> String {
                 && line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').any(|w| w == patch.entry)
         });
         if let Some(line) = lines.get_mut(patch.line.wrapping_sub(1)).filter(|_| has_entry)
-            && line.trim() == patch.old
+            // A tab inside of the line became a space, since tabs part the columns of the file.
+            && line.split_whitespace().eq(patch.old.split_whitespace())
         {
             line.clone_from(&patch.new);
         }

@@ -32,7 +32,7 @@ fn bits32(value: f32) -> u64 {
 }
 
 fn bits64(value: f64) -> u64 {
-    if value.is_nan() { 0xFFF8_0000_0000_0000 } else { value.to_bits() }
+    value.to_bits()
 }
 
 /// What `.ftz` and `.sat` do to operands and results.
@@ -45,6 +45,12 @@ struct Finish {
 impl Finish {
     fn input(self, value: f32) -> f32 {
         if self.ftz { float::ftz_f32(value) } else { value }
+    }
+
+    /// As `output`, for a result that is known better: what is too small before it is rounded becomes zero.
+    fn tiny(self, exact: f64, value: f32) -> u64 {
+        let small = self.ftz && exact.abs() < f64::from(f32::MIN_POSITIVE);
+        self.output(if small { 0.0f32.copysign(value) } else { value })
     }
 
     fn output(self, value: f32) -> u64 {
@@ -150,7 +156,9 @@ impl Lower<'_> {
             "div" => {
                 self.map(operands, &[ty; 2], ty, move |x| n(x[0]).checked_div(n(x[1])).map_or(u64::MAX, |v| v as u64))
             }
-            "rem" => self.map(operands, &[ty; 2], ty, move |x| n(x[0]).checked_rem(n(x[1])).map_or(x[0], |v| v as u64)),
+            "rem" => {
+                self.map(operands, &[ty; 2], ty, move |x| n(x[0]).checked_rem(n(x[1])).map_or(u64::MAX, |v| v as u64))
+            }
             "neg" => self.map(operands, &[ty], ty, move |x| (-n(x[0])) as u64),
             "abs" => self.map(operands, &[ty], ty, move |x| n(x[0]).unsigned_abs() as u64),
             "sad" => self.map(operands, &[ty; 3], ty, move |x| (n(x[0]).abs_diff(n(x[1])) as u64).wrapping_add(x[2])),
@@ -345,17 +353,25 @@ impl Lower<'_> {
             }
             "add" => self.map(operands, &[ty; 2], ty, move |x| o(float::add_f32(i(x[0]), i(x[1]), round))),
             "sub" => self.map(operands, &[ty; 2], ty, move |x| o(float::sub_f32(i(x[0]), i(x[1]), round))),
-            "mul" => self.map(operands, &[ty; 2], ty, move |x| o(float::mul_f32(i(x[0]), i(x[1]), round))),
-            "fma" | "mad" => {
-                self.map(operands, &[ty; 3], ty, move |x| o(float::fma_f32(i(x[0]), i(x[1]), i(x[2]), round)))
-            }
+            "mul" => self.map(operands, &[ty; 2], ty, move |x| {
+                let (a, b) = (i(x[0]), i(x[1]));
+                finish.tiny(f64::from(a) * f64::from(b), float::mul_f32(a, b, round))
+            }),
+            "fma" | "mad" => self.map(operands, &[ty; 3], ty, move |x| {
+                let (a, b, c) = (i(x[0]), i(x[1]), i(x[2]));
+                let exact = f64::from(a).mul_add(f64::from(b), f64::from(c));
+                finish.tiny(exact, float::fma_f32(a, b, c, round))
+            }),
             "div" if approximate => {
                 self.map(operands, &[ty; 2], ty, move |x| o(float::div_approx_f32(i(x[0]), i(x[1]), finish.ftz)))
             }
             "div" if parts.contains(&"full") => {
                 self.map(operands, &[ty; 2], ty, move |x| o(float::div_full_f32(i(x[0]), i(x[1]), finish.ftz)))
             }
-            "div" => self.map(operands, &[ty; 2], ty, move |x| o(float::div_f32(i(x[0]), i(x[1]), round))),
+            "div" => self.map(operands, &[ty; 2], ty, move |x| {
+                let (a, b) = (i(x[0]), i(x[1]));
+                finish.tiny(f64::from(a) / f64::from(b), float::div_f32(a, b, round))
+            }),
             "neg" => self.map(operands, &[ty], ty, move |x| o(-i(x[0]))),
             "abs" => self.map(operands, &[ty], ty, move |x| o(i(x[0]).abs())),
             "rcp" if approximate => {
@@ -458,7 +474,10 @@ impl Lower<'_> {
             "rcp" if approximate => self.map(operands, &[ty], ty, move |x| bits64(float::rcp_approx_ftz_f64(d(x[0])))),
             "rcp" => self.map(operands, &[ty], ty, move |x| bits64(float::rcp_f64(d(x[0]), round))),
             "sqrt" => self.map(operands, &[ty], ty, move |x| bits64(float::sqrt_f64(d(x[0]), round))),
-            "rsqrt" => self.map(operands, &[ty], ty, move |x| bits64(float::rsqrt_approx_ftz_f64(d(x[0])))),
+            "rsqrt" if parts.contains(&"ftz") => {
+                self.map(operands, &[ty], ty, move |x| bits64(float::rsqrt_approx_ftz_f64(d(x[0]))))
+            }
+            "rsqrt" => self.map(operands, &[ty], ty, move |x| bits64(1.0 / d(x[0]).sqrt())),
             "min" | "max" => {
                 let largest = parts[0] == "max";
                 self.map(operands, &[ty; 2], ty, move |x| bits64(smaller64(d(x[0]), d(x[1]), largest)))
@@ -537,9 +556,15 @@ impl Lower<'_> {
             }
             _ => return Ok(false),
         };
+        let (product, third) = (matches!(parts[0], "mul" | "fma") && !brain, parts[0] == "fma");
         let lanes = move |x: &[u64; 5], shift: u32| {
             let part = |i: usize| flush((x[i] >> shift) as u16);
-            u64::from(finish(f(part(0), part(1), part(2))))
+            let value = f(part(0), part(1), part(2));
+            // Too small before it is rounded: zero.
+            let exact = f64::from(wide(part(0))) * f64::from(wide(part(1)));
+            let exact = if third { exact + f64::from(wide(part(2))) } else { exact };
+            let small = ftz && product && exact.abs() < 1.0 / 16384.0;
+            u64::from(finish(if small { value & sign } else { value }))
         };
         self.map(operands, &[ty; 3][..count], ty, move |x| lanes(x, 0) | if pair { lanes(x, 16) << 16 } else { 0 })
     }
@@ -572,7 +597,8 @@ fn classify(test: &str, class: std::num::FpCategory) -> bool {
         "infinite" => class == Infinite,
         "number" => class != Nan,
         "notanumber" => class == Nan,
-        "normal" => class == Normal,
+        // Zero counts as normal.
+        "normal" => matches!(class, Normal | std::num::FpCategory::Zero),
         "subnormal" => class == Subnormal,
         _ => false,
     }

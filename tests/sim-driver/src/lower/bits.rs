@@ -47,8 +47,8 @@ impl Lower<'_> {
             }
             "bfe" => self.map(operands, &[ty, Type::U32, Type::U32], ty, move |x| extract(x[0], x[1], x[2], ty)),
             "bfi" => self.map(operands, &[ty, ty, Type::U32, Type::U32], ty, move |x| {
-                let (at, len) = ((x[2] & 0xFF) as u32, (x[3] & 0xFF) as u32);
                 let bits = ty.bits();
+                let (at, len) = field(x[2], x[3], bits);
                 if at >= bits || len == 0 {
                     return x[1];
                 }
@@ -208,9 +208,18 @@ impl Lower<'_> {
     }
 }
 
+/// Place and length of a field of bits. The ISA looks at 8 bits of each; devices do so for 32 bits only.
+fn field(at: u64, len: u64, bits: u32) -> (u32, u32) {
+    if bits == 32 {
+        ((at & 0xFF) as u32, (len & 0xFF) as u32)
+    } else {
+        (at.min(1 << 16) as u32, len.min(1 << 16) as u32)
+    }
+}
+
 /// `bfe`: bits beyond the top repeat the sign, or are zero.
 fn extract(value: u64, at: u64, len: u64, ty: Type) -> u64 {
-    let (at, len) = ((at & 0xFF) as u32, (len & 0xFF) as u32);
+    let (at, len) = field(at, len, ty.bits());
     let wide = number(value, ty);
     let last = ty.bits() - 1;
     if len == 0 {

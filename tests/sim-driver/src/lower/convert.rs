@@ -128,11 +128,10 @@ impl Lower<'_> {
             _ => {}
         }
         let f = conversion(to, from, modifiers);
-        let wide = target.kind == Kind::B64 && to.bits() < 64;
         self.scalar(target, &[source], move |x| {
             let out = low(f(x[0]), to);
-            // Into a wider register integers are extended.
-            if wide && to.is_signed() { number(out, to) as u64 } else { out }
+            // Registers are wider than small integers, which are extended.
+            if to.is_signed() { number(out, to) as u64 } else { out }
         });
         Ok(true)
     }
@@ -151,10 +150,9 @@ impl Lower<'_> {
             (32, 32, Kind::B32, Kind::B32) => self.push(Op::Un32(Un32::Mov, target.slot, source.slot)),
             (64, 64, Kind::B64, Kind::B64) => self.push(Op::Un64(Un64::Mov, target.slot, source.slot)),
             _ => {
-                let wide = target.kind == Kind::B64;
                 self.scalar(target, &[source], move |x| {
                     let value = low(number(low(x[0], from), from) as u64, to);
-                    if wide && to.is_signed() { number(value, to) as u64 } else { value }
+                    if to.is_signed() { number(value, to) as u64 } else { value }
                 });
             }
         }
@@ -183,21 +181,36 @@ fn conversion(to: Type, from: Type, modifiers: Vec<String>) -> Conversion {
         let subnormal = ty == Type::F32 && value != 0.0 && value.abs() < f64::from(f32::MIN_POSITIVE);
         if ftz && subnormal { 0.0f64.copysign(value) } else { value }
     };
+    // Too small before it is rounded: zero.
+    let keep = move |value: f64, bits: u64| {
+        let small = ftz && value.abs() < f64::from(f32::MIN_POSITIVE);
+        if small { bits & 0x8000_0000 } else { bits }
+    };
     if to == Type::Tf32 {
-        let away = has("rna");
+        let (away, zero) = (has("rna"), has("rz"));
         return Box::new(move |x| {
             let value = f32::from_bits(x as u32);
-            let bits = if away { float::f32_to_tf32(value) } else { float::f32_to_tf32_rn(value) };
-            if relu && f32::from_bits(bits) < 0.0 { 0 } else { bits.into() }
+            let bits = match (away, zero) {
+                // Rounding the bits is all that it does, also to what is not a number.
+                (true, _) => {
+                    let size = (x as u32 & 0x7FFF_FFFF).saturating_add(0x1000).min(0x7FFF_FFFF);
+                    (x as u32 & 0x8000_0000) | (size & !0x1FFF)
+                }
+                (_, true) => float::f32_to_tf32_rz(value),
+                _ => float::f32_to_tf32_rn(value),
+            };
+            if relu && f32::from_bits(bits) <= 0.0 { 0 } else { bits.into() }
         });
     }
     match (from.is_float(), to.is_float()) {
         (true, true) => Box::new(move |x| {
-            let value = to_integral(flush(exact(x, from), from), &modifiers);
+            // Half precision keeps what is subnormal in a single.
+            let input = if to == Type::F16 { exact(x, from) } else { flush(exact(x, from), from) };
+            let value = to_integral(input, &modifiers);
             let value = if sat { if value > 0.0 { value.min(1.0) } else { 0.0 } } else { value };
             let value = if relu && value <= 0.0 { 0.0 } else { value };
             let bits = rounded(value, to, round);
-            if ftz && to == Type::F32 { rounded(flush(exact(bits, to), to), to, round) } else { bits }
+            if to == Type::F32 { keep(value, bits) } else { bits }
         }),
         (false, true) => Box::new(move |x| {
             let value = number(low(x, from), from);

@@ -199,7 +199,9 @@ impl Lower<'_> {
                 Type::Bf16 => bf16_to_f32(bits as u16),
                 _ => f32::from_bits(bits as u32),
             };
-            let flush = move |value: f32| if ftz && value.is_subnormal() { 0.0 * value } else { value };
+            // Below the type's smallest normal number.
+            let least = if ty == Type::F16 { 1.0 / 16384.0 } else { f32::MIN_POSITIVE };
+            let flush = move |value: f32| if ftz && value.abs() < least { 0.0 * value } else { value };
             let Some(compare) = float_comparison(name) else { return Ok(false) };
             self.scalar(to, &[a, b], move |x| u64::from(compare(flush(widen(x[0])), flush(widen(x[1])))));
             return Ok(true);
@@ -281,7 +283,8 @@ impl Lower<'_> {
 fn float_comparison(name: &str) -> Option<fn(f32, f32) -> bool> {
     Some(match name {
         "eq" => |a, b| a == b,
-        "ne" => |a, b| a != b,
+        // Ordered: false for what is not a number.
+        "ne" => |a, b| a.partial_cmp(&b).is_some_and(std::cmp::Ordering::is_ne),
         "lt" => |a, b| a < b,
         "le" => |a, b| a <= b,
         "gt" => |a, b| a > b,

@@ -31,4 +31,6 @@ pub(crate) use multiply::Mma;
 pub(crate) use types::Register;
 #[cfg(test)]
 pub(crate) use types::{Elem, LANES, Shape};
-pub(crate) use wmma::{Layout, Space, Wmma, WmmaMemory};
+#[cfg(test)]
+pub(crate) use wmma::Layout;
+pub(crate) use wmma::{Space, Wmma, WmmaMemory};

@@ -109,7 +109,7 @@ fn spaces(v: &mut Vec<Variant>) {
     Draft::new(G, "cvta.global; generic ld, st", &[Kind::Int(32)], body).writes(1, 4).push(v);
     let body = ".local .align 4 .b8 frame[8];\n.reg .b64 %x, %g, %s, %l;\n.reg .pred %p, %q, %r;\n.reg .b32 %d;\n\
                 mov.u64 %x, buffer;\ncvta.shared.u64 %s, %x;\nmov.u64 %x, frame;\ncvta.local.u64 %l, %x;\n\
-                cvta.global.u64 %g, %po;\nmov.u32 %d, %t;\nst.u32 [%s], %d;\nst.u32 [%l], %d;\n";
+                cvta.global.u64 %g, %po;\nmov.u32 %d, %t;\nst.u32 [%s], 7;\nst.u32 [%l], %d;\n";
     let mut body = body.to_owned();
     for (k, space) in ["global", "shared", "local"].iter().enumerate() {
         let lines = format!("isspacep.{space} %p, %g;\nisspacep.{space} %q, %s;\nisspacep.{space} %r, %l;\n");

@@ -1,0 +1,179 @@
+//! The tests for a CUDA device, on a driver that interprets kernels on the CPU (`tests/sim-driver`).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::report::Report;
+use crate::tee::{Tally, tee};
+use crate::test::{has_nextest, needs_device};
+use crate::workspace::{cargo, line, packages, run as run_command};
+
+/// What the simulated device says where it does not know an instruction.
+const UNKNOWN: &str = "unsupported in kernel";
+/// Random cases of the tests of whole transforms, which take thousands of times longer than on a GPU.
+const FEW_CASES: &str = "4";
+
+/// What became of the tests.
+pub(crate) struct Done {
+    pub(crate) tally: Tally,
+    pub(crate) good: bool,
+    names: Vec<String>,
+}
+
+impl Done {
+    /// Whether a test was run, and neither failed nor was skipped.
+    pub(crate) fn ran(&self, name: &str) -> bool {
+        self.good && self.names.iter().any(|known| known == name)
+    }
+}
+
+/// Builds the driver; its file.
+pub(crate) fn library(root: &Path) -> Result<PathBuf> {
+    run_command(cargo().args(["build", "--quiet", "--package", "sim-driver", "--lib"]))?;
+    let folder = std::env::current_exe()?.parent().map_or_else(|| root.join("target/debug"), Path::to_path_buf);
+    let name = format!("{}sim_driver{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    let file = folder.join(name);
+    if file.is_file() { Ok(file) } else { bail!("cargo built no {}", file.display()) }
+}
+
+/// Variables with which tests find the simulated device instead of a GPU.
+pub(crate) fn variables(library: &Path) -> Vec<(String, String)> {
+    let file = library.display().to_string();
+    [
+        ("LOCKSTEP_DRIVER", file.as_str()),
+        ("LOCKSTEP_CUFFT", &file),
+        ("LOCKSTEP_REQUIRE_CUDA", "1"),
+        // It has red zones of its own, and only without painted ones it sees what nobody wrote.
+        ("LOCKSTEP_RED_ZONES", "0"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
+}
+
+/// Golden data are whole pictures, which would take hours.
+fn is_golden(test: &str) -> bool {
+    test.contains("every_case") || test.contains("golden") || test.contains("denoising_and_fusion")
+}
+
+/// Whole transforms, in modules `on_cuda`.
+fn is_whole(test: &str) -> bool {
+    test.split("::").any(|module| module == "on_cuda")
+}
+
+/// Runs the ignored tests that need a device.
+pub(crate) fn run(root: &Path, selection: &[String], ignored: &[String], arguments: &[String]) -> Result<Done> {
+    let library = library(root)?;
+    let records = root.join("target/lockstep/simulated.jsonl");
+    std::fs::create_dir_all(records.parent().unwrap_or(root)).context("target/lockstep")?;
+    let _ = std::fs::remove_file(&records);
+    let names: Vec<String> = ignored.iter().filter(|name| needs_device(name) && !is_golden(name)).cloned().collect();
+    let (mut tally, mut good) = (Tally::default(), true);
+    for whole in [false, true] {
+        let part: Vec<&String> = names.iter().filter(|name| is_whole(name) == whole).collect();
+        if part.is_empty() {
+            continue;
+        }
+        let mut command = command(selection, &part, whole, arguments);
+        command.envs(variables(&library)).env("LOCKSTEP_REPORT", &records);
+        if whole && std::env::var_os("LOCKSTEP_CASES").is_none() {
+            command.env("LOCKSTEP_CASES", FEW_CASES);
+        }
+        println!("$ {}", line(&command));
+        let (more, succeeded) = watch(&mut command)?;
+        tally.add(more);
+        good &= succeeded;
+    }
+    if good && arguments.is_empty() {
+        good = explain(root, &records)?;
+    }
+    Ok(Done { tally, good, names })
+}
+
+fn command(selection: &[String], part: &[&String], whole: bool, arguments: &[String]) -> Command {
+    let mut command = cargo();
+    if has_nextest() {
+        let filter = if whole {
+            "test(/^on_cuda::|::on_cuda::/)"
+        } else {
+            "test(/cuda[^:]*$/) and not test(/^on_cuda::|::on_cuda::/)"
+        };
+        let filter = format!("({filter}) and not binary(/golden/) and not test(/golden|every_case/)");
+        command.args(["nextest", "run", "--profile", "simulated", "--run-ignored", "only", "--no-tests=pass"]);
+        command.args(selection).args(arguments).args(["-E", &filter]);
+    } else {
+        command.args(["test", "--no-fail-fast", "--lib", "--bins", "--tests"]).args(selection).args(arguments);
+        command.args(["--", "--ignored", "--exact"]).args(part);
+    }
+    command
+}
+
+/// Runs a test command. A test that fails because an instruction is not known counts as skipped.
+fn watch(command: &mut Command) -> Result<(Tally, bool)> {
+    let mut tally = Tally::default();
+    let (mut current, mut unknown): (Option<String>, Vec<String>) = (None, Vec::new());
+    let status = tee(command, |_, text| {
+        if let Some(name) = text.trim_start().strip_prefix("FAIL [") {
+            current = name.rsplit(' ').next().map(str::to_owned);
+        } else if text.contains(UNKNOWN)
+            && let Some(name) = current.take()
+            && !unknown.contains(&name)
+        {
+            unknown.push(name);
+        }
+        let Tally { passed, failed, .. } = Tally::of_line(text).unwrap_or_default();
+        tally.add(Tally { passed, failed, skipped: 0 });
+        true
+    })?;
+    let skipped = unknown.len() as u64;
+    for name in &unknown {
+        println!("ignored: {name}: the simulated device does not know an instruction (see above)");
+    }
+    let good = status.success() || (tally.failed > 0 && tally.failed == skipped);
+    tally.failed -= skipped.min(tally.failed);
+    tally.skipped += skipped;
+    Ok((tally, good))
+}
+
+/// Says what was proved; whether it was everything.
+fn explain(root: &Path, records: &Path) -> Result<bool> {
+    let mut report = Report::new("", packages(root)?, None)?;
+    report.add_records(records)?;
+    let unproved = report.unproved();
+    if unproved.is_empty() {
+        println!(
+            "simulated: all {} kernels give the CPU's results on a simulated device; `cargo xtask test-gpu` proves them on a GPU",
+            report.kernels()
+        );
+        return Ok(true);
+    }
+    println!("kernels without a simulated proof:\n  {}", unproved.join("\n  "));
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_instruction_is_a_skip_and_a_wrong_result_is_not() {
+        let shell = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            watch(&mut command).unwrap()
+        };
+        let unknown = "echo '  FAIL [ 1s] p::t a::cuda_x'; echo 'code 801 (unsupported in kernel k, PTX line 3)';\
+            echo 'Summary [ 1s] 3 tests run: 2 passed, 1 failed, 0 skipped'; exit 100";
+        let (tally, good) = shell(unknown);
+        assert!(good && (tally.passed, tally.failed, tally.skipped) == (2, 0, 1), "{tally}");
+        let (tally, good) = shell(&unknown.replace("unsupported in kernel", "wrong in kernel"));
+        assert!(!good && (tally.failed, tally.skipped) == (1, 0), "{tally}");
+    }
+
+    #[test]
+    fn parts_of_the_suite() {
+        assert!(is_whole("on_cuda::batch_is_loop") && !is_whole("taps::cuda_matches_cpu"));
+        assert!(is_golden("every_case_on_cuda") && !is_golden("taps::cuda_matches_cpu"));
+    }
+}
