@@ -133,6 +133,15 @@ pub(crate) fn include_folder(root: &Path) -> PathBuf {
 
 /// Runs `work` over `items` in two threads; results in the order of the items.
 pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Vec<Result<R>> {
+    in_threads(2, items, work)
+}
+
+/// Runs `work` over `items` in some threads; results in the order of the items.
+pub(crate) fn in_threads<T: Sync, R: Send>(
+    threads: usize,
+    items: &[T],
+    work: impl Fn(&T) -> Result<R> + Sync,
+) -> Vec<Result<R>> {
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     let worker = || {
@@ -145,8 +154,9 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Re
         }
     };
     std::thread::scope(|scope| {
-        scope.spawn(worker);
-        scope.spawn(worker);
+        for _ in 0..threads {
+            scope.spawn(worker);
+        }
     });
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_by_key(|(i, _)| *i);

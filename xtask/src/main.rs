@@ -16,6 +16,7 @@ mod driver_symbols;
 mod entries;
 mod kernels;
 mod lock;
+mod mutate;
 mod report;
 mod results;
 mod simulated;
@@ -50,6 +51,8 @@ enum Command {
     Test(test::Options),
     /// Runs every test on a machine with a CUDA device and reports what was proved.
     TestGpu(test_gpu::Options),
+    /// Puts small faults into kernels and runs their tests over a stand-in driver: would they notice? Needs no GPU.
+    MutateKernels(mutate::Options),
     /// Shows which tools this machine has, and how to get the missing ones.
     Doctor,
     /// Runs all that a change must pass: format, lints, kernels, documentation, tests.
@@ -76,6 +79,7 @@ fn run(command: Command) -> Result<()> {
         Command::Kernels(options) => kernels::run(&options),
         Command::Test(options) => test::run(&options),
         Command::TestGpu(options) => test_gpu::run(&options),
+        Command::MutateKernels(options) => mutate::run(&options),
         Command::Doctor => doctor::run(),
         Command::Ci(options) => ci::run_all(&options),
         Command::Bench(options) => bench::run(&options),
