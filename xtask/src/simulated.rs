@@ -57,9 +57,9 @@ fn is_golden(test: &str) -> bool {
     test.contains("every_case") || test.contains("golden") || test.contains("denoising_and_fusion")
 }
 
-/// Whole transforms, in modules `on_cuda`.
+/// Whole transforms, in modules `on_cuda`, and entries for large sizes.
 fn is_whole(test: &str) -> bool {
-    test.split("::").any(|module| module == "on_cuda")
+    test.split("::").any(|module| module == "on_cuda" || module.starts_with("large_"))
 }
 
 /// Runs the ignored tests that need a device.
@@ -95,9 +95,9 @@ fn command(selection: &[String], part: &[&String], whole: bool, arguments: &[Str
     let mut command = cargo();
     if has_nextest() {
         let filter = if whole {
-            "test(/^on_cuda::|::on_cuda::/)"
+            "test(/^on_cuda::|::on_cuda::|large_.*::cuda/)"
         } else {
-            "test(/cuda[^:]*$/) and not test(/^on_cuda::|::on_cuda::/)"
+            "test(/cuda[^:]*$/) and not test(/^on_cuda::|::on_cuda::|large_.*::cuda/)"
         };
         let filter = format!("({filter}) and not binary(/golden/) and not test(/golden|every_case/)");
         command.args(["nextest", "run", "--profile", "simulated", "--run-ignored", "only", "--no-tests=pass"]);

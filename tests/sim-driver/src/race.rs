@@ -126,7 +126,15 @@ impl Observer<'_> {
         changes: impl Fn() -> bool,
     ) -> Result<(), Race> {
         let thread = thread_of(stamp) as u32;
-        let writer = shadow.writer[cell].swap(stamp, Relaxed);
+        let cell_writer = &shadow.writer[cell];
+        let writer = if self.shared {
+            // One thread of the host runs a block: no need for an exchange, which is slow.
+            let before = cell_writer.load(Relaxed);
+            cell_writer.store(stamp, Relaxed);
+            before
+        } else {
+            cell_writer.swap(stamp, Relaxed)
+        };
         if !self.is_ordered(writer, thread) && writer & stamp & ATOMIC == 0 && changes() {
             return Err(self.race(writer, true));
         }
