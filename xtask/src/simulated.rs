@@ -97,7 +97,7 @@ fn command(selection: &[String], part: &[&String], whole: bool, arguments: &[Str
         let filter = if whole {
             "test(/^on_cuda::|::on_cuda::|large_.*::cuda/)"
         } else {
-            "test(/cuda[^:]*$/) and not test(/^on_cuda::|::on_cuda::|large_.*::cuda/)"
+            "test(/cuda[^:]*$|^simulated::/) and not test(/^on_cuda::|::on_cuda::|large_.*::cuda/)"
         };
         let filter = format!("({filter}) and not binary(/golden/) and not test(/golden|every_case/)");
         command.args(["nextest", "run", "--profile", "simulated", "--run-ignored", "only", "--no-tests=pass"]);

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use crate::tee::{Stream, tee};
-use crate::test::needs_device;
+use crate::test::{needs_device, needs_simulator};
 use crate::workspace::{cargo, line, output};
 
 /// One executable that cargo built. Paths are absolute here and relative to the bundle in a manifest.
@@ -95,6 +95,8 @@ pub(crate) fn list(executable: &Executable, filter: Option<&str>) -> Result<Test
     let mut tests = Tests { device: Vec::new(), data: Vec::new(), plain: Vec::new() };
     for name in names(&["--list"])? {
         match ignored.contains(&name) {
+            // `cargo xtask test` runs them.
+            true if needs_simulator(&name) => {}
             true if needs_device(&name) => tests.device.push(name),
             true => tests.data.push(name),
             false => tests.plain.push(name),

@@ -144,7 +144,7 @@ fn command(pass: &Pass, nextest: bool, which: Which<'_>, arguments: &[String]) -
             command.arg("--no-tests=pass");
         }
         if matches!(which, Which::Golden(_)) {
-            command.args(["--run-ignored", "only", "-E", "not test(/^on_cuda::|::on_cuda::|cuda[^:]*$/)"]);
+            command.args(["--run-ignored", "only", "-E", "not test(/^on_cuda::|::on_cuda::|^simulated::|cuda[^:]*$/)"]);
         }
         return command;
     }
@@ -171,10 +171,17 @@ fn counted(command: &mut Command, tally: &mut Tally) -> Result<bool> {
     Ok(status.success())
 }
 
-/// Whether an ignored test is for a machine with a CUDA device: its own name says so, or a module `on_cuda`.
+/// Whether an ignored test is for a machine with a CUDA device, or one that is simulated: its own name says so, or a
+/// module `on_cuda` or `simulated`.
 pub(crate) fn needs_device(test: &str) -> bool {
-    test.split("::").any(|module| module == "on_cuda")
+    needs_simulator(test)
+        || test.split("::").any(|module| module == "on_cuda")
         || test.rsplit("::").next().is_some_and(|name| name.contains("cuda"))
+}
+
+/// Whether an ignored test is for the simulated driver alone: it stands in a module `simulated`.
+pub(crate) fn needs_simulator(test: &str) -> bool {
+    test.split("::").any(|module| module == "simulated")
 }
 
 /// Names of the tests of a pass that are marked `#[ignore]`.
