@@ -2,11 +2,11 @@
 
 use crate::fault::{Fault, FaultKind};
 use crate::launch::{LOCAL_WINDOW, Launch, PARAMETER_WINDOW, SHARED_WINDOW, Shared, WINDOW};
-use crate::program::{Access, Atomic, Kind, Op, Place, Strength};
+use crate::program::{Access, Kind, Place};
 use crate::ptx::Space;
 use crate::race::{Observer, Other, Race};
 use crate::region::Region;
-use crate::warp::{Copy, Warp};
+use crate::warp::Warp;
 
 type Result<T> = std::result::Result<T, Fault>;
 
@@ -25,7 +25,7 @@ fn extend(value: u64, size: u8, signed: bool) -> u64 {
 }
 
 impl Warp {
-    fn observer<'a>(&'a self, shared: &'a Shared, launch: &Launch<'_>, in_shared: bool) -> Observer<'a> {
+    pub(crate) fn observer<'a>(&'a self, shared: &'a Shared, launch: &Launch<'_>, in_shared: bool) -> Observer<'a> {
         Observer {
             first: launch.first_block,
             block: launch.first_block + shared.block,
@@ -52,7 +52,7 @@ impl Warp {
     }
 
     /// Splits generic addresses by the window that they point into, and calls `go` for each space.
-    fn each_space(
+    pub(crate) fn each_space(
         &mut self,
         space: Space,
         mask: u32,
@@ -81,7 +81,7 @@ impl Warp {
         if rest != 0 { go(self, Space::Global, rest, &addresses) } else { Ok(()) }
     }
 
-    fn raced(&self, lane: u32, race: Race, what: &str, region: &Region, offset: u64, bytes: u64) -> Fault {
+    pub(crate) fn raced(&self, lane: u32, race: Race, what: &str, region: &Region, offset: u64, bytes: u64) -> Fault {
         let other = match race.other {
             Other::Thread(thread) => format!("thread {thread} of the same block"),
             Other::SeveralThreads => "several threads of the same block".to_owned(),
@@ -96,12 +96,19 @@ impl Warp {
         self.fault(FaultKind::Race, lane, why)
     }
 
-    fn misaligned(&self, lane: u32, address: u64, bytes: u64, what: &str) -> Fault {
+    pub(crate) fn misaligned(&self, lane: u32, address: u64, bytes: u64, what: &str) -> Fault {
         self.fault(FaultKind::Misaligned, lane, format!("{what} {bytes} bytes at {address:#x}, which is no multiple"))
     }
 
     /// The region of a lane's access in device memory.
-    fn region(&mut self, launch: &Launch<'_>, lane: usize, address: u64, bytes: u64, what: &str) -> Result<usize> {
+    pub(crate) fn region(
+        &mut self,
+        launch: &Launch<'_>,
+        lane: usize,
+        address: u64,
+        bytes: u64,
+        what: &str,
+    ) -> Result<usize> {
         let live = &launch.memories.live;
         if address % bytes.next_power_of_two().min(16) != 0 {
             return Err(self.misaligned(lane as u32, address, bytes, what));
@@ -302,7 +309,7 @@ impl Warp {
         Ok(())
     }
 
-    fn unwritten(&self, lane: u32, region: &Region, offset: u64, size: u8) -> Fault {
+    pub(crate) fn unwritten(&self, lane: u32, region: &Region, offset: u64, size: u8) -> Fault {
         let why = format!("reads {size} bytes at byte {offset} of {} of {} bytes", region.what, region.len);
         self.fault(FaultKind::Unwritten, lane, why)
     }
@@ -335,7 +342,7 @@ impl Warp {
 
     /// Where in shared memory an access goes.
     #[inline(always)]
-    fn in_shared(&self, shared: &Shared, lane: usize, address: u64, bytes: u64, what: &str) -> Result<()> {
+    pub(crate) fn in_shared(&self, shared: &Shared, lane: usize, address: u64, bytes: u64, what: &str) -> Result<()> {
         if address % bytes.next_power_of_two().min(16) != 0 {
             return Err(self.misaligned(lane as u32, address, bytes, what));
         }
@@ -524,245 +531,9 @@ impl Warp {
         }
         self.write(shared, launch, access, mask, addresses, &values)
     }
-
-    /// A strong read, or the reading half of an atomic: what the writer released may be taken over.
-    fn after_strong_read(&mut self, shared: &mut Shared, launch: &Launch<'_>, address: u64, strength: Strength) {
-        if let Some(clocks) = shared.published.get(&address) {
-            if self.to_acquire.len() < clocks.len() {
-                self.to_acquire.resize(clocks.len(), 0);
-            }
-            for (mine, theirs) in self.to_acquire.iter_mut().zip(clocks) {
-                *mine = (*mine).max(*theirs);
-            }
-        }
-        launch.published.acquire(address, &mut self.blocks_to_acquire);
-        if strength.acquires() {
-            self.fence(shared, launch);
-        }
-    }
-
-    /// A strong write, or the writing half of an atomic: behind a fence it releases what came before.
-    fn before_strong_write(&mut self, shared: &mut Shared, launch: &Launch<'_>, address: u64, strength: Strength) {
-        if !self.fenced && !strength.releases() {
-            return;
-        }
-        let warps = self.seen.len();
-        let clocks = shared.published.entry(address).or_insert_with(|| vec![0; warps]);
-        for (theirs, mine) in clocks.iter_mut().zip(&self.seen) {
-            *theirs = (*theirs).max(*mine);
-        }
-        clocks[self.index as usize] = shared.clock;
-        // What this warp does from now on is not covered.
-        shared.clock += 1;
-        if !(SHARED_WINDOW..PARAMETER_WINDOW + WINDOW).contains(&address) {
-            launch.published.release(address, shared.block, &shared.acquired);
-        }
-    }
-
-    pub(crate) fn atomic(&mut self, shared: &mut Shared, launch: &Launch<'_>, op: &Op, mask: u32) -> Result<()> {
-        let Op::Atomic { access, op, to, operand, other } = op else { return Ok(()) };
-        let (access, op) = (*access, *op);
-        let addresses = self.addresses(launch, access.address, access.offset);
-        let operand = self.get(launch.program, *operand);
-        let other = other.map_or([0; 32], |place| self.get(launch.program, place));
-        let mut old = [0; 32];
-        let one = |lane: usize| move |value: u64| combine(op, access.size, value, operand[lane], other[lane]);
-        let (size, bytes) = (access.size, u64::from(access.size));
-        self.each_space(access.space, mask, addresses, |warp, space, mask, addresses| {
-            for lane in lanes(mask) {
-                let address = addresses[lane];
-                let thread = warp.thread(lane as u32);
-                match space {
-                    Space::Shared => {
-                        warp.in_shared(shared, lane, address, bytes, "updates")?;
-                        warp.before_strong_write(shared, launch, SHARED_WINDOW + address, access.strength);
-                        let region = &shared.memory;
-                        warp.check_atomic(shared, launch, region, lane, address, size, thread, true)?;
-                        old[lane] = region.update(address, size, one(lane));
-                        warp.after_strong_read(shared, launch, SHARED_WINDOW + address, access.strength);
-                    }
-                    Space::Global => {
-                        let index = warp.region(launch, lane, address, bytes, "updates")?;
-                        warp.before_strong_write(shared, launch, address, access.strength);
-                        let region = &*launch.memories.live[index];
-                        let offset = address - region.start;
-                        warp.check_atomic(shared, launch, region, lane, offset, size, thread, false)?;
-                        // In global memory single precision has no subnormals.
-                        old[lane] = match op {
-                            Atomic::AddF32 => region.update(offset, size, |old| {
-                                let flush = |bits: u64| crate::float::ftz_f32(f32::from_bits(bits as u32));
-                                flush((flush(old) + flush(operand[lane])).to_bits().into()).to_bits().into()
-                            }),
-                            _ => region.update(offset, size, one(lane)),
-                        };
-                        warp.after_strong_read(shared, launch, address, access.strength);
-                    }
-                    _ => return Err(warp.fault(FaultKind::OutOfBounds, lane as u32, "an atomic on private memory")),
-                }
-            }
-            Ok(())
-        })?;
-        if let Some(to) = to {
-            self.put(*to, mask, old);
-        }
-        Ok(())
-    }
-
-    fn check_atomic(
-        &self,
-        shared: &Shared,
-        launch: &Launch<'_>,
-        region: &Region,
-        lane: usize,
-        offset: u64,
-        size: u8,
-        thread: u32,
-        in_shared: bool,
-    ) -> Result<()> {
-        if launch.checks.unwritten && !region.is_written(offset, size) {
-            return Err(self.unwritten(lane as u32, region, offset, size));
-        }
-        let observer = self.observer(shared, launch, in_shared);
-        if launch.checks.race && observer.watches() {
-            let granule = if in_shared { launch.program.shared_granule } else { launch.program.global_granule };
-            let (shadow, stamp) = (region.shadow(granule), observer.stamp(thread, true));
-            for cell in 0..(usize::from(size) / usize::from(granule)).max(1) {
-                let cell = (offset / u64::from(granule)) as usize + cell;
-                observer
-                    .write(shadow, cell, stamp, || true)
-                    .map_err(|race| self.raced(lane as u32, race, "updates", region, offset, size.into()))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Notes copies that `cp.async` begins; they are done when somebody waits for them, as late as a device may.
-    pub(crate) fn begin_copies(&mut self, launch: &Launch<'_>, op: &Op, mask: u32) {
-        let Op::CopyAsync { to, to_offset, from, from_offset, size, read } = op else { return };
-        let to = self.addresses(launch, *to, *to_offset);
-        let from = self.addresses(launch, *from, *from_offset);
-        let read = read.map_or([u32::from(*size); 32], |slot| self.get32(launch.program, slot));
-        for lane in lanes(mask) {
-            let to = if to[lane].wrapping_sub(SHARED_WINDOW) < WINDOW { to[lane] - SHARED_WINDOW } else { to[lane] };
-            let copy =
-                Copy { to, from: from[lane], size: *size, read: read[lane].min((*size).into()) as u8, pc: self.pc };
-            let group = self.copy_groups[lane];
-            match self.copies.iter_mut().find(|(key, _)| *key == (group << 5 | lane as u32)) {
-                Some((_, copies)) => copies.push(copy),
-                None => self.copies.push((group << 5 | lane as u32, vec![copy])),
-            }
-        }
-    }
-
-    /// Does the copies of all groups but the last `left` closed ones; of the open one too when `None`.
-    pub(crate) fn finish_copies(
-        &mut self,
-        shared: &mut Shared,
-        launch: &Launch<'_>,
-        left: Option<u32>,
-        mask: u32,
-    ) -> Result<()> {
-        let groups = self.copy_groups;
-        let due = |key: u32| {
-            let (group, lane) = (key >> 5, key & 31);
-            mask >> lane & 1 == 1 && left.is_none_or(|left| group + left < groups[lane as usize])
-        };
-        let (now, later): (Vec<_>, Vec<_>) = self.copies.drain(..).partition(|(key, _)| due(*key));
-        self.copies = later;
-        let here = self.pc;
-        for (key, copies) in now {
-            let lane = (key & 31) as usize;
-            for copy in copies {
-                // Faults name the instruction that began the copy.
-                self.pc = copy.pc;
-                self.copy_one(shared, launch, lane, copy)?;
-            }
-        }
-        self.pc = here;
-        Ok(())
-    }
-
-    fn copy_one(&mut self, shared: &mut Shared, launch: &Launch<'_>, lane: usize, copy: Copy) -> Result<()> {
-        let bytes = u64::from(copy.size);
-        for (address, what) in [(copy.from, "reads"), (copy.to, "writes")] {
-            if address % bytes != 0 {
-                return Err(self.misaligned(lane as u32, address, bytes, what));
-            }
-        }
-        let address = Place { kind: Kind::B64, slot: 0 };
-        let unit = copy.size.min(8);
-        let mut access =
-            Access { space: Space::Global, size: 4, count: 1, address, offset: 0, strength: Strength::Plain };
-        let mut at = 0;
-        while at < copy.size {
-            let mut values = [[0; 32]; 4];
-            // What is not read becomes zero.
-            for byte in at..(at + 4).min(copy.read) {
-                access.space = Space::Generic;
-                access.size = 1;
-                let part = self.read(shared, launch, access, 1 << lane, [copy.from + u64::from(byte); 32])?;
-                values[0][lane] |= part[0][lane] << (8 * (byte - at));
-            }
-            access.space = Space::Shared;
-            access.size = 4.min(unit);
-            self.write(shared, launch, access, 1 << lane, [copy.to + u64::from(at); 32], &values)?;
-            at += 4;
-        }
-        Ok(())
-    }
 }
 
 fn differs(region: &Region, offset: u64, size: u8, value: u64) -> bool {
     let bits = u64::MAX >> (64 - 8 * u32::from(size));
     region.load(offset, size) != value & bits
-}
-
-/// What an atomic makes of the value in memory.
-fn combine(op: Atomic, size: u8, old: u64, b: u64, c: u64) -> u64 {
-    let unused = 64 - 8 * u32::from(size);
-    let signed = |v: u64| (v << unused) as i64 >> unused;
-    let bits = u64::MAX >> unused;
-    let (b, c) = (b & bits, c & bits);
-    let halves = |f: &dyn Fn(u16, u16) -> u16| {
-        u64::from(f(old as u16, b as u16)) | u64::from(f((old >> 16) as u16, (b >> 16) as u16)) << 16
-    };
-    let new = match op {
-        Atomic::Add => old.wrapping_add(b),
-        Atomic::AddF32 => (f32::from_bits(old as u32) + f32::from_bits(b as u32)).to_bits().into(),
-        Atomic::AddF64 => (f64::from_bits(old) + f64::from_bits(b)).to_bits(),
-        Atomic::AddF16 => crate::float::add_f16(old as u16, b as u16).into(),
-        Atomic::AddBf16 => crate::float::add_bf16(old as u16, b as u16).into(),
-        Atomic::AddF16x2 => halves(&crate::float::add_f16),
-        Atomic::AddBf16x2 => halves(&crate::float::add_bf16),
-        Atomic::MinU => old.min(b),
-        Atomic::MaxU => old.max(b),
-        Atomic::MinS => signed(old).min(signed(b)) as u64,
-        Atomic::MaxS => signed(old).max(signed(b)) as u64,
-        Atomic::And => old & b,
-        Atomic::Or => old | b,
-        Atomic::Xor => old ^ b,
-        Atomic::Exchange => b,
-        Atomic::CompareExchange => {
-            if old == b {
-                c
-            } else {
-                old
-            }
-        }
-        Atomic::Increment => {
-            if old >= b {
-                0
-            } else {
-                old + 1
-            }
-        }
-        Atomic::Decrement => {
-            if old == 0 || old > b {
-                b
-            } else {
-                old - 1
-            }
-        }
-    };
-    new & bits
 }

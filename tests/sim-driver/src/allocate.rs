@@ -4,7 +4,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::program::{CONSTANT, Kind, Op, Role, Step};
+use crate::operands::Role;
+use crate::program::{CONSTANT, Kind, Op, Step};
 
 /// First and last position at which a register holds a value that is read later.
 type Interval = Option<(u32, u32)>;

@@ -11,7 +11,9 @@
 
 mod access;
 mod allocate;
+mod atomics;
 mod collective;
+mod copies;
 mod driver;
 mod exec;
 mod fault;
@@ -21,7 +23,11 @@ mod grid;
 mod launch;
 mod lex;
 mod lower;
+mod operands;
 mod parse;
+mod parse_body;
+#[cfg(test)]
+mod parse_tests;
 mod program;
 mod ptx;
 mod race;

@@ -1,13 +1,13 @@
 //! Tokens into a tree.
 
 use crate::lex::{SyntaxError, Token, What, tokens};
-use crate::ptx::{Function, Instruction, Module, Operand, Space, Statement, Type, Variable};
+use crate::ptx::{Function, Module, Operand, Space, Type, Variable};
 
 type Result<T> = std::result::Result<T, SyntaxError>;
 
-struct Parser {
-    tokens: Vec<Token>,
-    at: usize,
+pub(crate) struct Parser {
+    pub(crate) tokens: Vec<Token>,
+    pub(crate) at: usize,
 }
 
 /// Reads a module.
@@ -23,7 +23,7 @@ pub(crate) fn module(text: &str) -> Result<Module> {
     Ok(module)
 }
 
-fn space(word: &str) -> Option<Space> {
+pub(crate) fn space(word: &str) -> Option<Space> {
     Some(match word {
         ".global" => Space::Global,
         ".const" => Space::Const,
@@ -35,30 +35,30 @@ fn space(word: &str) -> Option<Space> {
 }
 
 impl Parser {
-    fn line(&self) -> u32 {
+    pub(crate) fn line(&self) -> u32 {
         let last = self.tokens.len().saturating_sub(1);
         self.tokens.get(self.at.min(last)).map_or(1, |token| token.line)
     }
 
-    fn error<T>(&self, why: impl Into<String>) -> Result<T> {
+    pub(crate) fn error<T>(&self, why: impl Into<String>) -> Result<T> {
         Err(SyntaxError { line: self.line(), why: why.into() })
     }
 
-    fn peek(&self) -> Option<&What> {
+    pub(crate) fn peek(&self) -> Option<&What> {
         self.tokens.get(self.at).map(|token| &token.what)
     }
 
-    fn is(&self, mark: char) -> bool {
+    pub(crate) fn is(&self, mark: char) -> bool {
         self.peek() == Some(&What::Mark(mark))
     }
 
-    fn take(&mut self, mark: char) -> bool {
+    pub(crate) fn take(&mut self, mark: char) -> bool {
         let found = self.is(mark);
         self.at += usize::from(found);
         found
     }
 
-    fn expect(&mut self, mark: char) -> Result<()> {
+    pub(crate) fn expect(&mut self, mark: char) -> Result<()> {
         if self.take(mark) {
             return Ok(());
         }
@@ -66,7 +66,7 @@ impl Parser {
         self.error(format!("expected `{mark}`, found `{found}`"))
     }
 
-    fn word(&mut self) -> Result<String> {
+    pub(crate) fn word(&mut self) -> Result<String> {
         match self.peek() {
             Some(What::Word(word)) => {
                 let word = word.clone();
@@ -80,20 +80,20 @@ impl Parser {
         }
     }
 
-    fn peek_word(&self) -> Option<&str> {
+    pub(crate) fn peek_word(&self) -> Option<&str> {
         match self.peek() {
             Some(What::Word(word)) => Some(word),
             _ => None,
         }
     }
 
-    fn take_word(&mut self, word: &str) -> bool {
+    pub(crate) fn take_word(&mut self, word: &str) -> bool {
         let found = self.peek_word() == Some(word);
         self.at += usize::from(found);
         found
     }
 
-    fn integer(&mut self) -> Result<i64> {
+    pub(crate) fn integer(&mut self) -> Result<i64> {
         let negative = self.take('-');
         match self.peek() {
             Some(&What::Integer(value)) => {
@@ -104,7 +104,7 @@ impl Parser {
         }
     }
 
-    fn top(&mut self, module: &mut Module) -> Result<()> {
+    pub(crate) fn top(&mut self, module: &mut Module) -> Result<()> {
         let word = self.word()?;
         match word.as_str() {
             ".version" => {
@@ -155,13 +155,13 @@ impl Parser {
         Ok(())
     }
 
-    fn skip_to_semicolon(&mut self) {
+    pub(crate) fn skip_to_semicolon(&mut self) {
         while self.at < self.tokens.len() && !self.take(';') {
             self.at += 1;
         }
     }
 
-    fn skip_braces(&mut self) -> Result<()> {
+    pub(crate) fn skip_braces(&mut self) -> Result<()> {
         while !self.is('{') {
             if self.at >= self.tokens.len() {
                 return self.error("expected `{`");
@@ -174,7 +174,7 @@ impl Parser {
         Ok(())
     }
 
-    fn declaration(&mut self, module: &mut Module, is_extern: bool) -> Result<()> {
+    pub(crate) fn declaration(&mut self, module: &mut Module, is_extern: bool) -> Result<()> {
         let line = self.line();
         match self.peek_word() {
             Some(".entry" | ".func") => {
@@ -206,7 +206,7 @@ impl Parser {
     }
 
     /// What follows the space: `.align 4 .b8 name[16] = {…};`
-    fn variables(&mut self, space: Space, is_extern: bool) -> Result<Vec<Variable>> {
+    pub(crate) fn variables(&mut self, space: Space, is_extern: bool) -> Result<Vec<Variable>> {
         let mut all = Vec::new();
         let (ty, align) = self.typed()?;
         loop {
@@ -221,7 +221,7 @@ impl Parser {
         Ok(all)
     }
 
-    fn typed(&mut self) -> Result<(Type, usize)> {
+    pub(crate) fn typed(&mut self) -> Result<(Type, usize)> {
         let (mut align, mut vector) = (0, 1);
         loop {
             let word = self.word()?;
@@ -242,7 +242,7 @@ impl Parser {
         }
     }
 
-    fn variable(&mut self, space: Space, ty: Type, align: usize, is_extern: bool) -> Result<Vec<Variable>> {
+    pub(crate) fn variable(&mut self, space: Space, ty: Type, align: usize, is_extern: bool) -> Result<Vec<Variable>> {
         let name = self.word()?;
         if self.take('<') {
             let count = self.integer()?;
@@ -287,7 +287,12 @@ impl Parser {
         Ok(vec![Variable { space, name, align, size, is_extern, contents, addresses }])
     }
 
-    fn initial(&mut self, ty: Type, out: &mut Vec<u8>, addresses: &mut Vec<(usize, String, i64)>) -> Result<()> {
+    pub(crate) fn initial(
+        &mut self,
+        ty: Type,
+        out: &mut Vec<u8>,
+        addresses: &mut Vec<(usize, String, i64)>,
+    ) -> Result<()> {
         if self.take('{') {
             while !self.take('}') {
                 self.initial(ty, out, addresses)?;
@@ -314,7 +319,7 @@ impl Parser {
         Ok(())
     }
 
-    fn parameters(&mut self) -> Result<Vec<Variable>> {
+    pub(crate) fn parameters(&mut self) -> Result<Vec<Variable>> {
         let mut all = Vec::new();
         self.expect('(')?;
         while !self.take(')') {
@@ -333,7 +338,7 @@ impl Parser {
     }
 
     /// As [`typed`](Self::typed), and `.ptr .global .align 4` of a kernel's parameters.
-    fn parameter_type(&mut self) -> Result<(Type, usize)> {
+    pub(crate) fn parameter_type(&mut self) -> Result<(Type, usize)> {
         let (mut align, mut ty) = (0, None);
         while let Some(word) = self.peek_word().filter(|word| word.starts_with('.')) {
             let word = word.to_owned();
@@ -359,7 +364,7 @@ impl Parser {
         }
     }
 
-    fn function(&mut self, line: u32) -> Result<Function> {
+    pub(crate) fn function(&mut self, line: u32) -> Result<Function> {
         let is_entry = self.word()? == ".entry";
         let mut function = Function { is_entry, line, ..Function::default() };
         if self.is('(') {
@@ -395,231 +400,5 @@ impl Parser {
         }
         self.body(&mut function)?;
         Ok(function)
-    }
-
-    fn body(&mut self, function: &mut Function) -> Result<()> {
-        let mut depth = 1;
-        let mut source = 0;
-        while depth > 0 {
-            if self.take('{') {
-                depth += 1;
-                function.body.push(Statement::Open);
-                continue;
-            }
-            if self.take('}') {
-                depth -= 1;
-                if depth > 0 {
-                    function.body.push(Statement::Close);
-                }
-                continue;
-            }
-            if self.take(';') {
-                continue;
-            }
-            let word = match self.peek() {
-                Some(What::Word(word)) => word.clone(),
-                Some(What::Mark('@')) => String::new(),
-                _ => return self.error("expected an instruction"),
-            };
-            match word.as_str() {
-                ".loc" => {
-                    source = self.location(function)?;
-                }
-                ".reg" => {
-                    self.at += 1;
-                    self.registers(function)?;
-                }
-                ".pragma" => self.skip_to_semicolon(),
-                _ if space(&word).is_some() => {
-                    self.at += 1;
-                    let space = space(&word).unwrap_or(Space::Local);
-                    let all = self.variables(space, false)?;
-                    function.body.extend(all.into_iter().map(Statement::Variable));
-                }
-                _ if self.tokens.get(self.at + 1).is_some_and(|next| next.what == What::Mark(':')) => {
-                    self.at += 2;
-                    self.label(function, word)?;
-                }
-                _ => {
-                    let instruction = self.instruction(source)?;
-                    function.body.push(Statement::Instruction(instruction));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn location(&mut self, function: &mut Function) -> Result<u32> {
-        self.at += 1;
-        let file = self.integer()? as u32;
-        let line = self.integer()? as u32;
-        self.integer()?;
-        // `, function_name LABEL, inlined_at file line column`
-        let here = self.tokens[self.at - 1].line;
-        while self.at < self.tokens.len() && self.line() == here {
-            self.at += 1;
-        }
-        function.sources.push((file, line));
-        Ok(function.sources.len() as u32)
-    }
-
-    fn label(&mut self, function: &mut Function, name: String) -> Result<()> {
-        if self.take_word(".branchtargets") {
-            let mut targets = vec![self.word()?];
-            while self.take(',') {
-                targets.push(self.word()?);
-            }
-            self.expect(';')?;
-            function.body.push(Statement::Targets(name, targets));
-        } else if matches!(self.peek_word(), Some(".callprototype" | ".calltargets")) {
-            return self.error("Unsupported: calls through pointers");
-        } else {
-            function.body.push(Statement::Label(name));
-        }
-        Ok(())
-    }
-
-    fn registers(&mut self, function: &mut Function) -> Result<()> {
-        let (ty, _) = self.typed()?;
-        loop {
-            let name = self.word()?;
-            let mut count = None;
-            if self.take('<') {
-                count = Some(self.integer()?.clamp(0, 1 << 20) as u32);
-                self.expect('>')?;
-            }
-            function.body.push(Statement::Registers(ty, name, count));
-            if !self.take(',') {
-                break;
-            }
-        }
-        self.expect(';')
-    }
-
-    fn instruction(&mut self, source: u32) -> Result<Instruction> {
-        let line = self.line();
-        let mut guard = None;
-        if self.take('@') {
-            let negated = self.take('!');
-            guard = Some((self.word()?, negated));
-        }
-        let opcode = self.word()?;
-        let mut operands = Vec::new();
-        while !self.take(';') {
-            operands.push(self.operand()?);
-            if !self.is(';') {
-                self.expect(',')?;
-            }
-        }
-        Ok(Instruction { line, source, guard, opcode, operands })
-    }
-
-    fn list(&mut self, end: char) -> Result<Operand> {
-        let mut all = Vec::new();
-        while !self.take(end) {
-            all.push(self.operand()?);
-            if !self.is(end) {
-                self.expect(',')?;
-            }
-        }
-        Ok(Operand::List(all))
-    }
-
-    fn operand(&mut self) -> Result<Operand> {
-        if self.take('{') {
-            return self.list('}');
-        }
-        if self.take('(') {
-            return self.list(')');
-        }
-        if self.take('[') {
-            let base = self.operand()?;
-            let operand = match base {
-                Operand::Sum(name, offset) => Operand::Address(Box::new(Operand::Name(name)), offset),
-                other => Operand::Address(Box::new(other), 0),
-            };
-            self.expect(']')?;
-            return Ok(operand);
-        }
-        if self.take('!') {
-            return Ok(Operand::Not(Box::new(self.operand()?)));
-        }
-        if self.take('-') {
-            return Ok(match self.operand()? {
-                Operand::Integer(value) => Operand::Integer(value.wrapping_neg()),
-                Operand::Double(bits) => Operand::Double((-f64::from_bits(bits)).to_bits()),
-                other => Operand::Negated(Box::new(other)),
-            });
-        }
-        let what = self.peek().cloned();
-        self.at += 1;
-        match what {
-            Some(What::Integer(value)) => Ok(Operand::Integer(value)),
-            Some(What::Single(bits)) => Ok(Operand::Single(bits)),
-            Some(What::Double(bits)) => Ok(Operand::Double(bits)),
-            Some(What::Word(word)) => {
-                if self.take('|') {
-                    let second = self.operand()?;
-                    return Ok(Operand::Pair(Box::new(Operand::Name(word)), Box::new(second)));
-                }
-                if self.take('+') {
-                    let offset = self.integer()?;
-                    return Ok(Operand::Sum(word, offset));
-                }
-                if self.is('-') {
-                    let offset = self.integer()?;
-                    return Ok(Operand::Sum(word, offset));
-                }
-                Ok(Operand::Name(word))
-            }
-            _ => {
-                self.at -= 1;
-                self.error("expected an operand")
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HEAD: &str = ".version 7.0\n.target sm_75\n.address_size 64\n";
-
-    fn parse(rest: &str) -> Result<Module> {
-        module(&format!("{HEAD}{rest}"))
-    }
-
-    #[test]
-    fn an_entry_with_everything() {
-        let text = ".extern .shared .align 16 .b8 piece[];\n.const .f32 table[2] = {0f3F800000, 2.0};\n\
-            .visible .entry k(.param .u64 a, .param .align 4 .b8 b[12]) .maxntid 128, 2, 1\n{\n.reg .pred %p<2>;\n\
-            .reg .b32 %r<4>, x;\n.loc 1 7 3\n@!%p1 bra $L;\nld.global.v2.f32 {%f1, %f2}, [%rd1+-8];\n$L:\nret;\n}";
-        let module = parse(text).unwrap();
-        assert_eq!(module.version, "7.0");
-        assert_eq!((module.variables[0].size, module.variables[0].align), (0, 16));
-        assert_eq!(module.variables[1].contents, [0, 0, 0x80, 0x3F, 0, 0, 0, 0x40]);
-        let k = &module.functions[0];
-        assert_eq!((k.parameters[1].size, k.most_threads), (12, Some(256)));
-        let branch = k.body.iter().find_map(|s| match s {
-            Statement::Instruction(i) if i.opcode == "bra" => Some(i),
-            _ => None,
-        });
-        let branch = branch.unwrap();
-        assert_eq!((branch.guard.clone(), branch.source, branch.line), (Some(("%p1".into(), true)), 1, 11));
-        assert_eq!(k.sources, [(1, 7)]);
-        let load = k.body.iter().find_map(|s| match s {
-            Statement::Instruction(i) if i.opcode.starts_with("ld") => Some(i),
-            _ => None,
-        });
-        assert_eq!(load.unwrap().operands[1], Operand::Address(Box::new(Operand::Name("%rd1".into())), -8));
-    }
-
-    #[test]
-    fn faults_name_their_line() {
-        for (text, line) in [(".entry k() {\nadd.s32 %r1 %r2;\n}", 5), (".entry k() {\n", 4), (".strange x;", 4)] {
-            assert_eq!(parse(text).unwrap_err().line, line, "{text}");
-        }
-        assert!(module("hello").is_err() && module("").is_err());
     }
 }

@@ -4,15 +4,18 @@ mod arithmetic;
 mod bits;
 mod control;
 mod convert;
+mod half;
 mod memory;
 mod moves;
 mod scalar;
+mod special;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use self::special::special;
 use crate::allocate::allocate;
-use crate::program::{CONSTANT, Guard, Kind, Op, Place, Program, Slot, Special, Step};
+use crate::program::{CONSTANT, Guard, Kind, Op, Place, Program, Slot, Step};
 use crate::ptx::{Function, Instruction, Module, Operand, Space, Statement, Type, Variable};
 
 /// What cannot be executed, and where it stands.
@@ -481,53 +484,4 @@ fn collect<'a>(operand: &'a Operand, names: &mut HashSet<&'a str>) {
         }
         Operand::Integer(_) | Operand::Single(_) | Operand::Double(_) => {}
     }
-}
-
-fn special(name: &str) -> Option<(Special, Kind)> {
-    let name = name.strip_prefix('%')?;
-    if let Some((base, axis)) = name.split_once('.') {
-        let axis = match axis {
-            "x" => 0,
-            "y" => 1,
-            "z" => 2,
-            _ => return None,
-        };
-        let what = match base {
-            "tid" => Special::Tid(axis),
-            "ntid" => Special::Ntid(axis),
-            "ctaid" => Special::Ctaid(axis),
-            "nctaid" => Special::Nctaid(axis),
-            // Clusters of one block.
-            "clusterid" => Special::Ctaid(axis),
-            "nclusterid" => Special::Nctaid(axis),
-            "cluster_ctaid" => Special::Constant(0),
-            "cluster_nctaid" => Special::Constant(1),
-            _ => return None,
-        };
-        return Some((what, Kind::B32));
-    }
-    use crate::program::Compare;
-    Some(match name {
-        "laneid" => (Special::Lane, Kind::B32),
-        "warpid" => (Special::Warp, Kind::B32),
-        "nwarpid" => (Special::Warps, Kind::B32),
-        "smid" => (Special::Processor, Kind::B32),
-        "nsmid" => (Special::Processors, Kind::B32),
-        "gridid" => (Special::Grid, Kind::B64),
-        "lanemask_eq" => (Special::LaneMask(Compare::Eq), Kind::B32),
-        "lanemask_le" => (Special::LaneMask(Compare::LeU), Kind::B32),
-        "lanemask_lt" => (Special::LaneMask(Compare::LtU), Kind::B32),
-        "lanemask_ge" => (Special::LaneMaskGe, Kind::B32),
-        "lanemask_gt" => (Special::LaneMaskGt, Kind::B32),
-        "clock" | "clock_hi" | "globaltimer_lo" | "globaltimer_hi" => (Special::Clock, Kind::B32),
-        "clock64" => (Special::Clock, Kind::B64),
-        "globaltimer" => (Special::Time, Kind::B64),
-        "dynamic_smem_size" => (Special::DynamicShared, Kind::B32),
-        "total_smem_size" => (Special::TotalShared, Kind::B32),
-        "cluster_ctarank" => (Special::Constant(0), Kind::B32),
-        "cluster_nctarank" => (Special::Constant(1), Kind::B32),
-        "is_explicit_cluster" => (Special::Constant(0), Kind::Predicate),
-        _ if name.starts_with("envreg") => (Special::Constant(0), Kind::B32),
-        _ => return None,
-    })
 }
