@@ -15,9 +15,8 @@ impl Warp {
         match op {
             Op::Barrier { .. } => self.barrier(shared, launch, op, mask),
             Op::SyncWarp(members) => {
-                if let Some((_, members)) = self.gather(launch, Some(*members), mask)? {
-                    // For a part of the warp nothing else would be exact; see the module on races.
-                    let _ = members;
+                if self.gather(launch, Some(*members), mask)?.is_some() {
+                    // Also a part of the warp counts for all of it; see the module on races.
                     self.sync(shared);
                 }
                 Ok(())

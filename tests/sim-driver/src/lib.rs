@@ -28,6 +28,7 @@ mod parse;
 mod parse_body;
 #[cfg(test)]
 mod parse_tests;
+mod private;
 mod program;
 mod ptx;
 mod race;

@@ -1,6 +1,6 @@
 //! Arithmetic on integers and floating-point numbers.
 
-use super::scalar::number;
+use super::scalar::{classify, number};
 use super::{Lower, Result};
 use crate::float::{self, Rounding};
 use crate::program::{Bin32, Bin64, Kind, Op, Place, Tri32, Tri64, Un32, Un64};
@@ -389,17 +389,17 @@ impl Lower<'_> {
             "ex2" => self.map(operands, &[ty], ty, move |x| o(float::ex2_approx_f32(i(x[0]), finish.ftz))),
             "tanh" => self.map(operands, &[ty], ty, move |x| o(float::tanh_approx_f32(i(x[0])))),
             "min" | "max" => {
-                let (largest, nan) = (parts[0] == "max", parts.contains(&"NaN"));
-                let xorsign = parts.contains(&"xorsign");
-                self.map(operands, &[ty; 2], ty, move |x| {
-                    let (a, b) = (i(x[0]), i(x[1]));
-                    if !xorsign {
-                        return bits32(smaller(a, b, largest, nan));
-                    }
-                    let size = smaller(a.abs(), b.abs(), largest, nan);
-                    let sign = (a.to_bits() ^ b.to_bits()) & 0x8000_0000;
-                    if size.is_nan() { 0x7FFF_FFFF } else { (size.to_bits() | sign).into() }
-                })
+                let f: fn(f32, f32) -> f32 = match (parts[0], parts.contains(&"NaN"), parts.contains(&"xorsign")) {
+                    ("min", false, false) => float::min_f32,
+                    ("min", true, false) => float::min_nan_f32,
+                    ("min", false, true) => float::min_xorsign_abs_f32,
+                    ("min", true, true) => float::min_nan_xorsign_abs_f32,
+                    (_, false, false) => float::max_f32,
+                    (_, true, false) => float::max_nan_f32,
+                    (_, false, true) => float::max_xorsign_abs_f32,
+                    (_, true, true) => float::max_nan_xorsign_abs_f32,
+                };
+                self.map(operands, &[ty; 2], ty, move |x| bits32(f(i(x[0]), i(x[1]))))
             }
             "copysign" => self.map(operands, &[ty; 2], ty, |x| (x[0] & 0x8000_0000) | (x[1] & 0x7FFF_FFFF)),
             "testp" => {
@@ -478,10 +478,8 @@ impl Lower<'_> {
                 self.map(operands, &[ty], ty, move |x| bits64(float::rsqrt_approx_ftz_f64(d(x[0]))))
             }
             "rsqrt" => self.map(operands, &[ty], ty, move |x| bits64(1.0 / d(x[0]).sqrt())),
-            "min" | "max" => {
-                let largest = parts[0] == "max";
-                self.map(operands, &[ty; 2], ty, move |x| bits64(smaller64(d(x[0]), d(x[1]), largest)))
-            }
+            "min" => self.map(operands, &[ty; 2], ty, |x| bits64(float::min_f64(d(x[0]), d(x[1])))),
+            "max" => self.map(operands, &[ty; 2], ty, |x| bits64(float::max_f64(d(x[0]), d(x[1])))),
             "copysign" => self.map(operands, &[ty; 2], ty, |x| (x[0] & 1 << 63) | (x[1] & !(1 << 63))),
             "testp" => {
                 let test = parts.get(1).copied().unwrap_or_default().to_owned();
@@ -489,39 +487,5 @@ impl Lower<'_> {
             }
             _ => Ok(false),
         }
-    }
-}
-
-/// The smaller or larger one; a number wins against NaN unless `nan`; -0 is smaller than +0.
-pub(super) fn smaller(a: f32, b: f32, largest: bool, nan: bool) -> f32 {
-    if a.is_nan() || b.is_nan() {
-        if nan || (a.is_nan() && b.is_nan()) {
-            return f32::NAN;
-        }
-        return if a.is_nan() { b } else { a };
-    }
-    if (a.total_cmp(&b) == std::cmp::Ordering::Less) == largest { b } else { a }
-}
-
-fn smaller64(a: f64, b: f64, largest: bool) -> f64 {
-    match (a.is_nan(), b.is_nan()) {
-        (true, _) => b,
-        (_, true) => a,
-        _ if (a.total_cmp(&b) == std::cmp::Ordering::Less) == largest => b,
-        _ => a,
-    }
-}
-
-fn classify(test: &str, class: std::num::FpCategory) -> bool {
-    use std::num::FpCategory::{Infinite, Nan, Normal, Subnormal};
-    match test {
-        "finite" => !matches!(class, Infinite | Nan),
-        "infinite" => class == Infinite,
-        "number" => class != Nan,
-        "notanumber" => class == Nan,
-        // Zero counts as normal.
-        "normal" => matches!(class, Normal | std::num::FpCategory::Zero),
-        "subnormal" => class == Subnormal,
-        _ => false,
     }
 }

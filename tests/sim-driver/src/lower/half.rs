@@ -1,6 +1,5 @@
 //! Arithmetic on half precision and brain floats.
 
-use super::arithmetic::smaller;
 use super::{Lower, Result};
 use crate::float;
 use crate::ptx::{Operand, Type};
@@ -50,25 +49,14 @@ impl Lower<'_> {
             ("abs", _) => (1, |a, _, _| a & 0x7FFF),
             ("tanh", false) => (1, |a, _, _| float::tanh_approx_f16(a)),
             ("ex2", false) => (1, |a, _, _| float::ex2_approx_f16(a)),
-            ("min" | "max", _) => {
-                let largest = parts[0] == "max";
-                let xs = move |a: u16, b: u16| {
-                    let value = smaller(wide(a), wide(b), largest, nan);
-                    if value.is_nan() {
-                        0x7FFF
-                    } else if value.to_bits() == wide(a).to_bits() {
-                        a
-                    } else {
-                        b
-                    }
-                };
-                let lanes = move |x: &[u64; 5], shift: u32| {
-                    finish(xs(flush((x[0] >> shift) as u16), flush((x[1] >> shift) as u16)))
-                };
-                return self.map(operands, &[ty; 2], ty, move |x| {
-                    u64::from(lanes(x, 0)) | if pair { u64::from(lanes(x, 16)) << 16 } else { 0 }
-                });
-            }
+            ("min", false) if nan => (2, |a, b, _| float::min_nan_f16(a, b)),
+            ("max", false) if nan => (2, |a, b, _| float::max_nan_f16(a, b)),
+            ("min", true) if nan => (2, |a, b, _| float::min_nan_bf16(a, b)),
+            ("max", true) if nan => (2, |a, b, _| float::max_nan_bf16(a, b)),
+            ("min", false) => (2, |a, b, _| float::min_f16(a, b)),
+            ("max", false) => (2, |a, b, _| float::max_f16(a, b)),
+            ("min", true) => (2, |a, b, _| float::min_bf16(a, b)),
+            ("max", true) => (2, |a, b, _| float::max_bf16(a, b)),
             _ => return Ok(false),
         };
         let (product, third) = (matches!(parts[0], "mul" | "fma") && !brain, parts[0] == "fma");

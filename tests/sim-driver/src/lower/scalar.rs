@@ -17,6 +17,21 @@ pub(super) fn number(value: u64, ty: Type) -> i128 {
     if ty.is_signed() { i128::from((value << unused) as i64 >> unused) } else { i128::from(low(value, ty)) }
 }
 
+/// `testp`
+pub(super) fn classify(test: &str, class: std::num::FpCategory) -> bool {
+    use std::num::FpCategory::{Infinite, Nan, Normal, Subnormal};
+    match test {
+        "finite" => !matches!(class, Infinite | Nan),
+        "infinite" => class == Infinite,
+        "number" => class != Nan,
+        "notanumber" => class == Nan,
+        // Zero counts as normal.
+        "normal" => matches!(class, Normal | std::num::FpCategory::Zero),
+        "subnormal" => class == Subnormal,
+        _ => false,
+    }
+}
+
 impl Lower<'_> {
     /// The result of `f` on the bits of each lane's operands, zero-extended.
     pub(super) fn scalar(&mut self, to: Place, from: &[Place], f: impl Fn(&[u64; 5]) -> u64 + Send + Sync + 'static) {
