@@ -90,7 +90,7 @@ fn rebuild(root: &Path, checked: &[(Artefact, Lock)]) -> Result<()> {
     };
     let results = in_parallel(checked, |(artefact, lock)| {
         let locked = &lock.artefact[&artefact.name()];
-        if locked.nvcc != compiler.nvcc_version {
+        if locked.nvcc != compiler.version {
             return Ok(Some(artefact.name()));
         }
         let compiled = compiler.compile(artefact)?;
@@ -108,7 +108,7 @@ fn rebuild(root: &Path, checked: &[(Artefact, Lock)]) -> Result<()> {
     }
     if !others.is_empty() {
         let names = others.join(", ");
-        println!("kernels: not rebuilt, since nvcc {} is not the one of kernels.lock: {names}", compiler.nvcc_version);
+        println!("kernels: not rebuilt, since nvcc {} is not the one of kernels.lock: {names}", compiler.version);
     }
     if faults.is_empty() { Ok(()) } else { bail!("{}", faults.join("\n")) }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::driver_symbols;
@@ -32,6 +32,7 @@ pub(crate) fn run_all(options: &Options) -> Result<()> {
         ("driver-symbols", Box::new(|| driver_symbols::run(&driver_symbols::Options { check: true }))),
         ("spelling", Box::new(|| optional("typos", &["--version"], Command::new("typos").current_dir(&root)))),
         ("dependencies", Box::new(dependencies)),
+        ("oldest-rust", Box::new(|| oldest_rust(&root))),
         ("lints", Box::new(|| lints(&libraries))),
         ("documentation", Box::new(documentation)),
         ("tests", Box::new(|| test::run(&test::Options { arguments: Vec::new() }))),
@@ -75,6 +76,41 @@ fn lints(libraries: &[String]) -> Result<()> {
     ];
     let results: Vec<Result<()>> = selections.iter().map(|selection| clippy(selection)).collect();
     results.into_iter().collect()
+}
+
+/// The oldest Rust that `Cargo.toml` promises: no dependency asks for a newer one, and, where rustup has it, everything
+/// builds with it. (What the standard library lacks there is a lint, `incompatible_msrv`, which runs with every Rust.)
+fn oldest_rust(root: &Path) -> Result<()> {
+    let out = output(cargo().args(["metadata", "--format-version", "1", "--locked", "--offline", "--all-features"]))?;
+    let metadata: serde_json::Value = serde_json::from_slice(&out.stdout)?;
+    let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let oldest = packages.iter().find(|package| package["name"] == "gpu-core").map(|own| &own["rust_version"]);
+    let oldest = oldest.and_then(serde_json::Value::as_str).context("Cargo.toml names no rust-version")?;
+    let newer: Vec<String> = packages
+        .iter()
+        .filter(|package| package["rust_version"].as_str().is_some_and(|asked| number(asked) > number(oldest)))
+        .map(|package| format!("{} {} asks for Rust {}", package["name"], package["version"], package["rust_version"]))
+        .collect();
+    if !newer.is_empty() {
+        bail!("Cargo.toml promises Rust {oldest}, but:\n{}", newer.join("\n"));
+    }
+    let installed = says("rustup", &["toolchain", "list"]).unwrap_or_default();
+    let Some(toolchain) = installed
+        .split_whitespace()
+        .find(|name| name.strip_prefix(oldest).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-'])))
+    else {
+        println!("NOT BUILT with Rust {oldest}: it is not installed (`rustup toolchain install {oldest}`)");
+        return Ok(());
+    };
+    let mut check = Command::new("cargo");
+    check.current_dir(root).arg(format!("+{toolchain}")).args(["check", "--workspace", "--all-targets"]);
+    run(check.args(["--all-features", "--locked"]).env_remove("RUSTUP_TOOLCHAIN"))
+}
+
+/// `1.88` and `1.88.0` as numbers that compare.
+fn number(version: &str) -> [u32; 3] {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    std::array::from_fn(|_| parts.next().unwrap_or(0))
 }
 
 fn documentation() -> Result<()> {

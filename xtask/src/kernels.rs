@@ -13,7 +13,7 @@ use crate::check;
 use crate::entries;
 use crate::lock::{Lock, Locked};
 use crate::source::{Arch, Artefact, FLAGS, artefacts};
-use crate::toolchain::{self, NVCC_VERSION};
+use crate::toolchain::{self, NVCC_VERSION, Nvrtc, With};
 use crate::workspace::{Package, files_below, output, packages, read, root, sha256, shown, target, write};
 
 #[derive(Args)]
@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// Compiles also what is up to date.
     #[arg(long)]
     pub(crate) force: bool,
+    /// The compiler: nvcc, or NVRTC where there is no C++ compiler (`cargo xtask setup-cuda --with nvrtc`).
+    #[arg(long, value_enum, default_value_t, conflicts_with_all = ["check", "cubin"])]
+    pub(crate) with: With,
     /// Writes machine code for one device (as `sm_90a`) to target/kernels instead, for profiling.
     #[arg(long, value_name = "ARCH", conflicts_with = "check")]
     pub(crate) cubin: Option<String>,
@@ -43,12 +46,24 @@ pub(crate) struct Compiled {
 
 /// The tools, found once.
 pub(crate) struct Compiler {
-    nvcc: PathBuf,
-    pub(crate) nvcc_version: String,
+    tool: Tool,
+    /// Version of nvcc, or `nvrtc` and its version: as the lock names it.
+    pub(crate) version: String,
     assembler: PathBuf,
     include: PathBuf,
     scratch: PathBuf,
 }
+
+enum Tool {
+    Nvcc(PathBuf),
+    Nvrtc(Nvrtc),
+}
+
+/// Calls NVRTC through Python, which `setup-cuda` needs anyhow.
+const NVRTC_CALLER: &str = include_str!("nvrtc.py");
+
+/// What NVRTC gets instead of [`FLAGS`]: it optimises always, and brings no C headers.
+const NVRTC_FLAGS: [&str; 3] = ["--std=c++17", "--fmad=false", "-DINFINITY=__int_as_float(0x7f800000)"];
 
 impl Compiler {
     /// `None` when there is no nvcc.
@@ -56,21 +71,66 @@ impl Compiler {
         let Some(nvcc) = toolchain::nvcc()? else {
             return Ok(None);
         };
-        Ok(Some(Self {
-            nvcc_version: toolchain::version_of(&nvcc)?,
-            nvcc,
+        let version = toolchain::version_of(&nvcc)?;
+        Self::new(root, Tool::Nvcc(nvcc), version).map(Some)
+    }
+
+    /// The compiler that was asked for.
+    fn chosen(root: &Path, with: With) -> Result<Self> {
+        if with == With::Nvrtc {
+            return Self::new(root, Tool::Nvrtc(toolchain::nvrtc()?), format!("nvrtc {NVCC_VERSION}"));
+        }
+        let nvcc = Self::find(root)?.context("there is no nvcc; run `cargo xtask setup-cuda`")?;
+        if toolchain::host_compiler().is_none() {
+            bail!("nvcc needs a C++ compiler; install g++ (Debian: apt-get install g++), or use --with nvrtc");
+        }
+        if nvcc.version != NVCC_VERSION {
+            println!(
+                "note: nvcc {} is not the pinned {NVCC_VERSION} (`cargo xtask setup-cuda`), so its PTX differs from \
+                 the committed",
+                nvcc.version
+            );
+        }
+        Ok(nvcc)
+    }
+
+    fn new(root: &Path, tool: Tool, version: String) -> Result<Self> {
+        Ok(Self {
+            tool,
+            version,
             assembler: toolchain::assembler()?,
             include: include_folder(root),
             scratch: target()?.join("kernels"),
-        }))
+        })
     }
 
     /// Runs in the folder of the source with its bare name, so that no path reaches the PTX.
-    fn nvcc(&self, artefact: &Artefact) -> Command {
-        let mut nvcc = Command::new(&self.nvcc);
+    fn nvcc(&self, nvcc: &Path, artefact: &Artefact) -> Command {
+        let mut nvcc = Command::new(nvcc);
         nvcc.current_dir(&artefact.kernels_folder).args(FLAGS).args(["-I", "."]).arg("-I").arg(&self.include);
         nvcc.arg(artefact.source.file_name().unwrap_or_default());
         nvcc
+    }
+
+    /// Compiles one artefact to PTX in `file`.
+    fn to_ptx(&self, artefact: &Artefact, file: &Path) -> Command {
+        let arch = format!("-arch=compute_{}", artefact.arch.number);
+        match &self.tool {
+            Tool::Nvcc(nvcc) => {
+                let mut nvcc = self.nvcc(nvcc, artefact);
+                nvcc.arg("-ptx").arg(arch).arg("-o").arg(file);
+                nvcc
+            }
+            Tool::Nvrtc(nvrtc) => {
+                let mut python = Command::new(&nvrtc.python);
+                python.current_dir(&artefact.kernels_folder).args(["-c", NVRTC_CALLER]).arg(&nvrtc.library);
+                python.arg(artefact.source.file_name().unwrap_or_default()).arg(file).arg(arch).args(NVRTC_FLAGS);
+                for folder in [Path::new("."), &self.include, &nvrtc.include, &nvrtc.include.join("cccl")] {
+                    python.arg(format!("-I{}", folder.display()));
+                }
+                python
+            }
+        }
     }
 
     /// Compiles, lowers and proves one artefact.
@@ -80,9 +140,7 @@ impl Compiler {
         let crate_name = artefact.kernels_folder.parent().map(crate::workspace::file_name).unwrap_or_default();
         // Two runs at once must not write to one file.
         let file = self.scratch.join(format!("{crate_name}.{}.{}.ptx", artefact.name(), std::process::id()));
-        let mut nvcc = self.nvcc(artefact);
-        let result = output(nvcc.arg("-ptx").arg(format!("-arch=compute_{}", arch.number)).arg("-o").arg(&file))
-            .and_then(|_| self.lower_and_prove(&file, arch));
+        let result = output(&mut self.to_ptx(artefact, &file)).and_then(|_| self.lower_and_prove(&file, arch));
         for leftover in [&file, &file.with_extension("cubin")] {
             let _ = std::fs::remove_file(leftover);
         }
@@ -96,7 +154,7 @@ impl Compiler {
         let locked = Locked {
             source: artefact.source_hash.clone(),
             ptx: sha256(ptx.as_bytes()),
-            nvcc: self.nvcc_version.clone(),
+            nvcc: self.version.clone(),
             version: arch.ptx.to_owned(),
             target: format!("sm_{}", arch.number),
             counted_on: arch.counted_on.to_owned(),
@@ -121,7 +179,9 @@ impl Compiler {
         let stem = artefact.source.with_extension(format!("{arch}.cubin"));
         let file = self.scratch.join(crate::workspace::file_name(&stem));
         std::fs::create_dir_all(&self.scratch).with_context(|| shown(&self.scratch))?;
-        output(self.nvcc(artefact).args(["-cubin", "-lineinfo"]).arg(format!("-arch={arch}")).arg("-o").arg(&file))?;
+        let Tool::Nvcc(nvcc) = &self.tool else { bail!("machine code comes from nvcc alone") };
+        let mut nvcc = self.nvcc(nvcc, artefact);
+        output(nvcc.args(["-cubin", "-lineinfo"]).arg(format!("-arch={arch}")).arg("-o").arg(&file))?;
         Ok(file)
     }
 }
@@ -179,16 +239,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         let wanted = |artefact: &Artefact| matches(artefact, options);
         return check::run(&root, &chosen, wanted);
     }
-    let compiler = Compiler::find(&root)?.context("there is no nvcc; run `cargo xtask setup-cuda`")?;
-    if toolchain::host_compiler().is_none() {
-        bail!("nvcc needs a C++ compiler; install g++ (Debian: apt-get install g++)");
-    }
-    if compiler.nvcc_version != NVCC_VERSION {
-        println!(
-            "note: nvcc {} is not the pinned {NVCC_VERSION} (`cargo xtask setup-cuda`), so its PTX differs from the committed",
-            compiler.nvcc_version
-        );
-    }
+    let compiler = Compiler::chosen(&root, options.with)?;
     for package in &chosen {
         build(package, &compiler, options)?;
     }
@@ -221,7 +272,7 @@ fn build(package: &Package, compiler: &Compiler, options: &Options) -> Result<()
     let stale: Vec<&Artefact> = chosen
         .iter()
         .copied()
-        .filter(|artefact| options.force || !up_to_date(artefact, &lock, &compiler.nvcc_version))
+        .filter(|artefact| options.force || !up_to_date(artefact, &lock, &compiler.version))
         .collect();
     let mut faults = Vec::new();
     for (artefact, result) in stale.iter().zip(in_parallel(&stale, |artefact| compiler.compile(artefact))) {
@@ -267,10 +318,10 @@ fn build(package: &Package, compiler: &Compiler, options: &Options) -> Result<()
     if faults.is_empty() { Ok(()) } else { bail!("{}", faults.join("\n")) }
 }
 
-fn up_to_date(artefact: &Artefact, lock: &Lock, nvcc_version: &str) -> bool {
+fn up_to_date(artefact: &Artefact, lock: &Lock, compiler: &str) -> bool {
     lock.artefact.get(&artefact.name()).is_some_and(|locked| {
         locked.source == artefact.source_hash
-            && locked.nvcc == nvcc_version
+            && locked.nvcc == compiler
             && read(&artefact.ptx_file()).is_ok_and(|ptx| sha256(ptx.as_bytes()) == locked.ptx)
     })
 }

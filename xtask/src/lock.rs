@@ -22,7 +22,7 @@ pub(crate) struct Locked {
     pub(crate) source: String,
     /// SHA-256 of the PTX file.
     pub(crate) ptx: String,
-    /// Version of nvcc.
+    /// Version of nvcc; `nvrtc` and its version where that compiled it.
     pub(crate) nvcc: String,
     /// PTX version after lowering.
     pub(crate) version: String,

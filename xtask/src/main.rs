@@ -44,7 +44,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Installs the pinned CUDA compiler from PyPI into target/cuda-toolchain (270 MB; needs python3).
-    SetupCuda,
+    SetupCuda(toolchain::Options),
     /// Compiles every crates/*/kernels/*.cu to PTX and writes kernels.lock, or checks what is committed.
     Kernels(kernels::Options),
     /// Runs every test that needs no GPU, without features and with cuda, and the documentation's examples.
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::SetupCuda => toolchain::setup(),
+        Command::SetupCuda(options) => toolchain::setup(&options),
         Command::Kernels(options) => kernels::run(&options),
         Command::Test(options) => test::run(&options),
         Command::TestGpu(options) => test_gpu::run(&options),

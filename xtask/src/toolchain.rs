@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
 
 use crate::workspace::{self, on_path, output, read, run, says, shown, target, write};
 
@@ -24,6 +25,27 @@ const COMPILER: [&str; 5] = [
 // In a folder of its own: both wheels hold a file named ptxas.
 const ASSEMBLER: [&str; 1] = ["nvidia-cuda-nvcc-cu12==12.0.140"];
 
+// Only where it is asked for: 90 MB for machines without a C++ compiler.
+const RUNTIME_COMPILER: [&str; 1] = ["nvidia-cuda-nvrtc==13.0.88"];
+
+/// What compiles the kernels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum With {
+    /// NVIDIA's compiler; it needs a C++ compiler beside it. The committed PTX comes from it.
+    #[default]
+    Nvcc,
+    /// The compiler as a library, for machines without a C++ compiler. Its code has the same results, and other
+    /// registers in places.
+    Nvrtc,
+}
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Also fetches what `cargo xtask kernels --with` needs.
+    #[arg(long, value_enum, default_value_t)]
+    with: With,
+}
+
 fn folder() -> Result<PathBuf> {
     Ok(target()?.join("cuda-toolchain"))
 }
@@ -33,9 +55,11 @@ fn assembler_folder() -> Result<PathBuf> {
 }
 
 /// `cargo xtask setup-cuda`.
-pub(crate) fn setup() -> Result<()> {
+pub(crate) fn setup(options: &Options) -> Result<()> {
     let folder = folder()?;
-    let pins = [&COMPILER[..], &ASSEMBLER].concat().join("\n") + "\n";
+    let runtime = options.with == With::Nvrtc || nvrtc().is_ok();
+    let compilers = if runtime { [&COMPILER[..], &RUNTIME_COMPILER].concat() } else { COMPILER.to_vec() };
+    let pins = [&compilers[..], &ASSEMBLER].concat().join("\n") + "\n";
     let stamp = folder.join("pins.txt");
     if read(&stamp).is_ok_and(|text| text == pins) && installed().is_some() && assembler().is_ok() {
         println!("already installed in {}", shown(&folder));
@@ -52,7 +76,7 @@ pub(crate) fn setup() -> Result<()> {
             pip.arg("--only-binary=:all:");
             pip
         };
-        run(pip().args(COMPILER))?;
+        run(pip().args(compilers))?;
         run(pip().args(["--upgrade", "--target"]).arg(assembler_folder()?).args(ASSEMBLER))?;
         write(&stamp, pins)?;
     }
@@ -60,16 +84,42 @@ pub(crate) fn setup() -> Result<()> {
     let assembler = assembler()?;
     println!("nvcc   {}  {}", version_of(&nvcc)?, shown(&nvcc));
     println!("ptxas  {}  {}", version_of(&assembler)?, shown(&assembler));
-    if host_compiler().is_none() {
-        println!("note: nvcc needs a C++ compiler and there is no g++ on the PATH (Debian: apt-get install g++)");
+    if let Ok(nvrtc) = nvrtc() {
+        println!("nvrtc  {NVCC_VERSION}  {}", shown(&nvrtc.library));
+    } else if host_compiler().is_none() {
+        println!(
+            "note: nvcc needs a C++ compiler and there is no g++ on the PATH (Debian: apt-get install g++); \
+             `cargo xtask setup-cuda --with nvrtc` fetches a compiler that needs none"
+        );
     }
     Ok(())
 }
 
+/// A file of the wheels that `setup-cuda` installed.
+fn wheel_file(name: &str) -> Option<PathBuf> {
+    let libraries = workspace::list(&folder().ok()?.join("lib")).ok()?;
+    libraries.iter().map(|lib| lib.join("site-packages/nvidia/cu13").join(name)).find(|file| file.exists())
+}
+
 /// The nvcc that `setup-cuda` installed.
 fn installed() -> Option<PathBuf> {
-    let libraries = workspace::list(&folder().ok()?.join("lib")).ok()?;
-    libraries.iter().map(|lib| lib.join("site-packages/nvidia/cu13/bin/nvcc")).find(|file| file.is_file())
+    wheel_file("bin/nvcc")
+}
+
+/// The compiler that is a library, and what it needs.
+pub(crate) struct Nvrtc {
+    /// Calls the library.
+    pub(crate) python: PathBuf,
+    pub(crate) library: PathBuf,
+    /// Folder of CUDA's headers.
+    pub(crate) include: PathBuf,
+}
+
+/// The NVRTC that `setup-cuda --with nvrtc` installed.
+pub(crate) fn nvrtc() -> Result<Nvrtc> {
+    let found = wheel_file("lib/libnvrtc.so.13").zip(wheel_file("include"));
+    let (library, include) = found.context("there is no NVRTC; run `cargo xtask setup-cuda --with nvrtc`")?;
+    Ok(Nvrtc { python: folder()?.join("bin/python"), library, include })
 }
 
 /// The nvcc to use, from the environment, the path or `cargo xtask setup-cuda`, or `None`.

@@ -1,11 +1,13 @@
 //! The whole transform and its inverse: sizes, levels and engines, on the backend named by `LOCKSTEP_BENCH_BACKEND`
-//! (`cpu`, or `cuda`). Time is what the device sees between two events.
+//! (`cpu`, or `cuda`). Time is what the device sees between two events; rows named `cold` are measured with other data in
+//! the caches.
 //!
 //! Bytes are the least that must move: the image and all planes, once.
 
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use gpu_core::testing::timing::{Flush, warm};
 use gpu_core::{AnyBackend, Backend, Result, Tensor, with_backend};
 use nsct::{DirFilter, Engine, NsctBackend, NsctPlan, NsctSpec};
 
@@ -17,15 +19,36 @@ const ENGINES: [(Engine, DirFilter); 3] = [
     (Engine::Ladder, DirFilter::Pkva(12)),
 ];
 
-const WARM_UP: Duration = Duration::from_millis(500);
-const MEASUREMENT: Duration = Duration::from_secs(1);
+const WARM_UP: Duration = Duration::from_millis(200);
+const MEASUREMENT: Duration = Duration::from_millis(500);
 
-fn repeated<B: Backend>(b: &B, times: u64, mut run: impl FnMut() -> Result<()>) -> Duration {
-    let all = b.time(|_| (0..times).try_for_each(|_| run()));
-    all.unwrap_or_else(|e| panic!("the benchmark failed: {e}")).1
+/// Measures with warm and with cold caches.
+fn measure<B: Backend>(
+    b: &B,
+    c: &mut Criterion,
+    flush: &mut Flush<B>,
+    (name, engine, shape, bytes): (&str, Engine, &str, usize),
+    mut run: impl FnMut() -> nsct::Result<()>,
+) {
+    let mut run = || run().map_err(|e| gpu_core::Error::value("transform", e.to_string()));
+    let taken = |time: Result<Duration>| time.unwrap_or_else(|e| panic!("{name}: {e}"));
+    let mut group = c.benchmark_group(name);
+    group
+        .sample_size(20)
+        .warm_up_time(WARM_UP)
+        .measurement_time(MEASUREMENT)
+        .throughput(Throughput::Bytes(bytes as u64));
+    group.bench_function(BenchmarkId::new(format!("{}_f32_{engine}", B::NAME), shape), |timer| {
+        timer.iter_custom(|times| taken(warm(b, times, &mut run)));
+    });
+    group.bench_function(BenchmarkId::new(format!("{}_f32_{engine} cold", B::NAME), shape), |timer| {
+        timer.iter_custom(|times| taken(flush.cold(b, times, &mut run)));
+    });
+    group.finish();
 }
 
 fn transforms<B: NsctBackend<f32>>(b: &B, c: &mut Criterion) -> nsct::Result<()> {
+    let mut flush = Flush::new(b)?;
     for size in SIZES {
         let pixels: Vec<f32> = (0..size * size).map(|i| (i * 7919 % 251) as f32).collect();
         let x = Tensor::from_slice(b, [1, 1, size, size], &pixels)?;
@@ -37,30 +60,12 @@ fn transforms<B: NsctBackend<f32>>(b: &B, c: &mut Criterion) -> nsct::Result<()>
                 let mut coeffs = plan.decompose(&x)?;
                 let mut back = plan.reconstruct(&coeffs)?;
                 let bytes = (1 + spec.plane_count()) * size * size * size_of::<f32>();
-                let name = format!("{}_f32_{engine}", B::NAME);
-                let gpu = |e: nsct::Error| gpu_core::Error::value("transform", e.to_string());
-
-                let mut group = c.benchmark_group("decompose");
-                group
-                    .sample_size(20)
-                    .warm_up_time(WARM_UP)
-                    .measurement_time(MEASUREMENT)
-                    .throughput(Throughput::Bytes(bytes as u64));
-                group.bench_with_input(BenchmarkId::new(&name, &shape), &(), |timer, ()| {
-                    timer.iter_custom(|n| repeated(b, n, || plan.decompose_into(&x, &mut coeffs).map_err(gpu)));
+                measure(b, c, &mut flush, ("decompose", engine, &shape, bytes), || {
+                    plan.decompose_into(&x, &mut coeffs)
                 });
-                group.finish();
-
-                let mut group = c.benchmark_group("reconstruct");
-                group
-                    .sample_size(20)
-                    .warm_up_time(WARM_UP)
-                    .measurement_time(MEASUREMENT)
-                    .throughput(Throughput::Bytes(bytes as u64));
-                group.bench_with_input(BenchmarkId::new(&name, &shape), &(), |timer, ()| {
-                    timer.iter_custom(|n| repeated(b, n, || plan.reconstruct_into(&coeffs, &mut back).map_err(gpu)));
+                measure(b, c, &mut flush, ("reconstruct", engine, &shape, bytes), || {
+                    plan.reconstruct_into(&coeffs, &mut back)
                 });
-                group.finish();
             }
         }
     }

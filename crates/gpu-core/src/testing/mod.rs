@@ -7,6 +7,7 @@
 mod fill;
 mod report;
 mod runner;
+pub mod timing;
 mod tolerance;
 mod twins;
 
