@@ -68,10 +68,7 @@ impl BackendArgs {
     /// Opens the backend. Of several shards on one machine, each takes its own GPU.
     pub(crate) fn open(&self, shard: Option<&Shard>) -> Result<AnyBackend> {
         if let Some(n) = self.threads {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(n.into())
-                .build_global()
-                .map_err(|e| Failure::new(Exit::Backend, format!("cannot start {n} threads: {e}")))?;
+            start_threads(n)?;
         }
         let choice = self.backend.for_rank(shard.map_or(0, |s| s.local_rank), device_count);
         let any = AnyBackend::choose(choice)?;
@@ -82,6 +79,12 @@ impl BackendArgs {
         tracing::info!(backend = any.name(), device = %any.device().name, ordinal = any.device().ordinal, "computing");
         Ok(any)
     }
+}
+
+/// Starts this many threads for all work on the CPU.
+pub(crate) fn start_threads(n: u16) -> Result<()> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(n.into());
+    pool.build_global().map_err(|e| Failure::new(Exit::Backend, format!("cannot start {n} threads: {e}")))
 }
 
 /// Visible CUDA devices; 0 without a driver.

@@ -1,4 +1,4 @@
-//! The Lockstep command: `lockstep nsct …`, `demo`, `doctor`, `compare`.
+//! The Lockstep command: `lockstep nsct …`, `style …`, `demo`, `doctor`, `compare`.
 //!
 //! Everything here is thin: options, files and messages. The work is in the crates below.
 
@@ -16,6 +16,7 @@ mod progress;
 mod report;
 mod session;
 mod shard;
+mod style;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ Examples:
   lockstep demo                                   pictures and a page of results in demo-output/
   lockstep nsct denoise photo.jpg -o clean.png    remove noise whose strength is estimated
   lockstep nsct show photo.jpg -o sheet.png       all directions of all scales on one sheet
+  lockstep style apply --model candy.pth --in photo.jpg --out candy.jpg
   lockstep doctor                                 what this machine has, and what is missing
 
 Exit codes: 0 done, 1 a check or comparison failed, 2 usage or bad input, 3 some items of a batch failed,
@@ -51,6 +53,9 @@ enum Command {
     /// Nonsubsampled contourlet transform: decompose, reconstruct, denoise, fuse, …
     #[command(subcommand)]
     Nsct(Box<nsct::Command>),
+    /// Style transfer: photographs as a painter's, with the models that people have
+    #[command(subcommand)]
+    Style(style::Command),
     /// Run everything on bundled photographs and write pictures and one HTML page
     Demo(demo::Demo),
     /// Show devices, driver, kernels, memory and libraries, with a remedy for what is missing
@@ -65,6 +70,7 @@ fn main() -> ExitCode {
     let session = &cli.session;
     let done = match cli.command {
         Command::Nsct(command) => command.run(session),
+        Command::Style(command) => command.run(session),
         Command::Demo(demo) => demo.run(session),
         Command::Doctor(doctor) => doctor.run(session),
         Command::Compare(compare) => compare.run(session),

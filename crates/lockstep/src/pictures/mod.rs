@@ -116,7 +116,7 @@ pub(crate) fn is_picture(path: &Path) -> bool {
 
 /// Whether a file of this name can hold transparency.
 pub(crate) fn keeps_alpha(path: &Path) -> bool {
-    matches!(ending(path).as_str(), "png" | "tif" | "tiff")
+    matches!(ending(path).as_str(), "png" | "tif" | "tiff" | "webp")
 }
 
 /// Peak signal to noise ratio in dB.

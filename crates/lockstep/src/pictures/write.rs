@@ -5,6 +5,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::codecs::pnm::{PnmEncoder, PnmSubtype, SampleEncoding};
 use image::codecs::tiff::TiffEncoder;
+use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
 use super::{Depth, Layout, Picture, ending, npy};
@@ -18,10 +19,12 @@ pub(crate) struct Writing {
     pub(crate) bits: Option<u8>,
     /// `.npy` files in `f64` instead of `f32`.
     pub(crate) double: bool,
+    /// Quality of JPEG files, 1 to 100; 95 when absent.
+    pub(crate) quality: Option<u8>,
 }
 
 /// Formats that can be written.
-const WRITABLE: &str = ".png, .tif, .jpg, .pgm, .ppm and .npy can be written";
+const WRITABLE: &str = ".png, .tif, .jpg, .webp, .pgm, .ppm and .npy can be written";
 
 impl Writing {
     /// The number format of integers in the file.
@@ -41,7 +44,7 @@ impl Writing {
         let sixteen = self.bits.map_or(depth == Depth::U16, |b| b == 16);
         match name.as_str() {
             "npy" => return Ok(()),
-            "png" | "tif" | "tiff" | "jpg" | "jpeg" | "pgm" | "ppm" | "pnm" => {}
+            "png" | "tif" | "tiff" | "jpg" | "jpeg" | "webp" | "pgm" | "ppm" | "pnm" => {}
             "" => return Err(Failure::usage(format!("{} has no file ending", path.display())).help(WRITABLE)),
             other => {
                 return Err(
@@ -56,8 +59,9 @@ impl Writing {
             ))
             .help("write a .npy file"));
         }
-        if sixteen && matches!(name.as_str(), "jpg" | "jpeg") {
-            return Err(Failure::usage(format!("{}: JPEG files have 8 bits, the picture has 16", path.display()))
+        if sixteen && matches!(name.as_str(), "jpg" | "jpeg" | "webp") {
+            let kind = if name == "webp" { "WebP" } else { "JPEG" };
+            return Err(Failure::usage(format!("{}: {kind} files have 8 bits, the picture has 16", path.display()))
                 .help("write a .png, or give --bits 8"));
         }
         if name == "pgm" && channels == 3 || name == "ppm" && channels == 1 {
@@ -126,7 +130,7 @@ fn narrow(v: f64, peak: f64) -> u16 {
 fn encode(picture: &Picture, format: &str, how: Writing) -> Result<Vec<u8>> {
     let [_, channels, height, width] = picture.shape;
     let depth = how.depth(picture);
-    let with_alpha = picture.alpha.is_some() && matches!(format, "png" | "tif" | "tiff");
+    let with_alpha = picture.alpha.is_some() && matches!(format, "png" | "tif" | "tiff" | "webp");
     // White stays white when the user asks for another depth than the input's.
     let scale = match (picture.depth, depth) {
         (Depth::U16, Depth::U8) => 1.0 / 257.0,
@@ -156,7 +160,10 @@ fn encode(picture: &Picture, format: &str, how: Writing) -> Result<Vec<u8>> {
         "png" => PngEncoder::new_with_quality(&mut out, CompressionType::Default, FilterType::Adaptive)
             .write_image(&bytes, w, h, colour),
         "tif" | "tiff" => TiffEncoder::new(Cursor::new(&mut out)).write_image(&bytes, w, h, colour),
-        "jpg" | "jpeg" => JpegEncoder::new_with_quality(&mut out, 95).write_image(&bytes, w, h, colour),
+        "webp" => WebPEncoder::new_lossless(&mut out).write_image(&bytes, w, h, colour),
+        "jpg" | "jpeg" => {
+            JpegEncoder::new_with_quality(&mut out, how.quality.unwrap_or(95)).write_image(&bytes, w, h, colour)
+        }
         _ if depth == Depth::U16 => return Ok(pnm_16(&bytes, channels, width, height)),
         _ => {
             let subtype = if channels == 1 {

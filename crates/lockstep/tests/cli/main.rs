@@ -4,6 +4,7 @@
 mod bad_input;
 mod commands;
 mod folders;
+mod style;
 mod tools;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,380 @@
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use ::style::mix::{Rounding, keep_colours, mix, mix_masked};
+use ::style::weights::StyleModel;
+use ::style::{Engine, SizePolicy};
+use clap::{Args, ValueEnum};
+use gpu_core::Cpu;
+use serde_json::{Value, json};
+
+use super::content::{Content, mask};
+use super::library::{Strictness, find, load};
+use crate::exit::{Exit, Failure, Result};
+use crate::files::make_folder;
+use crate::jobs::{Batch, Item, JobArgs, Outcome, list, same_place};
+use crate::pictures::{self, Layout, Writing, ending, is_picture, keeps_alpha};
+use crate::session::Session;
+
+/// Endings that can be asked for.
+const FORMATS: [&str; 5] = ["png", "jpg", "tif", "tiff", "webp"];
+
+/// Options of `style apply`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep style apply --model candy.pth --in photo.jpg --out candy.jpg
+  lockstep style apply --model mosaic --in photos/ --out mosaic/ --recursive --ext png   run it again to resume
+  lockstep style apply --model candy --in photo.jpg --out soft.png --strength 0.6 --original-colors
+  lockstep style apply --blend candy=0.6,mosaic=0.4 --in photo.jpg --out both.png
+  lockstep style apply --model candy --mask sky.png --model mosaic --mask ground.png --in a.png --out b.png
+  cat photo.png | lockstep style apply --model candy --in - --out - > candy.png
+
+Weights may be safetensors, PyTorch checkpoints or ONNX exports; `lockstep style models` lists those that have names. \
+Nothing is downloaded. The result has the size of the picture; gray pictures become colour, 16 bits count as \
+fractions of 8, transparency is kept, and photographs that lie on their side are turned.")]
+pub(crate) struct Apply {
+    /// A weight file, or the name of a model; several are applied one after the other, each with its mask
+    #[arg(short, long, value_name = "MODEL", required_unless_present = "blend")]
+    model: Vec<String>,
+    /// One model whose weights are a mean: candy=0.6,mosaic=0.4
+    #[arg(long, value_name = "MODEL=SHARE,…", conflicts_with = "model", value_parser = parse_blend)]
+    blend: Option<Blend>,
+    /// A picture, a folder, or - for standard input
+    #[arg(short, long = "in", value_name = "IN")]
+    input: PathBuf,
+    /// The picture, the folder, or - for standard output
+    #[arg(short, long = "out", value_name = "OUT")]
+    output: PathBuf,
+    /// Also folders inside the folder; the output has the same ones
+    #[arg(short, long)]
+    recursive: bool,
+    /// Format of pictures in a folder, and on standard output: png, jpg, tif or webp [default: as each input]
+    #[arg(long, value_name = "ENDING", value_parser = parse_format)]
+    ext: Option<String>,
+    /// Quality of JPEG files, 1 to 100
+    #[arg(long, value_name = "N", default_value_t = 92, value_parser = clap::value_parser!(u8).range(1..=100))]
+    quality: u8,
+    /// Scale pictures so that the longer side has this many pixels
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(5..=65536))]
+    size: Option<u32>,
+    /// Scale pictures by this factor
+    #[arg(long, value_name = "F", conflicts_with = "size", value_parser = parse_scale)]
+    scale: Option<f64>,
+    /// How much of the style: 0 leaves the picture as it is, 1 is all
+    #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = parse_strength)]
+    strength: f32,
+    /// Keep the colours of the picture; the style gives brightness alone
+    #[arg(long)]
+    original_colors: bool,
+    /// A gray picture that says where: white is all of the style, black none; one for each --model
+    #[arg(long, value_name = "FILE")]
+    mask: Vec<PathBuf>,
+    /// What becomes of sides that are no multiple of 4
+    #[arg(long, value_enum, default_value_t)]
+    sides: Sides,
+    /// Round to the nearest whole number; the default cuts fractions off, as the original program does
+    #[arg(long)]
+    round: bool,
+    /// 8 or 16 bits in the output
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = parse_bits)]
+    bits: u8,
+    /// Leave pictures alone whose output exists, whatever made it
+    #[arg(long, conflicts_with = "overwrite")]
+    skip_existing: bool,
+    /// Do everything again
+    #[arg(long)]
+    overwrite: bool,
+    /// CPU threads [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    threads: Option<u16>,
+    #[command(flatten)]
+    strictness: Strictness,
+    #[command(flatten)]
+    jobs: JobArgs,
+}
+
+/// Sides that are no multiple of 4.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Sides {
+    /// The network's output, cut to the size of the picture
+    #[default]
+    Crop,
+    /// The network's output, up to 3 pixels larger at the bottom and right
+    Raw,
+    /// The picture is first continued to a multiple of 4
+    Pad,
+}
+
+impl From<Sides> for SizePolicy {
+    fn from(sides: Sides) -> Self {
+        match sides {
+            Sides::Crop => Self::Crop,
+            Sides::Raw => Self::Raw,
+            Sides::Pad => Self::Pad,
+        }
+    }
+}
+
+/// Models and their shares.
+#[derive(Clone, Debug)]
+struct Blend(Vec<(String, f32)>);
+
+fn parse_blend(text: &str) -> std::result::Result<Blend, String> {
+    let part = |part: &str| {
+        let (model, share) = part.rsplit_once('=')?;
+        let share: f32 = share.trim().parse().ok().filter(|s: &f32| s.is_finite() && *s >= 0.0)?;
+        Some((model.trim().to_owned(), share))
+    };
+    let wrong = || format!("`{text}` is no blend; write models with shares, such as candy=0.6,mosaic=0.4");
+    let parts: Vec<_> = text.split(',').map(part).collect::<Option<_>>().ok_or_else(wrong)?;
+    if parts.iter().any(|(_, share)| *share > 0.0) { Ok(Blend(parts)) } else { Err(wrong()) }
+}
+
+fn parse_format(text: &str) -> std::result::Result<String, String> {
+    let format = text.trim_start_matches('.').to_ascii_lowercase();
+    let format = if format == "jpeg" { "jpg".to_owned() } else { format };
+    if FORMATS.contains(&format.as_str()) {
+        Ok(format)
+    } else {
+        Err(format!("`{text}` cannot be written; formats are {}", FORMATS.join(", ")))
+    }
+}
+
+fn parse_scale(text: &str) -> std::result::Result<f64, String> {
+    let value = text.parse().ok().filter(|s| (0.001..=100.0).contains(s));
+    value.ok_or_else(|| format!("`{text}` is no factor; write a number of 0.001 to 100, such as 0.5"))
+}
+
+fn parse_strength(text: &str) -> std::result::Result<f32, String> {
+    let value = text.parse().ok().filter(|s| (0.0..=1.0).contains(s));
+    value.ok_or_else(|| format!("`{text}` is no strength; write a number from 0 to 1"))
+}
+
+fn parse_bits(text: &str) -> std::result::Result<u8, String> {
+    match text {
+        "8" => Ok(8),
+        "16" => Ok(16),
+        _ => Err(format!("`{text}` bits cannot be written; write 8 or 16")),
+    }
+}
+
+/// Where pictures come from and go to.
+struct Places {
+    input: PathBuf,
+    output: PathBuf,
+    /// Holds what streams in or out.
+    folder: Option<tempfile::TempDir>,
+}
+
+impl Places {
+    fn to_stdout(&self) -> bool {
+        self.folder.as_ref().is_some_and(|folder| self.output.starts_with(folder.path()))
+    }
+}
+
+/// A model, and where it is applied.
+struct Style {
+    engine: Engine<Cpu>,
+    mask: Option<PathBuf>,
+}
+
+impl Apply {
+    pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        if !self.mask.is_empty() && self.mask.len() != self.model.len() {
+            return Err(Failure::usage(format!("{} masks for {} models", self.mask.len(), self.model.len()))
+                .help("give one --mask for each --model, or none"));
+        }
+        if let Some(n) = self.threads {
+            crate::backend::start_threads(n)?;
+        }
+        let places = self.places(session)?;
+        // A picture on standard output must not have words around it.
+        let silent = Session { quiet: true, ..session.clone() };
+        let session = if places.to_stdout() { &silent } else { session };
+        let batch = self.batch(&places)?;
+        let cpu = Cpu::new();
+        let mut styles = Vec::new();
+        for (i, model) in self.models()?.iter().enumerate() {
+            styles.push(Style { engine: Engine::new(&cpu, model)?, mask: self.mask.get(i).cloned() });
+        }
+        let jobs = JobArgs { force: self.jobs.force || self.overwrite, ..self.jobs.clone() };
+        let exit = batch.run(session, &jobs, &self.settings(), |item| self.one(session, &mut styles, item))?;
+        if places.to_stdout() {
+            let bytes = std::fs::read(&places.output).map_err(|e| Failure::reading(&places.output, &e))?;
+            std::io::stdout().lock().write_all(&bytes).map_err(|e| Failure::writing(Path::new("-"), &e))?;
+        }
+        Ok(exit)
+    }
+
+    /// Input and output; standard input and output become files of a folder that goes away in the end.
+    fn places(&self, session: &Session) -> Result<Places> {
+        let mut places = Places { input: self.input.clone(), output: self.output.clone(), folder: None };
+        let (from_stdin, to_stdout) = (self.input.as_os_str() == "-", self.output.as_os_str() == "-");
+        if to_stdout && session.json {
+            return Err(Failure::usage("a picture and a JSON document cannot both go to standard output")
+                .help("write the picture to a file, or leave out --json"));
+        }
+        if !from_stdin && !to_stdout {
+            return Ok(places);
+        }
+        if to_stdout && places.input.is_dir() {
+            return Err(Failure::usage("a folder cannot go to standard output").help("give a folder with --out"));
+        }
+        let folder = tempfile::tempdir().map_err(|e| Failure::writing(&std::env::temp_dir(), &e))?;
+        if from_stdin {
+            places.input = folder.path().join("standard-input.png");
+            let mut bytes = Vec::new();
+            std::io::stdin().lock().read_to_end(&mut bytes).map_err(|e| Failure::reading(Path::new("-"), &e))?;
+            crate::files::write(&places.input, &bytes)?;
+        }
+        if to_stdout {
+            let format = self.ext.as_deref().unwrap_or("png");
+            places.output = folder.path().join(format!("standard-output.{format}"));
+        }
+        places.folder = Some(folder);
+        Ok(places)
+    }
+
+    fn batch(&self, places: &Places) -> Result<Batch> {
+        let Places { input, output, .. } = places;
+        let rename = |path: &Path| rename(path, self.ext.as_deref());
+        if input.is_dir() && self.recursive {
+            let mut items = Vec::new();
+            let mut ignored = Vec::new();
+            gather(input, input, output, &rename, &mut items, &mut ignored)?;
+            return Ok(self.without_existing(Batch::of_items(items, ignored, output)?));
+        }
+        Ok(self.without_existing(Batch::plan(std::slice::from_ref(input), output, is_picture, rename)?))
+    }
+
+    fn without_existing(&self, mut batch: Batch) -> Batch {
+        if self.skip_existing && batch.folder.is_some() {
+            batch.items.retain(|item| !item.output.exists());
+        }
+        batch
+    }
+
+    fn models(&self) -> Result<Vec<StyleModel>> {
+        let load = |model: &str| load(&find(model)?, &self.strictness);
+        if let Some(Blend(parts)) = &self.blend {
+            let models: Vec<_> = parts.iter().map(|(model, _)| load(model)).collect::<Result<_>>()?;
+            let shares: Vec<_> = models.iter().zip(parts).map(|(model, (_, share))| (model, *share)).collect();
+            return Ok(vec![StyleModel::blend(&shares).map_err(::style::Error::from)?]);
+        }
+        self.model.iter().map(|model| load(model)).collect()
+    }
+
+    /// Everything that changes a result.
+    fn settings(&self) -> Value {
+        let blend = self.blend.as_ref().map(|Blend(parts)| json!(parts));
+        json!({
+            "command": "style apply", "model": self.model, "blend": blend, "quality": self.quality, "size": self.size,
+            "scale": self.scale, "strength": self.strength, "original_colors": self.original_colors, "mask": self.mask,
+            "sides": format!("{:?}", self.sides), "round": self.round, "bits": self.bits,
+        })
+    }
+
+    fn one(&self, session: &Session, styles: &mut [Style], item: &Item) -> Result<Outcome> {
+        let start = Instant::now();
+        let how = Writing { bits: Some(self.bits), quality: Some(self.quality), ..Writing::default() };
+        let picture = pictures::read(&item.inputs[0], Layout::Auto)?;
+        let content = self.scaled(Content::of(&picture)?)?;
+        how.check(&item.output, [1, 3, content.height, content.width], picture.depth)?;
+        let mut result: Option<ndarray::Array4<f32>> = None;
+        let computing = Instant::now();
+        for style in styles {
+            let mut styled = style.engine.run(content.view()?, self.sides.into())?;
+            let same = styled.dim() == (1, 3, content.height, content.width);
+            let mixed = self.strength < 1.0 || self.original_colors || style.mask.is_some();
+            if !same && mixed {
+                return Err(Failure::usage("--sides raw changes the size, so that nothing can be mixed")
+                    .help("leave out --sides, or the options that mix"));
+            }
+            let (_, _, h, w) = styled.dim();
+            let mask = match &style.mask {
+                Some(path) => Some(mask(&pictures::read(path, Layout::Auto)?, path, h, w)?),
+                None => None,
+            };
+            let Some(samples) = styled.as_slice_mut() else { continue };
+            if self.original_colors {
+                keep_colours(samples, &content.planes);
+            }
+            if same {
+                let mut under = match result.take() {
+                    Some(before) => before.into_raw_vec_and_offset().0,
+                    None => content.planes.clone(),
+                };
+                match mask {
+                    Some(mask) => mix_masked(&mut under, samples, &mask, self.strength),
+                    None => mix(&mut under, samples, self.strength),
+                }
+                samples.copy_from_slice(&under);
+            }
+            result = Some(styled);
+        }
+        let seconds = computing.elapsed().as_secs_f64();
+        let result = result.ok_or_else(|| Failure::usage("there is no model"))?;
+        let rounding = if self.round { Rounding::Nearest } else { Rounding::Truncate };
+        let finished = content.finish(&result, self.bits, rounding);
+        if let Some(parent) = item.output.parent().filter(|p| !p.as_os_str().is_empty()) {
+            make_folder(parent)?;
+        }
+        pictures::write(&item.output, &finished, how)?;
+        if picture.alpha.is_some() && !keeps_alpha(&item.output) {
+            session.note(format!("{}: transparency is left out", item.name));
+        }
+        tracing::info!(output = %item.output.display(), seconds = start.elapsed().as_secs_f64(), "styled");
+        let value = json!({
+            "item": item.name, "output": item.output, "width": content.width, "height": content.height,
+            "seconds": seconds, "backend": "cpu", "precision": "f32",
+        });
+        Ok(Outcome { files: vec![item.output.clone()], value })
+    }
+
+    fn scaled(&self, content: Content) -> Result<Content> {
+        let longer = content.height.max(content.width) as f64;
+        let factor = self.size.map(|n| f64::from(n) / longer).or(self.scale);
+        let Some(factor) = factor.filter(|f| *f != 1.0) else { return Ok(content) };
+        let side = |n: usize| ((n as f64 * factor).round() as usize).max(1);
+        content.resized(side(content.height), side(content.width))
+    }
+}
+
+/// Pictures of a folder and of those inside it.
+fn gather(
+    folder: &Path,
+    root: &Path,
+    output: &Path,
+    rename: &impl Fn(&Path) -> String,
+    items: &mut Vec<Item>,
+    ignored: &mut Vec<String>,
+) -> Result<()> {
+    if same_place(folder, output) {
+        return Err(Failure::usage(format!("the output folder {} lies inside the input", output.display()))
+            .help("choose another folder with --out"));
+    }
+    let inside = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
+    for path in list(folder)? {
+        let name = inside(&path);
+        if is_picture(&path) {
+            let output = output.join(name.with_file_name(rename(&path)));
+            items.push(Item { name: name.to_string_lossy().into_owned(), output, inputs: vec![path] });
+        } else {
+            ignored.push(name.to_string_lossy().into_owned());
+        }
+    }
+    let entries = std::fs::read_dir(folder).map_err(|e| Failure::reading(folder, &e))?;
+    let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    folders.retain(|path| path.is_dir() && !path.is_symlink());
+    folders.sort();
+    folders.iter().try_for_each(|folder| gather(folder, root, output, rename, items, ignored))
+}
+
+/// The output's name in a folder.
+fn rename(path: &Path, format: Option<&str>) -> String {
+    let own = ending(path);
+    let own = if own == "npy" || own.starts_with('p') && own != "ppm" { "png" } else { &own };
+    format!("{}.{}", path.file_stem().unwrap_or_default().to_string_lossy(), format.unwrap_or(own))
+}

@@ -1,0 +1,91 @@
+//! Pictures as the network takes them, and back.
+
+use std::path::Path;
+
+use ::style::mix::Rounding;
+use image::imageops::{FilterType, resize};
+use image::{ImageBuffer, Luma, Rgb};
+use ndarray::{Array4, ArrayView4};
+
+use crate::exit::{Failure, Result};
+use crate::pictures::{Depth, Layout, Picture};
+
+/// A picture as three planes of `f32` in 0..255.
+#[derive(Clone, Debug)]
+pub(crate) struct Content {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    /// `[3][height * width]`.
+    pub(crate) planes: Vec<f32>,
+    /// Transparency, 0..65535 or 0..255 as in the file.
+    alpha: Option<Vec<u16>>,
+    depth: Depth,
+}
+
+impl Content {
+    /// Gray becomes three equal planes, 16 bits become fractions.
+    pub(crate) fn of(picture: &Picture) -> Result<Self> {
+        let [batch, channels, height, width] = picture.shape;
+        if batch != 1 || !(channels == 1 || channels == 3) {
+            return Err(Failure::usage(format!("{batch} pictures of {channels} channels are no gray or RGB picture")));
+        }
+        let scale = 255.0 / picture.depth.peak();
+        let one = |c: usize| picture.plane(c).iter().map(move |v| (v * scale) as f32);
+        let planes = (0..3).flat_map(|c| one(c % channels)).collect();
+        Ok(Self { height, width, planes, alpha: picture.alpha.clone(), depth: picture.depth })
+    }
+
+    /// `[1, 3, height, width]`.
+    pub(crate) fn view(&self) -> Result<ArrayView4<'_, f32>> {
+        ArrayView4::from_shape((1, 3, self.height, self.width), &self.planes)
+            .map_err(|e| Failure::usage(format!("the picture's planes have another size: {e}")))
+    }
+
+    /// Another size, by Lanczos' filter.
+    pub(crate) fn resized(&self, height: usize, width: usize) -> Result<Self> {
+        let (h, w) = (height as u32, width as u32);
+        let area = self.height * self.width;
+        let interleaved = (0..area).flat_map(|i| [0, 1, 2].map(|c| self.planes[c * area + i])).collect();
+        let image = ImageBuffer::<Rgb<f32>, Vec<f32>>::from_raw(self.width as u32, self.height as u32, interleaved)
+            .ok_or_else(|| Failure::usage("the picture's planes have another size"))?;
+        let image = resize(&image, w, h, FilterType::Lanczos3);
+        let alpha = match &self.alpha {
+            None => None,
+            Some(alpha) => {
+                let alpha =
+                    ImageBuffer::<Luma<u16>, Vec<u16>>::from_raw(self.width as u32, self.height as u32, alpha.clone())
+                        .ok_or_else(|| Failure::usage("the picture's transparency has another size"))?;
+                Some(resize(&alpha, w, h, FilterType::Lanczos3).into_raw())
+            }
+        };
+        let planes =
+            (0..3).flat_map(|c| image.as_raw().iter().skip(c).step_by(3).map(|v| v.clamp(0.0, 255.0))).collect();
+        Ok(Self { height, width, planes, alpha, depth: self.depth })
+    }
+
+    /// A picture of whole numbers with these planes, which may be larger at the bottom and right; transparency as it was.
+    pub(crate) fn finish(&self, planes: &Array4<f32>, bits: u8, rounding: Rounding) -> Picture {
+        let (_, _, height, width) = planes.dim();
+        let depth = if bits == 16 { Depth::U16 } else { Depth::U8 };
+        let peak = depth.peak();
+        let samples = planes.iter().map(|&v| f64::from(rounding.apply(v, peak as f32))).collect();
+        let scale = peak / self.depth.peak();
+        let alpha = self.alpha.as_ref().filter(|_| (height, width) == (self.height, self.width));
+        let alpha = alpha.map(|alpha| alpha.iter().map(|a| (f64::from(*a) * scale).round() as u16).collect());
+        Picture { shape: [1, 3, height, width], samples, depth, layout: Layout::Hwc, alpha }
+    }
+}
+
+/// A gray mask of the size of the picture, 0..1.
+pub(crate) fn mask(picture: &Picture, path: &Path, height: usize, width: usize) -> Result<Vec<f32>> {
+    let wrong = || Failure::input(path, "this is no picture that can be a mask");
+    let [.., h, w] = picture.shape;
+    let peak = picture.depth.peak();
+    let gray: Vec<f32> = picture.luma().iter().map(|v| (v / peak) as f32).collect();
+    if (h, w) == (height, width) {
+        return Ok(gray);
+    }
+    let image = ImageBuffer::<Luma<f32>, Vec<f32>>::from_raw(w as u32, h as u32, gray).ok_or_else(wrong)?;
+    let image = resize(&image, width as u32, height as u32, FilterType::Triangle);
+    Ok(image.into_raw().into_iter().map(|v| v.clamp(0.0, 1.0)).collect())
+}

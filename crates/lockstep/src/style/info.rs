@@ -1,0 +1,74 @@
+use ::style::weights::StyleModel;
+use clap::Args;
+use serde_json::json;
+
+use super::library::{Strictness, find, load};
+use crate::exit::{Exit, Result};
+use crate::session::Session;
+
+/// Options of `style info`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep style info candy
+  lockstep style info saved_models/mosaic.pth --json")]
+pub(crate) struct Info {
+    /// A weight file, or the name of a model
+    #[arg(value_name = "MODEL")]
+    model: String,
+    #[command(flatten)]
+    strictness: Strictness,
+}
+
+impl Info {
+    pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        let path = find(&self.model)?;
+        let model = load(&path, &self.strictness)?;
+        let dtype = model.source_dtype().map_or("mixed", ::style::weights::Dtype::name);
+        let flops = flops_a_pixel(&model);
+        session.say(format!("{}", path.display()));
+        session.say(format!("  file               {:?}, convolutions stored as {dtype}", model.container()));
+        session.say(format!(
+            "  network            TransformerNet, width {}, {} residual blocks",
+            model.nc(),
+            model.residual_blocks()
+        ));
+        session.say(format!("  parameters         {}", model.parameter_count()));
+        session.say(format!("  work               {flops:.0} floating point operations a pixel"));
+        session.say(format!("  exact in f16       {}", if model.f16_exact() { "yes" } else { "no" }));
+        for (key, value) in model.metadata() {
+            session.say(format!("  {key:<18} {value}"));
+        }
+        session.document(&json!({
+            "path": path, "container": format!("{:?}", model.container()), "dtype": dtype,
+            "base_channels": model.nc(), "residual_blocks": model.residual_blocks(),
+            "parameters": model.parameter_count(), "flops_per_pixel": flops, "f16_exact": model.f16_exact(),
+            "metadata": model.metadata(),
+        }))?;
+        Ok(Exit::Ok)
+    }
+}
+
+/// Operations of the convolutions as they are defined, for each pixel of the picture: a product and a sum each.
+fn flops_a_pixel(model: &StyleModel) -> f64 {
+    let mut scale = 1.0;
+    let mut all = 0.0;
+    for layer in model.layers() {
+        if layer.upsamples() {
+            scale *= 4.0;
+        }
+        scale /= (layer.stride() * layer.stride()) as f64;
+        all += 2.0 * scale * layer.weight_shape(model.nc()).iter().product::<usize>() as f64;
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_of_the_public_models() {
+        assert_eq!(flops_a_pixel(&StyleModel::random(32, 5, 1)), 307_584.0);
+    }
+}

@@ -1,0 +1,139 @@
+//! Where models are found by name.
+
+use std::path::{Path, PathBuf};
+
+use ::style::weights::{LoadOptions, StyleModel, WeightsError};
+use clap::Args;
+
+use crate::exit::{Exit, Failure, Result};
+use crate::jobs::list;
+use crate::pictures::ending;
+
+/// File endings of weights.
+const ENDINGS: [&str; 6] = ["safetensors", "pth", "pt", "model", "onnx", "bin"];
+
+/// A file that can be named.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+}
+
+/// Options of commands that read weights.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Strictness {
+    /// Drop tensors that the network does not have, instead of refusing the file
+    #[arg(long)]
+    pub(crate) allow_extra: bool,
+}
+
+/// Folders that are searched, in this order.
+pub(crate) fn folders() -> Vec<PathBuf> {
+    let named = std::env::var_os("STYLE_MODELS").map(PathBuf::from);
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join("models")));
+    let data = std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")))
+        .map(|folder| folder.join("lockstep/models"));
+    [named, beside, data].into_iter().flatten().collect()
+}
+
+/// The models of some folders; the first of a name hides later ones.
+pub(crate) fn models(folders: &[PathBuf]) -> Result<Vec<Found>> {
+    let mut all: Vec<Found> = Vec::new();
+    for folder in folders.iter().filter(|folder| folder.is_dir()) {
+        for path in list(folder)? {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            if ENDINGS.contains(&ending(&path).as_str()) && all.iter().all(|known| known.name != name) {
+                all.push(Found { name, path });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// The file of a model that is given as a path or a name.
+pub(crate) fn find(model: &str) -> Result<PathBuf> {
+    let path = PathBuf::from(model);
+    if path.exists() {
+        return Ok(path);
+    }
+    // What looks like a path was meant as one.
+    if path.components().count() > 1 || ENDINGS.contains(&ending(&path).as_str()) {
+        let error = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(Failure::reading(&path, &error));
+    }
+    let folders = folders();
+    let models = models(&folders)?;
+    if let Some(found) = models.iter().find(|found| found.name == model) {
+        return Ok(found.path.clone());
+    }
+    let places = folders.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ");
+    let failure = Failure::usage(format!("there is no model {model}"));
+    let Some(nearest) = models.iter().map(|found| found.name.as_str()).min_by_key(|name| distance(name, model)) else {
+        return Err(failure.help(format!("give a file, or put models into one of {places} (STYLE_MODELS names one)")));
+    };
+    let names = models.iter().map(|found| found.name.as_str()).collect::<Vec<_>>().join(", ");
+    let hint = if distance(nearest, model) <= 1 + model.chars().count() / 3 {
+        format!("did you mean {nearest}? ")
+    } else {
+        String::new()
+    };
+    Err(failure.help(format!("{hint}there are {names}, in {places}; or give a file")))
+}
+
+/// Reads weights; errors name the file.
+pub(crate) fn load(path: &Path, strictness: &Strictness) -> Result<StyleModel> {
+    StyleModel::load_with(path, LoadOptions { allow_extra: strictness.allow_extra }).map_err(|error| match error {
+        WeightsError::Io { path, source } => Failure::reading(&path, &source),
+        WeightsError::UnexpectedTensor { .. } => Failure::input(path, error).help("--allow-extra drops them"),
+        other => Failure::input(path, other),
+    })
+}
+
+/// Errors of writing weights.
+pub(crate) fn unwritten(path: &Path, error: &WeightsError) -> Failure {
+    match error {
+        WeightsError::Io { path, source } => Failure::writing(path, source),
+        other => Failure::new(Exit::Usage, format!("{}: {other}", path.display())),
+    }
+}
+
+/// Edits that make one name of the other: characters put in, left out or replaced.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = corner + usize::from(x != *y);
+            corner = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances() {
+        for (a, b, d) in [("candy", "candy", 0), ("candy", "cnady", 2), ("", "abc", 3), ("mosaic", "mosaik", 1)] {
+            assert_eq!((distance(a, b), distance(b, a)), (d, d), "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn the_first_folder_wins() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (folder, name) in [(&one, "a.pth"), (&two, "a.onnx"), (&two, "b.safetensors"), (&two, "notes.txt")] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let all = models(&[one.path().to_owned(), PathBuf::from("/nowhere/at/all"), two.path().to_owned()]).unwrap();
+        let names: Vec<_> = all.iter().map(|f| f.name.as_str()).collect();
+        assert_eq!((names, all[0].path.clone()), (vec!["a", "b"], one.path().join("a.pth")));
+    }
+}

@@ -1,0 +1,47 @@
+//! `lockstep style …`: one file a subcommand.
+
+mod apply;
+mod content;
+mod convert;
+mod info;
+mod library;
+mod models;
+
+use clap::Subcommand;
+
+use crate::exit::{Exit, Failure, Result};
+use crate::session::Session;
+
+/// Subcommands of `style`.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// Stylise a picture, or a folder of them
+    Apply(Box<apply::Apply>),
+    /// List the models that can be named
+    Models(models::Models),
+    /// What a weight file holds
+    Info(info::Info),
+    /// Write a weight file as safetensors with canonical names
+    Convert(convert::Convert),
+}
+
+impl Command {
+    /// Runs the subcommand.
+    pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        match self {
+            Self::Apply(c) => c.run(session),
+            Self::Models(c) => c.run(session),
+            Self::Info(c) => c.run(session),
+            Self::Convert(c) => c.run(session),
+        }
+    }
+}
+
+impl From<::style::Error> for Failure {
+    fn from(error: ::style::Error) -> Self {
+        match error {
+            ::style::Error::Gpu(error) => error.into(),
+            other => Self::usage(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::library::{Strictness, folders, load, models};
+use crate::exit::{Exit, Result};
+use crate::session::{Session, bytes};
+
+/// Options of `style models`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep style models                     all models that --model takes by name
+  STYLE_MODELS=weights lockstep style models
+  lockstep style models --dir weights --json
+
+Searched are the folder that STYLE_MODELS names, `models` beside the program, and lockstep/models in the user's data \
+folder.")]
+pub(crate) struct Models {
+    /// Only this folder
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    #[command(flatten)]
+    strictness: Strictness,
+}
+
+impl Models {
+    pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        let folders = self.dir.as_ref().map_or_else(folders, |dir| vec![dir.clone()]);
+        let mut documents = Vec::new();
+        for found in models(&folders)? {
+            let size = found.path.metadata().map_or(0, |m| m.len());
+            let (line, document) = match load(&found.path, &self.strictness) {
+                Ok(model) => (
+                    format!(
+                        "{:<20} width {:<3} {} residual blocks  {:>9}  {}",
+                        found.name,
+                        model.nc(),
+                        model.residual_blocks(),
+                        bytes(size as usize),
+                        found.path.display()
+                    ),
+                    json!({"name": found.name, "path": found.path, "base_channels": model.nc(),
+                        "residual_blocks": model.residual_blocks(), "bytes": size}),
+                ),
+                Err(failure) => (
+                    format!("{:<20} UNUSABLE: {failure}", found.name),
+                    json!({"name": found.name, "path": found.path, "error": failure.message}),
+                ),
+            };
+            session.say(line);
+            documents.push(document);
+        }
+        if documents.is_empty() {
+            session.say("there are no models; searched were:");
+            for folder in &folders {
+                session.say(format!("  {}{}", folder.display(), if folder.is_dir() { "" } else { " (absent)" }));
+            }
+        }
+        session.document(&json!({ "folders": folders, "models": documents }))?;
+        Ok(Exit::Ok)
+    }
+}

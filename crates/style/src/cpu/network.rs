@@ -1,0 +1,401 @@
+//! The whole network on the CPU: sixteen convolutions, no pass over memory between them.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::cpu::buffer::{Buffer, pad};
+use crate::cpu::conv::{Conv, Pool};
+use crate::cpu::direct::Geometry;
+use crate::cpu::kernel::Isa;
+use crate::cpu::last::{Last, Picture};
+use crate::cpu::moments::{Affine, Moments};
+use crate::cpu::pack::{Border, Deferred, Image, Source, finish};
+
+/// Added to each variance inside the root.
+pub const EPSILON: f64 = 1e-5;
+
+/// Smallest side of an image: the reflection of the 9 × 9 layers needs four neighbours.
+pub const SMALLEST_SIDE: usize = 5;
+
+/// Subtracted from the input: the first norm removes what that changes, and the sums of 243 products get smaller.
+const CENTRE: f32 = 128.0;
+
+/// Parameters of a network in the order of its layers: `conv1`, `conv2`, `conv3`, `res1.conv1`, `res1.conv2`, …,
+/// `deconv1`, `deconv2`, `deconv3`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Weights {
+    /// Base width `nc` (32 in the public models).
+    pub base_channels: usize,
+    /// Residual blocks (5 in the public models).
+    pub residual_blocks: usize,
+    /// Kernels `[out, in, kh, kw]` of the `6 + 2R` convolutions.
+    pub kernels: Vec<Vec<f32>>,
+    /// Biases `[out]` of the convolutions. Only the last is used: a bias before an instance norm cancels.
+    pub biases: Vec<Vec<f32>>,
+    /// Scales `[C]` of the `5 + 2R` instance norms.
+    pub gammas: Vec<Vec<f32>>,
+    /// Offsets `[C]` of the instance norms.
+    pub betas: Vec<Vec<f32>>,
+}
+
+/// Why an input was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ShapeError {
+    /// A side is shorter than [`SMALLEST_SIDE`].
+    InputTooSmall {
+        /// Height in pixels.
+        height: usize,
+        /// Width in pixels.
+        width: usize,
+    },
+    /// A slice is not as long as its shape says.
+    WrongLength {
+        /// Elements that the shape asks for.
+        expected: usize,
+        /// Elements found.
+        found: usize,
+    },
+    /// The padding of a reflection reaches the far edge, or a size is 0.
+    BadGeometry,
+}
+
+impl fmt::Display for ShapeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InputTooSmall { height, width } => {
+                write!(f, "image of {width} x {height} pixels: both sides must be at least {SMALLEST_SIDE}")
+            }
+            Self::WrongLength { expected, found } => write!(f, "expected {expected} elements, found {found}"),
+            Self::BadGeometry => write!(f, "sizes must be positive and the padding smaller than the image"),
+        }
+    }
+}
+
+impl std::error::Error for ShapeError {}
+
+/// Checks a slice's length.
+pub(crate) fn check_len(found: usize, expected: usize) -> Result<(), ShapeError> {
+    if found == expected { Ok(()) } else { Err(ShapeError::WrongLength { expected, found }) }
+}
+
+/// Working memory of a network, kept between runs: two activation buffers and one scratch per thread.
+#[derive(Debug, Default)]
+pub struct Arena {
+    large: Buffer,
+    middle: Buffer,
+    pool: Pool,
+    times: Vec<Duration>,
+}
+
+impl Arena {
+    /// An empty arena; it grows with the images.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Wall time of each layer of the last image, in order: `conv1` to `deconv3`.
+    pub fn layer_times(&self) -> &[Duration] {
+        &self.times
+    }
+
+    /// Bytes held now.
+    pub fn bytes(&self) -> usize {
+        self.large.bytes() + self.middle.bytes() + self.pool.bytes()
+    }
+}
+
+/// What an activation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Convolution output without bias, before its norm.
+    Raw,
+    /// Per-channel mean of the convolution output (without bias), `[C]`.
+    Mean,
+    /// Per-channel biased variance of the convolution output, `[C]`.
+    Variance,
+    /// After norm and ReLU; for the last norm of a block, the block's output.
+    Finished,
+}
+
+/// Sees each layer's activations as planes `[C][H][W]`: image of the batch, layer (0 = `conv1`), stage, values.
+pub type Observer<'a> = dyn FnMut(usize, usize, Stage, Vec<f32>) + 'a;
+
+/// One convolution and the norm after it.
+#[derive(Debug)]
+struct Layer {
+    conv: Conv,
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
+    /// Where the input is centred: Σ over the taps of each kernel, `[out][in]`, to undo that for an observer.
+    tap_sums: Vec<f64>,
+}
+
+/// One image's input or output.
+enum Input<'a> {
+    Planes(&'a [f32]),
+    Rgb(&'a [u8]),
+}
+
+/// A network with packed weights.
+#[derive(Debug)]
+pub struct Network {
+    width: usize,
+    /// `conv1`, `conv2`, `conv3`, the residual layers, `deconv1`, `deconv2`.
+    layers: Vec<Layer>,
+    last: Last,
+}
+
+impl Network {
+    /// Packs the weights for this machine.
+    ///
+    /// # Panics
+    /// When the shapes of `weights` contradict each other.
+    pub fn new(weights: &Weights) -> Self {
+        Self::with(Isa::detect(), weights, true)
+    }
+
+    pub(crate) fn with(isa: Isa, weights: &Weights, winograd: bool) -> Self {
+        let (a, b, c) = (weights.base_channels, 2 * weights.base_channels, 4 * weights.base_channels);
+        let layer = |cin, cout, k: usize, stride, upsample| Geometry {
+            cin,
+            cout,
+            kernel: [k, k],
+            stride: [stride, stride],
+            padding: k / 2,
+            upsample,
+        };
+        let mut shapes = vec![layer(3, a, 9, 1, false), layer(a, b, 3, 2, false), layer(b, c, 3, 2, false)];
+        shapes.extend(std::iter::repeat_n(layer(c, c, 3, 1, false), 2 * weights.residual_blocks));
+        shapes.extend([layer(c, b, 3, 1, true), layer(b, a, 3, 1, true)]);
+        assert_eq!(weights.kernels.len(), shapes.len() + 1, "one kernel per convolution");
+        let layers = shapes
+            .into_iter()
+            .enumerate()
+            .map(|(i, shape)| {
+                let kernel = &weights.kernels[i];
+                assert_eq!(kernel.len(), shape.cin * shape.cout * shape.kernel[0] * shape.kernel[1], "layer {i}");
+                let (gamma, beta) = (weights.gammas[i].clone(), weights.betas[i].clone());
+                assert_eq!((gamma.len(), beta.len()), (shape.cout, shape.cout), "norm {i}");
+                let pack = if winograd { Conv::fastest } else { Conv::direct };
+                let taps = shape.kernel[0] * shape.kernel[1];
+                let sum = |w: &[f32]| w.iter().copied().map(f64::from).sum();
+                let centred = i == 0 || shape.upsample;
+                let tap_sums = if centred { kernel.chunks_exact(taps).map(sum).collect() } else { Vec::new() };
+                Layer { conv: pack(isa, shape, kernel), gamma, beta, tap_sums }
+            })
+            .collect::<Vec<_>>();
+        let end = layers.len();
+        assert_eq!(weights.kernels[end].len(), 3 * a * 81, "last layer");
+        let last = Last::new(isa, a, &weights.kernels[end], &weights.biases[end]);
+        Self { width: a, layers, last }
+    }
+
+    /// Height and width of the raw output: each side rounded up to a multiple of four.
+    pub fn output_size(height: usize, width: usize) -> [usize; 2] {
+        [height.next_multiple_of(4), width.next_multiple_of(4)]
+    }
+
+    /// Runs a batch `x` of planes `[b, 3, h, w]` (RGB, 0..255) and gives the raw output `[b, 3, H, W]`, unclamped,
+    /// with `[H, W]` from [`Network::output_size`]: surplus rows and columns lie at the bottom and right.
+    pub fn run(&self, arena: &mut Arena, x: &[f32], shape: [usize; 4]) -> Result<Vec<f32>, ShapeError> {
+        self.run_planes(arena, x, shape, None)
+    }
+
+    /// [`Network::run`], showing every layer's activations to `observer`.
+    pub fn activations(
+        &self,
+        arena: &mut Arena,
+        x: &[f32],
+        shape: [usize; 4],
+        observer: &mut Observer<'_>,
+    ) -> Result<Vec<f32>, ShapeError> {
+        self.run_planes(arena, x, shape, Some(observer))
+    }
+
+    fn run_planes(
+        &self,
+        arena: &mut Arena,
+        x: &[f32],
+        [batch, channels, height, width]: [usize; 4],
+        mut observer: Option<&mut Observer<'_>>,
+    ) -> Result<Vec<f32>, ShapeError> {
+        check_len(channels, 3)?;
+        check_len(x.len(), batch * 3 * height * width)?;
+        Self::check_size(height, width)?;
+        let [oh, ow] = Self::output_size(height, width);
+        let mut out = vec![0.0; batch * 3 * oh * ow];
+        for (i, (x, out)) in x.chunks_exact(3 * height * width).zip(out.chunks_exact_mut(3 * oh * ow)).enumerate() {
+            let mut observe = observer.as_deref_mut().map(|o| |l: usize, s: Stage, v: Vec<f32>| o(i, l, s, v));
+            let observe = observe.as_mut().map(|o| o as &mut dyn FnMut(usize, Stage, Vec<f32>));
+            self.image(arena, Input::Planes(x), [height, width], Picture::Planes(out), observe);
+        }
+        Ok(out)
+    }
+
+    /// Runs one picture of interleaved RGB bytes (`h · w · 3`) into another of the same size: the output is cropped
+    /// to `h × w`, clamped to 0..=255 and truncated toward zero.
+    pub fn run_rgb(
+        &self,
+        arena: &mut Arena,
+        x: &[u8],
+        [height, width]: [usize; 2],
+        out: &mut [u8],
+    ) -> Result<(), ShapeError> {
+        check_len(x.len(), 3 * height * width)?;
+        check_len(out.len(), 3 * height * width)?;
+        Self::check_size(height, width)?;
+        self.image(arena, Input::Rgb(x), [height, width], Picture::Rgb { data: out, width }, None);
+        Ok(())
+    }
+
+    fn check_size(height: usize, width: usize) -> Result<(), ShapeError> {
+        if height.min(width) < SMALLEST_SIDE { Err(ShapeError::InputTooSmall { height, width }) } else { Ok(()) }
+    }
+
+    fn image(
+        &self,
+        arena: &mut Arena,
+        input: Input<'_>,
+        [height, width]: [usize; 2],
+        picture: Picture<'_>,
+        mut observe: Option<&mut dyn FnMut(usize, Stage, Vec<f32>)>,
+    ) {
+        let (a, b, c) = (self.width, 2 * self.width, 4 * self.width);
+        let half = [height.div_ceil(2), width.div_ceil(2)];
+        let quarter = [half[0].div_ceil(2), half[1].div_ceil(2)];
+        let pixels = |[h, w]: [usize; 2], scale: usize| h * w * scale * scale;
+        // The large buffer holds conv1, then the four quarter-size tensors of the body, then deconv2; the middle one
+        // conv2, then deconv1.
+        let body = pixels(quarter, 1) * pad(c);
+        let large = arena.large.get((height * width * pad(a)).max(4 * body).max(pixels(quarter, 4) * pad(a)));
+        let middle = arena.middle.get(pixels(half, 1).max(pixels(quarter, 2)) * pad(b));
+        arena.pool.prepare();
+        let (pool, times) = (&arena.pool, &mut arena.times);
+        times.clear();
+        let mut begin = Instant::now();
+        let mut lap = move || std::mem::replace(&mut begin, Instant::now()).elapsed();
+        let mut step = |index: usize, image: &Image<'_>, out: &mut [f32], keep: Option<&mut [f32]>| -> Affine {
+            let layer = &self.layers[index];
+            let (moments, count) = layer.conv.forward(image, out, keep, pool);
+            let affine = Affine::new(&moments, count, &layer.gamma, &layer.beta, EPSILON);
+            times.push(lap());
+            if let Some(observe) = observe.as_deref_mut() {
+                let body = index >= 3 && index + 2 < self.layers.len();
+                let second = body && index % 2 == 0;
+                layer.show(observe, index, image, &out[..count * pad(layer.gamma.len())], &moments, &affine, !second);
+                if body && !second && index > 3 {
+                    // The block before is only finished while this layer reads it.
+                    observe(index - 1, Stage::Finished, image.finished());
+                }
+            }
+            affine
+        };
+        let source = match input {
+            Input::Planes(x) => Source::Planes(x, CENTRE),
+            Input::Rgb(x) => Source::Rgb(x, CENTRE),
+        };
+        let image = Image { source, channels: 3, height, width, border: Border::Reflect };
+        let norm = step(0, &image, large, None);
+        let image = raw(large, None, deferred(&norm), a, [height, width], Border::Reflect);
+        let norm = step(1, &image, middle, None);
+        let (first, rest) = large.split_at_mut(body);
+        let (second, rest) = rest.split_at_mut(body);
+        let (mut kept, rest) = rest.split_at_mut(body);
+        let mut keep = &mut rest[..body];
+        let image = raw(middle, None, deferred(&norm), b, half, Border::Reflect);
+        let mut norm = step(2, &image, second, None);
+        // What the body makes of an image of one colour: there the deconvolutions' inputs are centred, and that image
+        // stays constant to the last bit although the four phases add their weights in different orders.
+        let mut rest: Vec<f32> = norm.beta.iter().map(|b| b.max(0.0)).collect();
+        for block in 0..(self.layers.len() - 5) / 2 {
+            // conv1 of a block finishes the block before it (for the first one: conv3) and keeps that for the sum.
+            let skip = (block > 0).then_some(&*kept);
+            let end = Deferred { relu: block == 0, ..deferred(&norm) };
+            let image = raw(second, skip, end, c, quarter, Border::Reflect);
+            let kept_by_conv = matches!(self.layers[3 + 2 * block].conv, Conv::Winograd(..));
+            let inner = step(3 + 2 * block, &image, first, kept_by_conv.then_some(&mut *keep));
+            if !kept_by_conv {
+                finish(keep, second, skip, &end, pad(c));
+            }
+            std::mem::swap(&mut kept, &mut keep);
+            let image = raw(first, None, deferred(&inner), c, quarter, Border::Reflect);
+            norm = step(4 + 2 * block, &image, second, None);
+            rest.iter_mut().zip(&norm.beta).for_each(|(rest, beta)| *rest += beta);
+        }
+        let skip = (self.layers.len() > 5).then_some(&*kept);
+        let end = Deferred { norm: &norm, relu: skip.is_none(), centre: Some(&rest) };
+        let image = raw(second, skip, end, c, quarter, Border::Clamp);
+        let index = self.layers.len() - 2;
+        let norm = step(index, &image, middle, None);
+        let double = quarter.map(|n| 2 * n);
+        let rest: Vec<f32> = norm.beta.iter().map(|b| b.max(0.0)).collect();
+        let end = Deferred { centre: Some(&rest), ..deferred(&norm) };
+        let image = raw(middle, None, end, b, double, Border::Clamp);
+        let norm = step(index + 1, &image, large, None);
+        let image = raw(large, None, deferred(&norm), a, quarter.map(|n| 4 * n), Border::Reflect);
+        self.last.forward(&image, picture, pool);
+        times.push(lap());
+    }
+}
+
+/// Norm and ReLU.
+fn deferred(norm: &Affine) -> Deferred<'_> {
+    Deferred { norm, relu: true, centre: None }
+}
+
+/// A raw tensor as the next layer's input.
+fn raw<'a>(
+    data: &'a [f32],
+    skip: Option<&'a [f32]>,
+    deferred: Deferred<'a>,
+    channels: usize,
+    [height, width]: [usize; 2],
+    border: Border,
+) -> Image<'a> {
+    Image { source: Source::Raw { data, skip, deferred }, channels, height, width, border }
+}
+
+/// Channels-last (`padded` floats a pixel) to planes.
+pub(crate) fn planes(data: &[f32], channels: usize, padded: usize) -> Vec<f32> {
+    (0..channels).flat_map(|c| data.iter().skip(c).step_by(padded).copied()).collect()
+}
+
+impl Layer {
+    /// Shows what this layer made of `image`; with `finished` also after norm and ReLU.
+    fn show(
+        &self,
+        observe: &mut dyn FnMut(usize, Stage, Vec<f32>),
+        index: usize,
+        image: &Image<'_>,
+        out: &[f32],
+        moments: &[Moments],
+        norm: &Affine,
+        finished: bool,
+    ) {
+        let channels = self.gamma.len();
+        let count = out.len() / pad(channels);
+        let centre = match image.source {
+            Source::Planes(_, centre) | Source::Rgb(_, centre) => vec![centre; image.channels],
+            Source::Raw { deferred, .. } => deferred.centre.map_or(Vec::new(), <[f32]>::to_vec),
+        };
+        let offset = |channel: usize| -> f64 {
+            let sums = self.tap_sums.iter().skip(channel * image.channels).take(image.channels);
+            sums.zip(&centre).map(|(sum, &c)| sum * f64::from(c)).sum()
+        };
+        let mut raw = planes(out, channels, pad(channels));
+        for (c, plane) in raw.chunks_exact_mut(count).enumerate() {
+            let offset = offset(c);
+            plane.iter_mut().for_each(|x| *x = (f64::from(*x) + offset) as f32);
+        }
+        observe(index, Stage::Raw, raw);
+        let moments = &moments[..channels];
+        observe(index, Stage::Mean, moments.iter().enumerate().map(|(c, m)| (m.mean + offset(c)) as f32).collect());
+        observe(index, Stage::Variance, moments.iter().map(|m| (m.m2 / count as f64) as f32).collect());
+        if finished {
+            let mut finished = vec![0.0; count * channels];
+            finish(&mut finished, out, None, &deferred(norm), channels);
+            observe(index, Stage::Finished, planes(&finished, channels, channels));
+        }
+    }
+}

@@ -1,0 +1,38 @@
+use crate::weights::WeightsError;
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The device or its memory.
+    #[error(transparent)]
+    Gpu(#[from] gpu_core::Error),
+    /// A weight file.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A picture that is smaller than the reflection at its border needs.
+    #[error(
+        "the picture has {width} x {height} pixels, and both sides must have at least {smallest}; enlarge it first"
+    )]
+    InputTooSmall {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+        /// The fewest possible.
+        smallest: usize,
+    },
+    /// Arrays that do not fit together.
+    #[error("{what}: expected shape {expected:?}, got {got:?}")]
+    Shape {
+        /// Which array.
+        what: &'static str,
+        /// What fits.
+        expected: Vec<usize>,
+        /// What came.
+        got: Vec<usize>,
+    },
+}
+
+/// A result with an [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
