@@ -20,7 +20,9 @@ struct Line {
 }
 
 fn lines(fill: impl Strategy<Value = Fill>) -> impl Strategy<Value = Line> {
-    (0usize..2000, -4i32..5, fill).prop_map(|(n, a, fill)| Line { n, a, fill })
+    // Some end where a block of threads ends.
+    let n = prop_oneof![3 => 0usize..2000, 1 => (0usize..8).prop_map(|blocks| 256 * blocks)];
+    (n, -4i32..5, fill).prop_map(|(n, a, fill)| Line { n, a, fill })
 }
 
 fn run_axpy<B: Axpy>(b: &B, c: &Line) -> Result<Outputs> {

@@ -4,7 +4,9 @@ mod oracle;
 mod random;
 
 use gpu_core::testing::{Fill, FillKind};
+use gpu_core::{Cpu, Tensor};
 use nsct::filters::{directional, energy_bounds, pyramid_prototype};
+use nsct::kernels::{self, Planes};
 use nsct::{Coeffs, DirFilter, NsctBackend, PyrFilter, Real, Side};
 use random::{Case, case, check, coefficients, distance, dot, download, largest, pixels, upload};
 
@@ -231,4 +233,24 @@ properties! {
     flipped_images_have_flipped_planes(40);
     constants_are_low_pass(40);
     energy_stays_in_bounds(60);
+}
+
+/// A NaN on any side of a shrinkage shows.
+#[test]
+fn shrinkage_keeps_nan() {
+    let cpu = Cpu::new();
+    let run = |y: f64, parent: f64, energy: f64| {
+        let mut both = Tensor::from_slice(&cpu, [2], &[parent, y]).unwrap();
+        let energy = Tensor::from_slice(&cpu, [1], &[energy]).unwrap();
+        let variance = Tensor::from_slice(&cpu, [1], &[1.0]).unwrap();
+        let one = Planes { count: 1, height: 1, width: 1 };
+        kernels::bivariate(&cpu, one, variance.flat(), energy.flat(), 1, both.flat_mut(), 2, 1, Some(0)).unwrap();
+        both.to_vec(&cpu).unwrap()
+    };
+    assert_eq!(run(3.0, 4.0, 4.0), [4.0, 3.0 * (5.0 - 3.0_f64.sqrt() / 3.0_f64.sqrt()) / 5.0]);
+    assert!(run(f64::NAN, 4.0, 4.0)[1].is_nan());
+    assert!(run(3.0, f64::NAN, 4.0)[1].is_nan());
+    assert!(run(3.0, 4.0, f64::NAN)[1].is_nan());
+    assert_eq!(run(3.0, 4.0, 0.5)[1], 0.0);
+    assert_eq!(run(3.0, 4.0, 1.0)[1], 0.0);
 }

@@ -51,7 +51,10 @@ fn layout() -> impl Strategy<Value = Layout> {
     let gap = || prop_oneof![Just(0_usize), 1..9_usize];
     // Sizes 1 to 40, and some rows that are longer than a block of the CPU's inner loop.
     let width = prop_oneof![9 => 1..41_usize, 1 => 60..150_usize];
-    (0..4_usize, 1..41_usize, width, gap(), gap(), gap()).prop_map(|(count, h, w, x_gap, pair_gap, y_gap)| Layout {
+    // Some planes end where a block of a GPU's threads ends.
+    let whole = (1..5_usize, 1..3_usize).prop_map(|(h, w)| (8 * h, 32 * w));
+    let size = prop_oneof![4 => (1..41_usize, width), 1 => whole];
+    (0..4_usize, size, gap(), gap(), gap()).prop_map(|(count, (h, w), x_gap, pair_gap, y_gap)| Layout {
         count,
         h,
         w,

@@ -75,6 +75,20 @@ pub fn sums(x: &[f64], shift: f64) -> [f64; 4] {
     out
 }
 
+/// Those of the whole from those of its parts.
+pub fn fold(figures: &[f64]) -> [f64; 4] {
+    let mut out = [0.0; 4];
+    for part in figures.chunks(4) {
+        for i in 0..3 {
+            out[i] += part[i];
+        }
+        if part[3] > out[3] {
+            out[3] = part[3];
+        }
+    }
+    out
+}
+
 /// How many magnitudes lie in each of 256 bins up to `bound`.
 pub fn histogram(x: &[f64], bound: f64) -> Vec<f64> {
     let mut counts = vec![0.0; 256];
