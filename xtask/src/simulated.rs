@@ -13,7 +13,9 @@ use crate::workspace::{cargo, line, packages, run as run_command};
 /// What the simulated device says where it does not know an instruction.
 const UNKNOWN: &str = "unsupported in kernel";
 /// Random cases of the tests of whole transforms, which take thousands of times longer than on a GPU.
-const FEW_CASES: &str = "4";
+const FEW_CASES: u32 = 4;
+/// Random cases of all others: what tests try unless told otherwise.
+pub(crate) const CASES: u32 = 64;
 
 /// What became of the tests.
 pub(crate) struct Done {
@@ -62,6 +64,11 @@ fn is_whole(test: &str) -> bool {
     test.split("::").any(|module| module == "on_cuda" || module.starts_with("large_"))
 }
 
+/// Random cases with which a test runs here.
+pub(crate) fn cases(test: &str) -> u32 {
+    if is_whole(test) { FEW_CASES } else { CASES }
+}
+
 /// Runs the ignored tests that need a device.
 pub(crate) fn run(root: &Path, selection: &[String], ignored: &[String], arguments: &[String]) -> Result<Done> {
     let library = library(root)?;
@@ -78,7 +85,7 @@ pub(crate) fn run(root: &Path, selection: &[String], ignored: &[String], argumen
         let mut command = command(selection, &part, whole, arguments);
         command.envs(variables(&library)).env("LOCKSTEP_REPORT", &records);
         if whole && std::env::var_os("LOCKSTEP_CASES").is_none() {
-            command.env("LOCKSTEP_CASES", FEW_CASES);
+            command.env("LOCKSTEP_CASES", FEW_CASES.to_string());
         }
         println!("$ {}", line(&command));
         let (more, succeeded) = watch(&mut command)?;
@@ -176,6 +183,7 @@ mod tests {
     #[test]
     fn parts_of_the_suite() {
         assert!(is_whole("on_cuda::batch_is_loop") && !is_whole("taps::cuda_matches_cpu"));
+        assert_eq!((cases("large_128_f32::cuda_matches_cpu"), cases("taps::cuda_matches_cpu")), (FEW_CASES, CASES));
         assert!(is_golden("every_case_on_cuda") && !is_golden("taps::cuda_matches_cpu"));
     }
 }

@@ -4,10 +4,12 @@
 //! driver on the CPU. Before its faults, each kernel is replaced by a trap: a kernel whose tests still pass is never
 //! launched by them, and nothing else about it would be noticed either.
 
+mod equivalent;
 mod faults;
 mod ledger;
 mod pick;
 mod runner;
+mod select;
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,12 +24,14 @@ use serde_json::Value;
 
 use crate::bundle::{Manifest, commit};
 use crate::kernels::in_threads;
+use crate::simulated;
 use crate::suite::{self, Executable};
 use crate::workspace::{cargo, files_below, output, packages, read, root, sha256, shown};
+use equivalent::Equivalents;
 use faults::{Body, Fault};
 use ledger::{Ledger, Mutant, Record, Verdict};
-use pick::{Dice, pick};
 use runner::{Runner, Test};
+use select::Selection;
 use table::Summary;
 
 /// The test whose record names the kernels that it proves; it comes first.
@@ -42,6 +46,8 @@ const EXAMPLES: &str = "Examples:
   cargo xtask mutate-kernels                             four faults in every kernel
   cargo xtask mutate-kernels --filter taps --verbose     only some kernels, with all output
   cargo xtask mutate-kernels --per-kernel 20 --seed 7    more faults, and other ones
+  cargo xtask mutate-kernels --survivors                 only the faults that survived, as docs/proofs.md lists them
+  cargo xtask mutate-kernels --only taps.sm_75.ptx:77    every fault that this line could have
   cargo xtask mutate-kernels --resume --write            goes on after a stop, writes docs/proofs.md";
 
 // Each flag of the command is one.
@@ -58,7 +64,14 @@ pub(crate) struct Options {
     /// Only kernels whose name contains this.
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Random cases of each test.
+    /// Only the faults that docs/proofs.md lists as survivors.
+    #[arg(long, conflicts_with_all = ["per_kernel", "seed"])]
+    survivors: bool,
+    /// Every fault of this line of a PTX file, such as taps.sm_75.ptx:77; may be given several times.
+    #[arg(long, value_name = "FILE:LINE", conflicts_with_all = ["per_kernel", "seed", "survivors"])]
+    only: Vec<String>,
+    /// Random cases of each test. A fault that they do not notice meets the tests again with as many cases as in
+    /// `cargo xtask test` (64; 4 of large transforms), where that is more.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     cases: u32,
     /// Seconds after which a test does not end (or five times what it takes without a fault, if that is more).
@@ -72,7 +85,7 @@ pub(crate) struct Options {
     #[arg(long)]
     resume: bool,
     /// Writes the section of docs/proofs.md.
-    #[arg(long, conflicts_with = "filter")]
+    #[arg(long, conflicts_with_all = ["filter", "survivors", "only"])]
     write: bool,
     /// Fails when a fault survives.
     #[arg(long)]
@@ -108,7 +121,15 @@ impl Kernel {
 /// `cargo xtask mutate-kernels`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let root = root()?;
-    let kernels = kernels(&root, options.filter.as_deref())?;
+    let mut kernels = kernels(&root, options.filter.as_deref())?;
+    let proofs = root.join("docs/proofs.md");
+    let selection = match options {
+        Options { survivors: true, .. } => Selection::listed(&read(&proofs)?),
+        Options { only, .. } => Selection::lines(only),
+    };
+    selection.check(&kernels)?;
+    let equivalents = Equivalents::load(&root.join("docs/equivalent-faults.toml"), &kernels)?;
+    kernels.retain(|kernel| selection.touches(kernel));
     let library = match &options.driver {
         Some(file) => file.canonicalize().with_context(|| format!("no driver {}", file.display()))?,
         None => build_driver()?,
@@ -128,23 +149,27 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         cases: options.cases,
         records: Vec::new(),
         untested: Vec::new(),
+        equivalents,
+        whole: options.filter.is_none() && selection.is_everything(),
     };
     let launched = session.launched(&kernels, &tests, &mut summary.untested)?;
-    let mutants = launched.iter().flat_map(|kernel| chosen_faults(kernel, options)).collect::<Vec<_>>();
+    let mutants = launched.iter().flat_map(|kernel| selection.mutants(kernel, options)).collect::<Vec<_>>();
     println!("\n== {} faults in {} kernels", mutants.len(), launched.len());
     summary.records = session.judge(&mutants, &tests)?;
     println!("{}", summary.text());
     summary.write_json(&out.join("mutants.json"))?;
     println!("all of it: {}", shown(&out.join("mutants.json")));
     if options.write {
-        summary.write_section(&root.join("docs/proofs.md"))?;
+        summary.write_section(&proofs)?;
     }
     verdict(&summary, options.strict)
 }
 
 fn verdict(summary: &Summary, strict: bool) -> Result<()> {
     let survivors = summary.survivors().count();
+    let complaints = summary.complaints().len();
     match summary.untested.len() {
+        0 if strict && complaints > 0 => bail!("{complaints} entries of docs/equivalent-faults.toml are wrong"),
         0 if strict && survivors > 0 => bail!("{survivors} faults survived"),
         0 => Ok(()),
         n => bail!("{n} kernels have no test, or none that launches them"),
@@ -173,12 +198,6 @@ fn kernels(root: &Path, filter: Option<&str>) -> Result<Vec<Kernel>> {
         _ if all.is_empty() => bail!("no kernels in crates/*/kernels/ptx: run `cargo xtask kernels`"),
         _ => Ok(all),
     }
-}
-
-fn chosen_faults(kernel: &Kernel, options: &Options) -> Vec<Mutant> {
-    let mut dice = Dice::new(options.seed, &format!("{} {}", kernel.file, kernel.body.entry));
-    let picked = pick(&kernel.body.faults, options.per_kernel, &mut dice);
-    picked.into_iter().map(|fault| kernel.mutant(fault)).collect()
 }
 
 /// Builds the stand-in driver; the file of the library.
@@ -308,24 +327,38 @@ impl Session<'_> {
     /// What becomes of each mutant, in their order.
     fn judge(&self, mutants: &[Mutant], tests: &ByKernel) -> Result<Vec<Record>> {
         let done = AtomicUsize::new(0);
-        let cases = self.options.cases;
         let one = |mutant: &Mutant| -> Result<Record> {
-            let known = self.ledger.find(mutant, cases);
-            let record = if let Some(record) = known {
-                record.clone()
-            } else {
-                let key = (mutant.package.clone(), mutant.kernel.clone());
-                let tests: Vec<&Test> = tests.get(&key).into_iter().flatten().collect();
-                let record = self.runner.judge(mutant, &tests, cases)?;
-                self.ledger.add(&record)?;
-                record
-            };
+            let key = (mutant.package.clone(), mutant.kernel.clone());
+            let tests = tests.get(&key).map(Vec::as_slice).unwrap_or_default();
+            let (mut record, mut known) = self.with_cases(mutant, tests, self.options.cases)?;
+            let more = self.with_more_cases(tests);
+            if record.verdict == Verdict::Survived && record.kind != faults::Kind::Trap && !more.is_empty() {
+                (record, known) = self.with_cases(mutant, &more, simulated::CASES)?;
+            }
             let count = done.fetch_add(1, Ordering::Relaxed) + 1;
-            let earlier = if known.is_some() { " (earlier)" } else { "" };
+            let earlier = if known { " (earlier)" } else { "" };
             println!("[{count}/{}] {}{earlier}", mutants.len(), progress(&record));
             Ok(record)
         };
         in_threads(self.jobs, mutants, one).into_iter().collect()
+    }
+
+    /// The tests that have more cases in `cargo xtask test` than here, and the time that they take with these.
+    fn with_more_cases(&self, tests: &[Test]) -> Vec<Test> {
+        let cases = self.options.cases;
+        let more = tests.iter().filter(|test| simulated::cases(&test.name) > cases);
+        let times = f64::from(simulated::CASES) / f64::from(cases);
+        more.map(|test| Test { seconds: test.seconds * times, ..test.clone() }).collect()
+    }
+
+    /// What these tests make of a mutant, and whether that was known from an earlier run.
+    fn with_cases(&self, mutant: &Mutant, tests: &[Test], cases: u32) -> Result<(Record, bool)> {
+        if let Some(record) = self.ledger.find(mutant, cases) {
+            return Ok((record.clone(), true));
+        }
+        let record = self.runner.judge(mutant, tests, cases)?;
+        self.ledger.add(&record)?;
+        Ok((record, false))
     }
 }
 

@@ -175,7 +175,7 @@ impl Runner {
     }
 
     /// Runs these tests on a mutant until one fails.
-    pub(crate) fn judge(&self, mutant: &Mutant, tests: &[&Test], cases: u32) -> Result<Record> {
+    pub(crate) fn judge(&self, mutant: &Mutant, tests: &[Test], cases: u32) -> Result<Record> {
         let patch = self.scratch.join(format!("{}.patch", self.next.fetch_add(1, Ordering::Relaxed)));
         write(&patch, patch_line(mutant))?;
         let Mutant { package, kernel, file, hash, fault } = mutant.clone();
@@ -270,7 +270,10 @@ esac
         assert_eq!(bad.entry(), "bad");
         let runner = Runner::new(&root, "lib".into(), Duration::from_secs(1), 1, false).unwrap();
         assert_eq!(runner.seeds.len(), 1);
-        let judge = |kernel: &str, tests: &[&Test]| runner.judge(&mutant(kernel, 3), tests, 8).unwrap();
+        let judge = |kernel: &str, tests: &[&Test]| {
+            let tests: Vec<Test> = tests.iter().map(|test| (*test).clone()).collect();
+            runner.judge(&mutant(kernel, 3), &tests, 8).unwrap()
+        };
         assert_eq!(judge("quiet", &[&good, &good]).verdict, Verdict::Survived);
         let caught = judge("quiet", &[&good, &bad]);
         assert_eq!((caught.verdict, caught.test.as_str()), (Verdict::WrongResult, "p::t::bad::x"));

@@ -7,7 +7,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use super::equivalent::Equivalents;
+use super::faults::Kind;
 use super::ledger::{Record, Verdict};
+use crate::simulated;
 use crate::workspace::{read, shown, write};
 
 const BEGIN: &str = "<!-- mutants: begin -->";
@@ -27,6 +30,9 @@ pub(crate) struct Summary {
     pub(crate) records: Vec<Record>,
     /// Kernels without a test, each with the reason.
     pub(crate) untested: Vec<String>,
+    pub(crate) equivalents: Equivalents,
+    /// Nothing was left out on purpose.
+    pub(crate) whole: bool,
 }
 
 /// How many mutants of a kernel came to what.
@@ -36,11 +42,14 @@ struct Counts {
     fault: usize,
     hang: usize,
     survived: usize,
+    /// Of the survivors, those that change nothing.
+    harmless: usize,
     refused: usize,
 }
 
 impl Counts {
-    fn add(&mut self, verdict: Verdict) {
+    fn add(&mut self, verdict: Verdict, harmless: bool) {
+        self.harmless += usize::from(harmless);
         *match verdict {
             Verdict::WrongResult => &mut self.wrong,
             Verdict::Fault => &mut self.fault,
@@ -63,19 +72,33 @@ impl Counts {
 impl Summary {
     fn all(&self) -> Counts {
         let mut all = Counts::default();
-        self.records.iter().for_each(|record| all.add(record.verdict));
+        self.records.iter().for_each(|record| all.add(record.verdict, self.equivalents.reason(record).is_some()));
         all
     }
 
+    /// Faults that change something, as far as anybody knows, and that no test noticed.
     pub(crate) fn survivors(&self) -> impl Iterator<Item = &Record> {
-        self.records.iter().filter(|record| record.verdict == Verdict::Survived)
+        let unnoticed = self.records.iter().filter(|record| record.verdict == Verdict::Survived);
+        unnoticed.filter(|record| self.equivalents.reason(record).is_none())
+    }
+
+    /// Faults that change nothing, each with the reason.
+    fn harmless(&self) -> impl Iterator<Item = (&Record, &str)> {
+        self.records.iter().filter_map(|record| Some((record, self.equivalents.reason(record)?)))
+    }
+
+    /// What is wrong with the list of faults that change nothing.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        self.equivalents.complaints(&self.records, self.whole)
     }
 
     /// By package and kernel.
     fn by_kernel(&self) -> BTreeMap<(&str, &str), Counts> {
         let mut all: BTreeMap<_, Counts> = BTreeMap::new();
         for record in &self.records {
-            all.entry((record.package.as_str(), record.kernel.as_str())).or_default().add(record.verdict);
+            all.entry((record.package.as_str(), record.kernel.as_str()))
+                .or_default()
+                .add(record.verdict, self.equivalents.reason(record).is_some());
         }
         all
     }
@@ -85,15 +108,28 @@ impl Summary {
         let mut out = String::from("\n== caught, by kernel\n");
         for ((package, kernel), counts) in self.by_kernel() {
             let refused = if counts.refused > 0 { format!(", {} refused", counts.refused) } else { String::new() };
-            let mark = if counts.survived > 0 { "  <- survivors" } else { "" };
-            let _ = writeln!(out, "{:>3}/{:<3} {package}: {kernel}{refused}{mark}", counts.caught(), counts.total());
+            let harmless =
+                if counts.harmless > 0 { format!(", {} change nothing", counts.harmless) } else { String::new() };
+            let mark = if counts.survived > counts.harmless { "  <- survivors" } else { "" };
+            let (caught, total) = (counts.caught(), counts.total());
+            let _ = writeln!(out, "{caught:>3}/{total:<3} {package}: {kernel}{harmless}{refused}{mark}");
+        }
+        let told = |r: &Record| {
+            let Record { kernel, file, line, kind, old, .. } = r;
+            format!("{kernel}: {} at {file}:{line}\n    {old}\n    -> {}\n", kind.name(), new(&r.new))
+        };
+        if self.harmless().next().is_some() {
+            out.push_str("\n== without effect\n");
+        }
+        for (r, reason) in self.harmless() {
+            let _ = writeln!(out, "{}    changes nothing: {reason}", told(r));
         }
         if self.survivors().next().is_some() {
             out.push_str("\n== survivors\n");
         }
-        for r in self.survivors() {
-            let Record { kernel, file, line, kind, old, .. } = r;
-            let _ = writeln!(out, "{kernel}: {} at {file}:{line}\n    {old}\n    -> {}", kind.name(), new(r));
+        self.survivors().for_each(|r| out.push_str(&told(r)));
+        if !self.complaints().is_empty() {
+            let _ = writeln!(out, "\n== wrong in docs/equivalent-faults.toml\n{}", self.complaints().join("\n"));
         }
         if !self.untested.is_empty() {
             let _ = writeln!(out, "\n== kernels without a test\n{}", self.untested.join("\n"));
@@ -103,41 +139,57 @@ impl Summary {
 
     fn total(&self) -> String {
         let c = self.all();
+        let late = self.records.iter().filter(|r| r.cases > self.cases && r.verdict != Verdict::Survived).count();
         format!(
-            "{} of {} faults caught: {} by a wrong result, {} by a fault that the driver reported, {} by no end",
+            "{} of {} faults caught: {} by a wrong result, {} by a fault that the driver reported, {} by no end; {late} of \
+            them with more cases only. Of the others {} change nothing, {} survived",
             c.caught(),
             c.total(),
             c.wrong,
             c.fault,
-            c.hang
+            c.hang,
+            c.harmless,
+            c.survived - c.harmless
         )
     }
 
     fn markdown(&self) -> String {
         let mut out = format!(
-            "Commit {}: {} faults a kernel (seed {}), {} random cases a test.\n\n{}.\n\n",
+            "Commit {}: {} faults a kernel (seed {}), {} random cases a test; a fault that they do not notice meets the\n\
+            tests again with as many cases as in `cargo xtask test` ({}; large transforms have no more there).\n\n{}.\n\n",
             self.commit,
             self.per_kernel,
             self.seed,
             self.cases,
+            simulated::CASES,
             self.total()
         );
-        out.push_str("| package | kernel | faults | caught | wrong result | fault reported | no end |\n");
-        out.push_str("| --- | --- | ---: | ---: | ---: | ---: | ---: |\n");
+        out.push_str("| package | kernel | faults | caught | wrong result | fault reported | no end | changes nothing | survived |\n");
+        out.push_str("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n");
         for ((package, kernel), c) in self.by_kernel() {
             let (total, caught) = (c.total(), c.caught());
             let _ = writeln!(
                 out,
-                "| {package} | `{kernel}` | {total} | {caught} | {} | {} | {} |",
-                c.wrong, c.fault, c.hang
+                "| {package} | `{kernel}` | {total} | {caught} | {} | {} | {} | {} | {} |",
+                c.wrong,
+                c.fault,
+                c.hang,
+                c.harmless,
+                c.survived - c.harmless
             );
         }
+        let told = |r: &Record| listed(&r.kernel, &r.file, r.line, r.kind, &r.old, &r.new);
         if self.survivors().next().is_some() {
-            out.push_str("\nFaults that no test noticed; some of them change no result:\n\n");
+            out.push_str("\nFaults that no test noticed:\n\n");
         }
         for r in self.survivors() {
-            let Record { kernel, file, line, kind, old, .. } = r;
-            let _ = writeln!(out, "* `{kernel}`, {file}:{line}, {}: `{old}` -> `{}`", kind.name(), new(r));
+            let _ = writeln!(out, "{}", told(r));
+        }
+        if self.harmless().next().is_some() {
+            out.push_str("\nFaults that change nothing (`docs/equivalent-faults.toml`):\n\n");
+        }
+        for (r, reason) in self.harmless() {
+            let _ = writeln!(out, "{}: {reason}", told(r));
         }
         if !self.untested.is_empty() {
             let _ = writeln!(out, "\nKernels without a test:\n\n* {}", self.untested.join("\n* "));
@@ -160,15 +212,20 @@ impl Summary {
         let c = self.all();
         let value = json!({
             "commit": self.commit, "seed": self.seed, "per_kernel": self.per_kernel, "cases": self.cases,
-            "faults": c.total(), "caught": c.caught(), "survived": c.survived, "refused": c.refused,
+            "faults": c.total(), "caught": c.caught(), "harmless": c.harmless, "survived": c.survived - c.harmless, "complaints": self.complaints(), "refused": c.refused,
             "untested": self.untested, "mutants": self.records,
         });
         write(path, serde_json::to_string_pretty(&value)? + "\n")
     }
 }
 
-fn new(record: &Record) -> &str {
-    if record.new.is_empty() { "(removed)" } else { &record.new }
+fn new(new: &str) -> &str {
+    if new.is_empty() { "(removed)" } else { new }
+}
+
+/// A fault as the document lists it.
+pub(crate) fn listed(kernel: &str, file: &str, line: usize, kind: Kind, old: &str, new: &str) -> String {
+    format!("* `{kernel}`, {file}:{line}, {}: `{old}` -> `{}`", kind.name(), self::new(new))
 }
 
 #[cfg(test)]
@@ -191,13 +248,15 @@ mod tests {
             cases: 8,
             records: records.map(|(kernel, line, verdict)| record(kernel, line, verdict)).to_vec(),
             untested: vec!["nsct: lost_f32: no test names it".into()],
+            equivalents: Equivalents::default(),
+            whole: true,
         };
         let folder = std::env::temp_dir().join(format!("xtask-table-{}", std::process::id()));
         let path = folder.join("proofs.md");
         summary.write_section(&path).unwrap();
         let text = read(&path).unwrap();
         assert!(text.starts_with("# Proofs\n") && text.contains("2 of 3 faults caught"), "{text}");
-        assert!(text.contains("| nsct | `taps_f32` | 2 | 1 | 1 | 0 | 0 |"), "{text}");
+        assert!(text.contains("| nsct | `taps_f32` | 2 | 1 | 1 | 0 | 0 | 0 | 1 |"), "{text}");
         assert!(text.contains("* `taps_f32`, taps.ptx:3, barrier: `bar.sync 0;` -> `(removed)`"), "{text}");
         assert!(text.contains("* nsct: lost_f32: no test names it"), "{text}");
         write(&path, text + "\n## More\n").unwrap();
