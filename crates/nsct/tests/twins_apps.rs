@@ -80,7 +80,7 @@ impl Case {
     /// Numbers from 0 to 2, and for every second plane such that one of its elements lies where the last bin ends or
     /// the second begins.
     fn bounds<T: Twin + Real>(&self) -> Vec<f64> {
-        let times = if self.choice % 2 == 0 { 1.0 } else { 256.0 };
+        let times = if self.choice.is_multiple_of(2) { 1.0 } else { 256.0 };
         self.thresholds::<T>().into_iter().enumerate().map(|(n, v)| if n % 2 == 0 { v * times } else { v }).collect()
     }
 
@@ -254,18 +254,19 @@ fn sums_rounding(c: &Case) -> Tolerance {
 #[derive(Clone, Debug)]
 struct Chunks {
     count: usize,
-    chunks: usize,
+    /// Of each plane.
+    each: usize,
     fill: Fill,
 }
 
 fn chunks(fill: BoxedStrategy<Fill>) -> BoxedStrategy<Chunks> {
     // More than a block has lanes, and less.
-    (0_usize..4, 0_usize..700, fill).prop_map(|(count, chunks, fill)| Chunks { count, chunks, fill }).boxed()
+    (0_usize..4, 0_usize..700, fill).prop_map(|(count, each, fill)| Chunks { count, each, fill }).boxed()
 }
 
 impl Chunks {
     fn figures(&self) -> Vec<f64> {
-        self.fill.values(self.count * self.chunks * kernels::SUM_FIGURES)
+        self.fill.values(self.count * self.each * kernels::SUM_FIGURES)
     }
 }
 
@@ -278,7 +279,7 @@ fn fold_sums<B: NsctBackend<f64>>(b: &B, c: &Chunks) -> Result<Outputs> {
 
 fn fold_sums_oracle(c: &Chunks) -> Outputs {
     let figures = c.figures();
-    let folded = |n| apps::fold(&figures[4 * n * c.chunks..4 * (n + 1) * c.chunks]);
+    let folded = |n| apps::fold(&figures[4 * n * c.each..4 * (n + 1) * c.each]);
     vec![Output::F64(vec![c.count, 4], (0..c.count).flat_map(folded).collect())]
 }
 

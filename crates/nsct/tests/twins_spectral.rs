@@ -44,8 +44,12 @@ fn small() -> BoxedStrategy<Case> {
         .boxed()
 }
 
+/// Cases that belong together.
+#[derive(Clone, Debug)]
+struct Cases(Vec<Case>);
+
 /// Planes of `n` rows, planes of `n` columns, or both where that takes little time.
-fn large(n: usize) -> BoxedStrategy<Vec<Case>> {
+fn large(n: usize) -> BoxedStrategy<Cases> {
     let one = || (1_usize..3, 1_usize..5, 1_usize..3, 0_usize..4, 0_u32..1024);
     (one(), one(), any::<bool>())
         .prop_map(move |(first, second, which)| {
@@ -54,7 +58,7 @@ fn large(n: usize) -> BoxedStrategy<Vec<Case>> {
                 let (height, width) = if tall { (n, other) } else { (other, n) };
                 Case { count, bands, height, width, gap, large: true, fill: Fill::of(FillKind::Ints(seed)) }
             };
-            if n > 256 { vec![case(first, which)] } else { vec![case(first, true), case(second, false)] }
+            Cases(if n > 256 { vec![case(first, which)] } else { vec![case(first, true), case(second, false)] })
         })
         .boxed()
 }
@@ -141,8 +145,8 @@ impl Case {
 }
 
 /// Of all cases together.
-fn tolerance(cases: &Vec<Case>) -> Tolerance {
-    Tolerance::abs(cases.iter().map(|c| c.error(f32::EPSILON.into())).fold(0.0, f64::max))
+fn tolerance(cases: &Cases) -> Tolerance {
+    Tolerance::abs(cases.0.iter().map(|c| c.error(f32::EPSILON.into())).fold(0.0, f64::max))
 }
 
 /// Planes without the gaps between them.
@@ -242,13 +246,13 @@ fn oracle(c: &Case) -> Outputs {
     all.into_iter().map(|values| Output::F64(vec![values.len()], values)).collect()
 }
 
-fn run_all<B: NsctBackend<f32>>(b: &B, cases: &[Case]) -> Result<Outputs> {
-    let outputs: Result<Vec<Outputs>> = cases.iter().map(|c| run::<_, f32>(b, c)).collect();
+fn run_all<B: NsctBackend<f32>>(b: &B, cases: &Cases) -> Result<Outputs> {
+    let outputs: Result<Vec<Outputs>> = cases.0.iter().map(|c| run::<_, f32>(b, c)).collect();
     Ok(outputs?.concat())
 }
 
-fn oracle_of_all(cases: &[Case]) -> Outputs {
-    cases.iter().flat_map(oracle).collect()
+fn oracle_of_all(cases: &Cases) -> Outputs {
+    cases.0.iter().flat_map(oracle).collect()
 }
 
 twins! {
@@ -279,7 +283,7 @@ twins! {
         "forward_tree_rows_128_f32", "forward_tree_columns_128_f32",
     ];
     /// sums of up to 2^17 values by fast transforms: see `Case::error`
-    large_128_f32: large(128), Vec<Case> => |b, c| run_all(b, c), oracle = oracle_of_all, tolerance = tolerance;
+    large_128_f32: large(128), Cases => |b, c| run_all(b, c), oracle = oracle_of_all, tolerance = tolerance;
 }
 
 twins! {
@@ -290,7 +294,7 @@ twins! {
         "forward_tree_rows_256_f32", "forward_tree_columns_256_f32",
     ];
     /// the same
-    large_256_f32: large(256), Vec<Case> => |b, c| run_all(b, c), oracle = oracle_of_all, tolerance = tolerance;
+    large_256_f32: large(256), Cases => |b, c| run_all(b, c), oracle = oracle_of_all, tolerance = tolerance;
 }
 
 twins! {
@@ -301,7 +305,7 @@ twins! {
         "forward_tree_rows_512_f32", "forward_tree_columns_512_f32",
     ];
     /// the same
-    large_512_f32: large(512), Vec<Case> => |b, c| run_all(b, c), oracle = oracle_of_all, tolerance = tolerance;
+    large_512_f32: large(512), Cases => |b, c| run_all(b, c), oracle = oracle_of_all, tolerance = tolerance;
 }
 
 twins! {
@@ -312,5 +316,5 @@ twins! {
         "tree_rows_1024_f32", "forward_tree_rows_1024_f32", "forward_tree_columns_1024_f32",
     ];
     /// the same
-    large_1024_f32: large(1024), Vec<Case> => |b, c| run_all(b, c), oracle = oracle_of_all, tolerance = tolerance;
+    large_1024_f32: large(1024), Cases => |b, c| run_all(b, c), oracle = oracle_of_all, tolerance = tolerance;
 }
