@@ -141,7 +141,7 @@ impl Summary {
         let c = self.all();
         let late = self.records.iter().filter(|r| r.cases > self.cases && r.verdict != Verdict::Survived).count();
         format!(
-            "{} of {} faults caught: {} by a wrong result, {} by a fault that the driver reported, {} by no end; {late} of \
+            "{} of {} faults caught: {} by a wrong result, {} by a fault that the driver reported, {} by no end;\n{late} of \
             them with more cases only. Of the others {} change nothing, {} survived",
             c.caught(),
             c.total(),
