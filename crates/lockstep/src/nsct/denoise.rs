@@ -101,7 +101,7 @@ impl Denoise {
         alone: bool,
     ) -> Result<Outcome> {
         let picture = pictures::read(&item.inputs[0], self.layout)?;
-        let how = Writing { bits: self.bits, double: self.transform.f64 };
+        let how = Writing { bits: self.bits, double: self.transform.f64, quality: None };
         how.check(&item.output, picture.shape, picture.depth)?;
         let [batch, channels, h, w] = picture.shape;
         let plan = plans.get(h, w)?;

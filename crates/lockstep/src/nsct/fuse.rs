@@ -132,7 +132,7 @@ impl Fuse {
         let named: Vec<(&Path, _)> = item.inputs.iter().map(PathBuf::as_path).zip(&pictures).collect();
         same_shape(&named)?;
         let first = &pictures[0];
-        let how = Writing { bits: self.bits, double: self.transform.f64 };
+        let how = Writing { bits: self.bits, double: self.transform.f64, quality: None };
         how.check(&item.output, first.shape, first.depth)?;
         let [batch, channels, h, w] = first.shape;
         let plan = plans.get(h, w)?;

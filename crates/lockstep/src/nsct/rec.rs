@@ -145,7 +145,7 @@ impl Rec {
             _ => (Depth::U8, Layout::Bchw),
         };
         let picture = Picture { shape: [b, c, h, w], samples: Vec::new(), depth, layout, alpha: None };
-        Writing { bits: self.bits, double: false }.check(&item.output, picture.shape, depth)?;
+        Writing { bits: self.bits, double: false, quality: None }.check(&item.output, picture.shape, depth)?;
         Ok((reader, spec, picture))
     }
 
@@ -185,7 +185,7 @@ impl Rec {
             at += n;
         }
         let double = T::NAME == "f64";
-        pictures::write(&item.output, &picture, Writing { bits: self.bits, double })?;
+        pictures::write(&item.output, &picture, Writing { bits: self.bits, double, quality: None })?;
         let value = json!({
             "item": item.name, "output": item.output, "shape": picture.shape, "transform": spec_json(spec),
             "engine": plan.engine().to_string(), "backend": B::NAME, "dtype": T::NAME,

@@ -59,12 +59,18 @@ fn strength_and_masks_mix() {
         assert_eq!(*value, expected[i], "value {i}");
     }
     place.ok(&format!("style apply {ONE} --in gray.png --out colours.png --original-colors"));
-    assert!(pixels(&place.path("colours.png")).chunks_exact(3).all(|p| p[0].abs_diff(p[1]) <= 1 && p[1].abs_diff(p[2]) <= 1));
+    assert!(
+        pixels(&place.path("colours.png"))
+            .chunks_exact(3)
+            .all(|p| p[0].abs_diff(p[1]) <= 1 && p[1].abs_diff(p[2]) <= 1)
+    );
     let two = format!("{ONE} --mask mask.png --model weights/two.safetensors");
     place.fails(&format!("style apply {two} --in colour.png --out x.png"), 2, &["1 masks for 2 models"]);
-    place.fails(&format!("style apply {ONE} --in colour.png --out x.png --size 21 --sides raw --strength 0.5"), 2, &[
-        "nothing can be mixed",
-    ]);
+    place.fails(
+        &format!("style apply {ONE} --in colour.png --out x.png --size 21 --sides raw --strength 0.5"),
+        2,
+        &["nothing can be mixed"],
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Direct convolution: packed implicit GEMM over bands of output rows, and nearest × 2 + 3 × 3 as four 2 × 2 phases.
 
-use crate::cpu::buffer::{Lane, LANES, pad};
+use crate::cpu::buffer::{LANES, Lane, pad};
 use crate::cpu::conv::Scratch;
 use crate::cpu::kernel::{Input, Isa, Output, Run, accumulate};
 use crate::cpu::pack::{Border, Image};
@@ -137,9 +137,9 @@ impl Direct {
             [(0, 0), (0, 1), (1, 0), (1, 1)]
                 .map(|(row, col)| {
                     let summed = |o: usize, c: usize, u: usize, v: usize| {
-                        taps(row, u).flat_map(|u| taps(col, v).map(move |v| (u, v))).fold(0.0f64, |sum, (u, v)| {
-                            sum + f64::from(at(o, c, u, v))
-                        }) as f32
+                        taps(row, u)
+                            .flat_map(|u| taps(col, v).map(move |v| (u, v)))
+                            .fold(0.0f64, |sum, (u, v)| sum + f64::from(at(o, c, u, v))) as f32
                     };
                     Phase { row, col, blocks: blocks(isa, cin, cout, [2, 2], summed) }
                 })
@@ -156,12 +156,8 @@ impl Direct {
 
     /// Output rows per band: a function of the image's height only, so that results do not depend on the threads.
     pub(crate) fn band_rows(&self, output_height: usize) -> usize {
-        match (self.geometry.upsample, self.geometry.kernel[0]) {
-            (true, _) => 8,
-            (false, 0..=4) => 4,
-            _ => 8,
-        }
-        .min(output_height)
+        let rows = if self.geometry.upsample || self.geometry.kernel[0] > 4 { 8 } else { 4 };
+        rows.min(output_height)
     }
 
     /// Output rows from `top` on into `out` (channels-last, `pad(cout)` floats a pixel).

@@ -145,6 +145,7 @@ fn rows<const L: usize, const M: usize, const S: usize, const NV: usize>(
 
 /// One register tile of `MR` pixels × `NV` vectors; gives `MR` back. Each pixel's sum has the same order whatever `MR`.
 #[inline(always)]
+#[allow(clippy::manual_memcpy)] // a copy of a slice would give the accumulators an address
 fn tile_of<const MR: usize, const NV: usize>(
     mut weights: &[[Lane; NV]],
     runs: &[Run],

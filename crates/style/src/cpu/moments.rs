@@ -33,8 +33,7 @@ impl Affine {
     /// Coefficients for `moments` of `count` pixels; the padding channels become 0.
     pub(crate) fn new(moments: &[Moments], count: usize, gamma: &[f32], beta: &[f32], eps: f64) -> Self {
         let (channels, padded) = (gamma.len(), pad(gamma.len()));
-        let mut affine =
-            Self { mean: vec![0.0; padded], scale: vec![0.0; padded], beta: vec![0.0; padded] };
+        let mut affine = Self { mean: vec![0.0; padded], scale: vec![0.0; padded], beta: vec![0.0; padded] };
         for c in 0..channels {
             let variance = (moments[c].m2 / count as f64).max(0.0);
             affine.mean[c] = moments[c].mean as f32;
@@ -42,6 +41,11 @@ impl Affine {
             affine.beta[c] = beta[c];
         }
         affine
+    }
+
+    /// What this norm and ReLU make of a constant plane.
+    pub(crate) fn rest(&self) -> Vec<f32> {
+        self.beta.iter().map(|&beta| beta.max(0.0)).collect()
     }
 }
 

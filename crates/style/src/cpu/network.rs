@@ -127,7 +127,7 @@ struct Layer {
     conv: Conv,
     gamma: Vec<f32>,
     beta: Vec<f32>,
-    /// Where the input is centred: Σ over the taps of each kernel, `[out][in]`, to undo that for an observer.
+    /// Σ over the taps of each kernel, `[out][in]`: what centring the input takes from the output.
     tap_sums: Vec<f64>,
 }
 
@@ -180,8 +180,7 @@ impl Network {
                 let pack = if winograd { Conv::fastest } else { Conv::direct };
                 let taps = shape.kernel[0] * shape.kernel[1];
                 let sum = |w: &[f32]| w.iter().copied().map(f64::from).sum();
-                let centred = i == 0 || shape.upsample;
-                let tap_sums = if centred { kernel.chunks_exact(taps).map(sum).collect() } else { Vec::new() };
+                let tap_sums = kernel.chunks_exact(taps).map(sum).collect();
                 Layer { conv: pack(isa, shape, kernel), gamma, beta, tap_sums }
             })
             .collect::<Vec<_>>();
@@ -275,73 +274,89 @@ impl Network {
         times.clear();
         let mut begin = Instant::now();
         let mut lap = move || std::mem::replace(&mut begin, Instant::now()).elapsed();
-        let mut step = |index: usize, image: &Image<'_>, out: &mut [f32], keep: Option<&mut [f32]>| -> Affine {
+        let mut step = |index: usize, image: &Image<'_>, rest: &[f32], out: &mut [f32], keep: Option<&mut [f32]>| {
             let layer = &self.layers[index];
             let (moments, count) = layer.conv.forward(image, out, keep, pool);
             let affine = Affine::new(&moments, count, &layer.gamma, &layer.beta, EPSILON);
             times.push(lap());
             if let Some(observe) = observe.as_deref_mut() {
                 let body = index >= 3 && index + 2 < self.layers.len();
-                let second = body && index % 2 == 0;
-                layer.show(observe, index, image, &out[..count * pad(layer.gamma.len())], &moments, &affine, !second);
-                if body && !second && index > 3 {
-                    // The block before is only finished while this layer reads it.
-                    observe(index - 1, Stage::Finished, image.finished());
+                if index > 3 && index % 2 == 1 && index + 1 < self.layers.len() {
+                    // A block is only finished while the layer after it reads it.
+                    let mut block = image.finished();
+                    for (plane, rest) in block.chunks_exact_mut(image.height * image.width).zip(rest) {
+                        for x in plane {
+                            *x += rest;
+                        }
+                    }
+                    observe(index - 1, Stage::Finished, block);
                 }
+                let finished = !body || index % 2 == 1;
+                layer.show(observe, index, rest, &out[..count * pad(layer.gamma.len())], &moments, &affine, finished);
             }
             affine
         };
+        // Each layer's input is centred on what it is in an image of one colour: the norm behind the layer removes the
+        // difference, rounding errors shrink with the sums, and such an image stays constant to the last bit.
         let source = match input {
             Input::Planes(x) => Source::Planes(x, CENTRE),
             Input::Rgb(x) => Source::Rgb(x, CENTRE),
         };
         let image = Image { source, channels: 3, height, width, border: Border::Reflect };
-        let norm = step(0, &image, large, None);
-        let image = raw(large, None, deferred(&norm), a, [height, width], Border::Reflect);
-        let norm = step(1, &image, middle, None);
-        let (first, rest) = large.split_at_mut(body);
-        let (second, rest) = rest.split_at_mut(body);
-        let (mut kept, rest) = rest.split_at_mut(body);
-        let mut keep = &mut rest[..body];
-        let image = raw(middle, None, deferred(&norm), b, half, Border::Reflect);
-        let mut norm = step(2, &image, second, None);
-        // What the body makes of an image of one colour: there the deconvolutions' inputs are centred, and that image
-        // stays constant to the last bit although the four phases add their weights in different orders.
-        let mut rest: Vec<f32> = norm.beta.iter().map(|b| b.max(0.0)).collect();
-        for block in 0..(self.layers.len() - 5) / 2 {
-            // conv1 of a block finishes the block before it (for the first one: conv3) and keeps that for the sum.
-            let skip = (block > 0).then_some(&*kept);
-            let end = Deferred { relu: block == 0, ..deferred(&norm) };
+        let norm = step(0, &image, &[CENTRE; 3], large, None);
+        let rest = norm.rest();
+        let image = raw(large, None, centred(&norm, &rest), a, [height, width], Border::Reflect);
+        let norm = step(1, &image, &rest, middle, None);
+        let rest = norm.rest();
+        let (first, spare) = large.split_at_mut(body);
+        let (second, spare) = spare.split_at_mut(body);
+        let (mut kept, spare) = spare.split_at_mut(body);
+        let mut keep = &mut spare[..body];
+        let image = raw(middle, None, centred(&norm, &rest), b, half, Border::Reflect);
+        let mut norm = step(2, &image, &rest, second, None);
+        let mut rest = norm.rest();
+        let blocks = (self.layers.len() - 5) / 2;
+        for block in 0..blocks {
+            // conv1 of a block finishes the block before it (for the first one: conv3) and keeps that for the sum. The
+            // kept tensor is centred: a block adds its norm without beta.
+            let entry = centred(&norm, &rest);
+            let (end, skip) = if block == 0 { (entry, None) } else { (block_end(&norm), Some(&*kept)) };
             let image = raw(second, skip, end, c, quarter, Border::Reflect);
             let kept_by_conv = matches!(self.layers[3 + 2 * block].conv, Conv::Winograd(..));
-            let inner = step(3 + 2 * block, &image, first, kept_by_conv.then_some(&mut *keep));
+            let inner = step(3 + 2 * block, &image, &rest, first, kept_by_conv.then_some(&mut *keep));
             if !kept_by_conv {
                 finish(keep, second, skip, &end, pad(c));
             }
             std::mem::swap(&mut kept, &mut keep);
-            let image = raw(first, None, deferred(&inner), c, quarter, Border::Reflect);
-            norm = step(4 + 2 * block, &image, second, None);
-            rest.iter_mut().zip(&norm.beta).for_each(|(rest, beta)| *rest += beta);
+            let inner_rest = inner.rest();
+            let image = raw(first, None, centred(&inner, &inner_rest), c, quarter, Border::Reflect);
+            norm = step(4 + 2 * block, &image, &inner_rest, second, None);
+            rest.iter_mut().zip(&mut norm.beta).for_each(|(rest, beta)| *rest += std::mem::take(beta));
         }
-        let skip = (self.layers.len() > 5).then_some(&*kept);
-        let end = Deferred { norm: &norm, relu: skip.is_none(), centre: Some(&rest) };
+        let entry = centred(&norm, &rest);
+        let (end, skip) = if blocks == 0 { (entry, None) } else { (block_end(&norm), Some(&*kept)) };
         let image = raw(second, skip, end, c, quarter, Border::Clamp);
         let index = self.layers.len() - 2;
-        let norm = step(index, &image, middle, None);
+        let norm = step(index, &image, &rest, middle, None);
         let double = quarter.map(|n| 2 * n);
-        let rest: Vec<f32> = norm.beta.iter().map(|b| b.max(0.0)).collect();
-        let end = Deferred { centre: Some(&rest), ..deferred(&norm) };
-        let image = raw(middle, None, end, b, double, Border::Clamp);
-        let norm = step(index + 1, &image, large, None);
-        let image = raw(large, None, deferred(&norm), a, quarter.map(|n| 4 * n), Border::Reflect);
+        let rest = norm.rest();
+        let image = raw(middle, None, centred(&norm, &rest), b, double, Border::Clamp);
+        let norm = step(index + 1, &image, &rest, large, None);
+        let end = Deferred { norm: &norm, relu: true, centre: None };
+        let image = raw(large, None, end, a, quarter.map(|n| 4 * n), Border::Reflect);
         self.last.forward(&image, picture, pool);
         times.push(lap());
     }
 }
 
-/// Norm and ReLU.
-fn deferred(norm: &Affine) -> Deferred<'_> {
-    Deferred { norm, relu: true, centre: None }
+/// Norm and ReLU, centred.
+fn centred<'a>(norm: &'a Affine, rest: &'a [f32]) -> Deferred<'a> {
+    Deferred { norm, relu: true, centre: Some(rest) }
+}
+
+/// The norm at the end of a residual block.
+fn block_end(norm: &Affine) -> Deferred<'_> {
+    Deferred { norm, relu: false, centre: None }
 }
 
 /// A raw tensor as the next layer's input.
@@ -362,12 +377,12 @@ pub(crate) fn planes(data: &[f32], channels: usize, padded: usize) -> Vec<f32> {
 }
 
 impl Layer {
-    /// Shows what this layer made of `image`; with `finished` also after norm and ReLU.
+    /// Shows what this layer made of an input centred by `rest`; with `finished` also after norm and ReLU.
     fn show(
         &self,
         observe: &mut dyn FnMut(usize, Stage, Vec<f32>),
         index: usize,
-        image: &Image<'_>,
+        rest: &[f32],
         out: &[f32],
         moments: &[Moments],
         norm: &Affine,
@@ -375,18 +390,17 @@ impl Layer {
     ) {
         let channels = self.gamma.len();
         let count = out.len() / pad(channels);
-        let centre = match image.source {
-            Source::Planes(_, centre) | Source::Rgb(_, centre) => vec![centre; image.channels],
-            Source::Raw { deferred, .. } => deferred.centre.map_or(Vec::new(), <[f32]>::to_vec),
-        };
+        let cin = self.conv.geometry().cin;
         let offset = |channel: usize| -> f64 {
-            let sums = self.tap_sums.iter().skip(channel * image.channels).take(image.channels);
-            sums.zip(&centre).map(|(sum, &c)| sum * f64::from(c)).sum()
+            let sums = &self.tap_sums[channel * cin..(channel + 1) * cin];
+            sums.iter().zip(rest).map(|(sum, &rest)| sum * f64::from(rest)).sum()
         };
         let mut raw = planes(out, channels, pad(channels));
         for (c, plane) in raw.chunks_exact_mut(count).enumerate() {
             let offset = offset(c);
-            plane.iter_mut().for_each(|x| *x = (f64::from(*x) + offset) as f32);
+            for x in plane {
+                *x = (f64::from(*x) + offset) as f32;
+            }
         }
         observe(index, Stage::Raw, raw);
         let moments = &moments[..channels];
@@ -394,8 +408,63 @@ impl Layer {
         observe(index, Stage::Variance, moments.iter().map(|m| (m.m2 / count as f64) as f32).collect());
         if finished {
             let mut finished = vec![0.0; count * channels];
-            finish(&mut finished, out, None, &deferred(norm), channels);
+            let end = Deferred { norm, relu: true, centre: None };
+            finish(&mut finished, out, None, &end, channels);
             observe(index, Stage::Finished, planes(&finished, channels, channels));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers in −0.5..0.5 from a linear congruential generator.
+    fn noise(len: usize, seed: &mut u64) -> Vec<f32> {
+        let mut next = || {
+            *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (*seed >> 40) as f32 / (1 << 24) as f32 - 0.5
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    fn random(base: usize, blocks: usize) -> Weights {
+        let (a, b, c) = (base, 2 * base, 4 * base);
+        let mut shapes = vec![(3, a, 9), (a, b, 3), (b, c, 3)];
+        shapes.extend(std::iter::repeat_n((c, c, 3), 2 * blocks));
+        shapes.extend([(c, b, 3), (b, a, 3), (a, 3, 9)]);
+        let mut seed = 1;
+        let norms = &shapes[..shapes.len() - 1];
+        Weights {
+            base_channels: base,
+            residual_blocks: blocks,
+            kernels: shapes.iter().map(|&(i, o, k)| noise(i * o * k * k, &mut seed)).collect(),
+            biases: shapes.iter().map(|&(_, o, _)| noise(o, &mut seed)).collect(),
+            gammas: norms.iter().map(|&(_, o, _)| noise(o, &mut seed).iter().map(|x| x + 1.0).collect()).collect(),
+            betas: norms.iter().map(|&(_, o, _)| noise(o, &mut seed)).collect(),
+        }
+    }
+
+    fn distance(a: &[f32], b: &[f32]) -> f32 {
+        a.iter().zip(b).map(|(a, b)| (a - b).abs() / (1.0 + b.abs())).fold(0.0, f32::max)
+    }
+
+    #[test]
+    fn methods_and_register_shapes_agree() {
+        for (base, blocks) in [(4, 1), (5, 2), (8, 0)] {
+            let weights = random(base, blocks);
+            let x: Vec<f32> = noise(3 * 21 * 18, &mut 7).iter().map(|x| 255.0 * (x + 0.5)).collect();
+            let run = |isa, winograd| {
+                Network::with(isa, &weights, winograd).run(&mut Arena::new(), &x, [1, 3, 21, 18]).unwrap()
+            };
+            let narrow = run(Isa::Narrow, true);
+            let direct = run(Isa::Narrow, false);
+            assert!(distance(&narrow, &direct) < 1e-3, "{}", distance(&narrow, &direct));
+            if Isa::detect() == Isa::Wide {
+                // Only the grouping of the sums may differ.
+                let wide = run(Isa::Wide, true);
+                assert!(distance(&wide, &narrow) < 1e-3, "{}", distance(&wide, &narrow));
+            }
         }
     }
 }

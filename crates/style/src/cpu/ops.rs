@@ -121,7 +121,9 @@ pub fn fused_conv_reflection_pad(
         let raw = convolve(&conv, Source::Planes(x, 0.0), [height, width], &pool);
         let mut image = planes(&raw.data, cout, pad(cout));
         for (plane, bias) in image.chunks_exact_mut(h * w).zip(params.bias) {
-            plane.iter_mut().for_each(|y| *y += bias);
+            for y in plane {
+                *y += bias;
+            }
         }
         out.extend(image);
     }

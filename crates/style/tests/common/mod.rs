@@ -9,8 +9,9 @@ use style::weights::StyleModel;
 
 /// A file of the stored data, below `style/`.
 pub(crate) fn path(name: &str) -> PathBuf {
-    let data = std::env::var_os("LOCKSTEP_DATA").expect("LOCKSTEP_DATA names the data folder");
-    PathBuf::from(data).join("style").join(name)
+    let root = std::env::var_os("LOCKSTEP_DATA").map(PathBuf::from);
+    let root = root.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"));
+    root.join("style").join(name)
 }
 
 /// The content of a stored file.

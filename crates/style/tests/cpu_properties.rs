@@ -1,0 +1,279 @@
+//! Properties over random shapes and values, against plain f64 loops.
+mod reference;
+
+use proptest::prelude::*;
+use reference::oracle::{self, Planes};
+use style::cpu::*;
+
+/// Numbers in −1..1.
+fn noise(len: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn weights(base: usize, blocks: usize, seed: u64) -> Weights {
+    let (a, b, c) = (base, 2 * base, 4 * base);
+    let mut shapes = vec![(3, a, 9), (a, b, 3), (b, c, 3)];
+    shapes.extend(std::iter::repeat_n((c, c, 3), 2 * blocks));
+    shapes.extend([(c, b, 3), (b, a, 3), (a, 3, 9)]);
+    let part = |k: usize, i: usize| seed + 100 * k as u64 + i as u64;
+    let sized = |k: usize, i: usize, len: usize, scale: f32| -> Vec<f32> {
+        noise(len, part(k, i)).iter().map(|x| x * scale).collect()
+    };
+    let mut weights = Weights { base_channels: base, residual_blocks: blocks, ..Weights::default() };
+    for (i, &(cin, cout, k)) in shapes.iter().enumerate() {
+        weights.kernels.push(sized(1, i, cin * cout * k * k, ((cin * k * k) as f32).sqrt().recip()));
+        weights.biases.push(sized(2, i, cout, 1.0));
+        if i + 1 < shapes.len() {
+            weights.gammas.push(sized(3, i, cout, 0.5).iter().map(|x| x + 1.0).collect());
+            weights.betas.push(sized(4, i, cout, 0.5));
+        }
+    }
+    weights
+}
+
+fn image(len: usize, seed: u64) -> Vec<f32> {
+    noise(len, seed).iter().map(|x| 127.5 * (x + 1.0)).collect()
+}
+
+fn in_pool<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(f)
+}
+
+fn run(weights: &Weights, x: &[f32], shape: [usize; 4]) -> Vec<f32> {
+    Network::new(weights).run(&mut Arena::new(), x, shape).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn convolution_is_within_its_bound(
+        batch in 1usize..=3, cin in 1usize..=40, cout in 1usize..=70, kernel in prop::array::uniform2(0usize..5),
+        stride in prop::array::uniform2(1usize..=2), extra in prop::array::uniform2(0usize..28), shift in 0usize..3,
+        seed in 1u64..1000,
+    ) {
+        let [kh, kw] = kernel.map(|k| 2 * k + 1);
+        let padding = (kh.max(kw) / 2).saturating_sub(shift);
+        let [h, w] = [extra[0] + kh.max(padding + 1), extra[1] + kw.max(padding + 1)];
+        let (x, weight) = (noise(batch * cin * h * w, seed), noise(cout * cin * kh * kw, seed + 1));
+        let bias = noise(cout, seed + 2);
+        let shape = [cout, cin, kh, kw];
+        let params = ConvParams { weight: &weight, weight_shape: shape, bias: &bias, padding, stride, upsample: false };
+        let (y, y_shape) = fused_conv_reflection_pad(&x, [batch, cin, h, w], &params).unwrap();
+        let size = y.len() / batch;
+        prop_assert_eq!(y_shape.iter().product::<usize>(), y.len());
+        for (x, y) in x.chunks_exact(cin * h * w).zip(y.chunks_exact(size)) {
+            let x = Planes::new(cin, h, w, x.iter().copied());
+            let reference = oracle::conv(&x, &weight, shape, &bias, padding, stride, false);
+            let bound = oracle::conv(&x, &weight, shape, &bias, padding, stride, true);
+            let terms = (cin * kh * kw) as f64;
+            for ((&y, r), b) in y.iter().zip(&reference.data).zip(&bound.data) {
+                prop_assert!((f64::from(y) - r).abs() <= 2.0 * terms * 2f64.powi(-24) * b + 1e-6);
+            }
+        }
+    }
+
+    #[test]
+    fn phases_are_upsampling_then_convolution(
+        cin in 1usize..=40, cout in 1usize..=70, h in 1usize..14, w in 1usize..40, seed in 1u64..1000,
+    ) {
+        let (x, weight) = (noise(cin * h * w, seed), noise(cout * cin * 9, seed + 1));
+        let bias = noise(cout, seed + 2);
+        let shape = [cout, cin, 3, 3];
+        let params =
+            ConvParams { weight: &weight, weight_shape: shape, bias: &bias, padding: 1, stride: [1, 1], upsample: true };
+        let (y, _) = fused_conv_reflection_pad(&x, [1, cin, h, w], &params).unwrap();
+        let reference =
+            oracle::conv(&Planes::new(cin, h, w, x).upsampled(), &weight, shape, &bias, 1, [1, 1], false);
+        for (&y, r) in y.iter().zip(&reference.data) {
+            prop_assert!((f64::from(y) - r).abs() <= 1e-5 * (1.0 + r.abs()));
+        }
+    }
+
+    #[test]
+    fn norm_and_residual_are_exact(
+        channels in 1usize..5, h in 1usize..40, w in 1usize..40, offset in -1e4f32..1e4, sigma in 0.01f32..2.0,
+        relu: bool, skip: bool, seed in 1u64..1000,
+    ) {
+        let x: Vec<f32> = noise(2 * channels * h * w, seed).iter().map(|v| v.mul_add(sigma, offset)).collect();
+        let residual = noise(x.len(), seed + 1);
+        let (gamma, beta) = (noise(channels, seed + 2), noise(channels, seed + 3));
+        let norm = NormParams { gamma: &gamma, beta: &beta, eps: EPSILON };
+        let y = instance_norm(&x, [2, channels, h, w], &norm, relu, skip.then_some(&residual)).unwrap();
+        let parts = x.chunks_exact(channels * h * w).zip(residual.chunks_exact(channels * h * w));
+        for ((x, residual), y) in parts.zip(y.chunks_exact(channels * h * w)) {
+            let reference = oracle::norm(Planes::new(channels, h, w, x.iter().copied()), &gamma, &beta, relu);
+            for ((&y, r), &s) in y.iter().zip(&reference.data).zip(residual) {
+                let r = r + if skip { f64::from(s) } else { 0.0 };
+                // The mean is rounded to f32 once.
+                let slack = f64::from(offset.abs() + 2.0) * 2f64.powi(-23) / f64::from(sigma * sigma / 12.0 + 1e-5).sqrt();
+                prop_assert!((f64::from(y) - r).abs() <= 1e-5 * (1.0 + r.abs()) + slack);
+            }
+        }
+    }
+
+    #[test]
+    fn network_is_the_oracle(
+        base in 1usize..=9, blocks in 0usize..=2, h in 5usize..=30, w in 5usize..=30, seed in 1u64..1000,
+    ) {
+        let weights = weights(base, blocks, seed);
+        let x = image(3 * h * w, seed);
+        let y = run(&weights, &x, [1, 3, h, w]);
+        let reference = oracle::network(&weights, Planes::new(3, h, w, x));
+        prop_assert_eq!(y.len(), reference.data.len());
+        // Planes of few pixels can have variances near zero, which enlarge every rounding error before them.
+        let tolerance = if h.min(w) > 12 { 1e-4 } else { 5e-3 };
+        for (&y, r) in y.iter().zip(&reference.data) {
+            prop_assert!((f64::from(y) - r).abs() <= tolerance * (1.0 + r.abs()), "{} {}", y, r);
+        }
+    }
+}
+
+#[test]
+fn flat_planes_give_beta() {
+    let norm = NormParams { gamma: &[3.0, -2.0], beta: &[0.3, 0.7], eps: EPSILON };
+    for pixels in [1, 2, 15, 16, 17, 1000, 4099] {
+        let x: Vec<f32> = [1234.567f32, -0.1].iter().flat_map(|&v| vec![v; pixels]).collect();
+        let y = instance_norm(&x, [1, 2, 1, pixels], &norm, false, None).unwrap();
+        assert!(y[..pixels].iter().all(|&v| v == 0.3) && y[pixels..].iter().all(|&v| v == 0.7), "{pixels}");
+    }
+}
+
+#[test]
+fn fused_forms_are_their_parts() {
+    let (c, h, w) = (20, 13, 11);
+    let x = noise(2 * c * h * w, 1);
+    let shape = [2, c, h, w];
+    let weight = [noise(c * c * 9, 2), noise(c * c * 9, 3)];
+    let (bias, gamma, beta) = (noise(c, 4), noise(c, 5), noise(c, 6));
+    let norm = NormParams { gamma: &gamma, beta: &beta, eps: EPSILON };
+    let part = |weight| {
+        let weight_shape = [c, c, 3, 3];
+        let conv = ConvParams { weight, weight_shape, bias: &bias, padding: 1, stride: [1, 1], upsample: false };
+        ConvNormParams { conv, norm }
+    };
+    let (first, second) = (part(&weight[0]), part(&weight[1]));
+    let (raw, raw_shape) = fused_conv_reflection_pad(&x, shape, &first.conv).unwrap();
+    let inner = instance_norm(&raw, raw_shape, &norm, true, None).unwrap();
+    let (fused, _) = fused_conv_instancenorm(&x, shape, &first, true).unwrap();
+    assert!(reference::distance(&fused, &inner) < 1e-5);
+    let (raw, _) = fused_conv_reflection_pad(&inner, shape, &second.conv).unwrap();
+    let outer = instance_norm(&raw, shape, &norm, false, Some(&x)).unwrap();
+    let block = fused_residual_block(&x, shape, &first, &second).unwrap();
+    assert!(reference::distance(&block, &outer) < 1e-5);
+}
+
+#[test]
+fn same_bits_for_any_threads_runs_and_batch() {
+    let weights = weights(8, 2, 5);
+    let (h, w) = (93, 150);
+    let x = image(3 * 3 * h * w, 9);
+    let reference = in_pool(1, || run(&weights, &x, [3, 3, h, w]));
+    for threads in [2, 3, 7] {
+        assert_eq!(in_pool(threads, || run(&weights, &x, [3, 3, h, w])), reference, "{threads} threads");
+    }
+    let (network, mut arena) = (Network::new(&weights), Arena::new());
+    let singles: Vec<f32> =
+        x.chunks_exact(3 * h * w).flat_map(|x| network.run(&mut arena, x, [1, 3, h, w]).unwrap()).collect();
+    assert_eq!(singles, reference);
+    // A used arena, even one that held a larger image, changes nothing.
+    let small = image(3 * 40 * 40, 2);
+    assert_eq!(
+        network.run(&mut arena, &small, [1, 3, 40, 40]).unwrap(),
+        network.run(&mut Arena::new(), &small, [1, 3, 40, 40]).unwrap()
+    );
+}
+
+#[test]
+fn wide_images_split_into_passes() {
+    // Wider than every pass of columns, and enough tiles for the larger Winograd pass.
+    let weights = weights(4, 1, 3);
+    let (h, w) = (61, 1203);
+    let x = image(3 * h * w, 4);
+    let y = run(&weights, &x, [1, 3, h, w]);
+    let reference = oracle::network(&weights, Planes::new(3, h, w, x));
+    for (&y, r) in y.iter().zip(&reference.data) {
+        assert!((f64::from(y) - r).abs() <= 1e-4 * (1.0 + r.abs()), "{y} {r}");
+    }
+}
+
+#[test]
+#[ignore = "needs LOCKSTEP_DATA"]
+fn invariances() {
+    let mut weights = reference::weights("weights/candy.safetensors");
+    let (h, w) = (44, 52);
+    let x = image(3 * h * w, 8);
+    let reference = run(&weights, &x, [1, 3, h, w]);
+    let shifted: Vec<f32> = x.iter().enumerate().map(|(i, v)| v + [10.0, -20.0, 5.0][i / (h * w)]).collect();
+    let error = reference::distance(&run(&weights, &shifted, [1, 3, h, w]), &reference);
+    assert!(error < 5e-4, "shifted colours: {error}");
+    let scaled: Vec<f32> = x.iter().map(|v| v / 255.0).collect();
+    let scaled = run(&weights, &scaled, [1, 3, h, w]);
+    let error = scaled.iter().zip(&reference).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(error < 0.5, "0..1 input: {error}");
+    let last = weights.biases.len() - 1;
+    weights.biases[..last].iter_mut().for_each(|b| b.fill(1e3));
+    assert_eq!(run(&weights, &x, [1, 3, h, w]), reference, "biases before norms");
+}
+
+#[test]
+fn bytes_are_the_clamped_truncated_crop() {
+    let network = Network::new(&weights(8, 1, 11));
+    let (h, w) = (27, 39);
+    let rgb: Vec<u8> = image(3 * h * w, 12).iter().map(|&v| v as u8).collect();
+    let mut arena = Arena::new();
+    let planes = network.run(&mut arena, &reference::to_planes(&rgb), [1, 3, h, w]).unwrap();
+    let mut bytes = vec![0; rgb.len()];
+    network.run_rgb(&mut arena, &rgb, [h, w], &mut bytes).unwrap();
+    let [oh, ow] = Network::output_size(h, w);
+    assert_eq!([oh, ow], [28, 40]);
+    for (i, &byte) in bytes.iter().enumerate() {
+        let (c, x, y) = (i % 3, i / 3 % w, i / 3 / w);
+        assert_eq!(byte, planes[(c * oh + y) * ow + x].clamp(0.0, 255.0) as u8);
+    }
+}
+
+#[test]
+fn bad_shapes_are_errors() {
+    let network = Network::new(&weights(4, 1, 1));
+    let mut arena = Arena::new();
+    for (h, w) in [(0, 9), (4, 9), (9, 4), (1, 1)] {
+        let result = network.run(&mut arena, &vec![0.0; 3 * h * w], [1, 3, h, w]);
+        assert_eq!(result, Err(ShapeError::InputTooSmall { height: h, width: w }));
+    }
+    assert!(network.run(&mut arena, &[0.0; 10], [1, 3, 5, 5]).is_err());
+    assert!(network.run(&mut arena, &[0.0; 100], [1, 4, 5, 5]).is_err());
+    assert_eq!(network.run(&mut arena, &[], [0, 3, 5, 5]), Ok(Vec::new()));
+    let params = |padding| ConvParams {
+        weight: &[1.0; 9],
+        weight_shape: [1, 1, 3, 3],
+        bias: &[0.0],
+        padding,
+        stride: [1, 1],
+        upsample: false,
+    };
+    let x = [0.0; 9];
+    assert!(fused_conv_reflection_pad(&x, [1, 1, 3, 3], &params(2)).is_ok());
+    assert_eq!(fused_conv_reflection_pad(&x, [1, 1, 3, 3], &params(3)), Err(ShapeError::BadGeometry));
+    assert!(fused_conv_reflection_pad(&x, [1, 2, 3, 3], &params(1)).is_err());
+}
+
+#[test]
+fn memory_per_pixel_is_bounded() {
+    let network = Network::new(&weights(32, 1, 1));
+    let mut arena = Arena::new();
+    for side in [256usize, 512] {
+        let x = image(3 * side * side, 1);
+        in_pool(2, || network.run(&mut arena, &x, [1, 3, side, side]).unwrap());
+        // The raw output adds 12 bytes a pixel.
+        let held = arena.bytes() as f64 / (side * side) as f64 + 12.0;
+        assert!(held <= 300.0, "{side}: {held}");
+    }
+}
