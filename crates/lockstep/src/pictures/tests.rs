@@ -45,10 +45,10 @@ fn integers_are_rounded_and_clamped_and_floats_are_not() {
     let picture = Picture::gray(1, 4, vec![-3.0, 0.5, 99.4, 300.0]);
     let (png, npy) = (folder.path().join("x.png"), folder.path().join("x.npy"));
     write(&png, &picture, Writing::default()).unwrap();
-    write(&npy, &picture, Writing { double: true, bits: None }).unwrap();
+    write(&npy, &picture, Writing { double: true, bits: None, quality: None }).unwrap();
     assert_eq!(read(&png, Layout::Auto).unwrap().samples, [0.0, 1.0, 99.0, 255.0]);
     assert_eq!(read(&npy, Layout::Auto).unwrap().samples, picture.samples);
-    write(&png, &picture, Writing { bits: Some(16), double: false }).unwrap();
+    write(&png, &picture, Writing { bits: Some(16), double: false, quality: None }).unwrap();
     assert_eq!(read(&png, Layout::Auto).unwrap().samples, [0.0, 129.0, 25546.0, 65535.0]);
 }
 
@@ -113,7 +113,9 @@ fn rubbish_is_refused() {
 
 #[test]
 fn what_cannot_be_written_is_said_before() {
-    let check = |name: &str, shape, bits, depth| Writing { bits, double: false }.check(Path::new(name), shape, depth);
+    let check = |name: &str, shape, bits, depth| {
+        Writing { bits, double: false, quality: None }.check(Path::new(name), shape, depth)
+    };
     assert!(check("a.npy", [2, 5, 1, 1], None, Depth::F32).is_ok());
     assert!(check("a.png", [2, 1, 1, 1], None, Depth::U8).is_err());
     assert!(check("a.jpg", [1, 3, 1, 1], None, Depth::U16).unwrap_err().help.unwrap().contains("--bits 8"));

@@ -20,6 +20,8 @@ use crate::session::Session;
 /// Endings that can be asked for.
 const FORMATS: [&str; 5] = ["png", "jpg", "tif", "tiff", "webp"];
 
+// Each flag of the command is one.
+#[allow(clippy::struct_excessive_bools)]
 /// Options of `style apply`.
 #[derive(Args, Debug)]
 #[command(after_help = "\

@@ -85,5 +85,5 @@ impl Convert {
 /// SHA-256 of a file, in hexadecimal digits.
 fn digest(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).map_err(|e| Failure::reading(path, &e))?;
-    Ok(Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:x}", Sha256::digest(&bytes)))
 }
