@@ -298,6 +298,8 @@ fn run(warp: &mut Warp, shared: &mut Shared, launch: &Launch<'_>) -> Result<Paus
     let program = launch.program;
     let steps = &program.steps[..];
     let mut left = SLICE;
+    // Instructions of earlier turns of this slice.
+    let mut before = 0;
     let mut ahead = false;
     loop {
         if (warp.pc >= warp.next && !ahead) || warp.mask == 0 {
@@ -305,13 +307,16 @@ fn run(warp: &mut Warp, shared: &mut Shared, launch: &Launch<'_>) -> Result<Paus
                 if let Some(fault) = warp.stuck(program) {
                     return Err(fault);
                 }
+                // Also a loop around a barrier comes to an end some day.
+                let here = warp.waiting.first().map_or(warp.pc, |group| group.pc);
+                launch.burn(before + u64::from(SLICE - left) + 1, here)?;
                 return Ok(if warp.waiting.is_empty() { Pause::Done } else { Pause::Barrier });
             }
             ahead = false;
         }
         if left == 0 {
             if warp.pending.is_empty() || ahead {
-                launch.burn(SLICE.into(), warp.pc)?;
+                launch.burn(before + u64::from(SLICE), warp.pc)?;
                 if warp.mask != 0 {
                     warp.regroup();
                 }
@@ -320,6 +325,7 @@ fn run(warp: &mut Warp, shared: &mut Shared, launch: &Launch<'_>) -> Result<Paus
             // Lanes of this warp may wait for others that are ahead of them.
             warp.turn();
             (ahead, left) = (true, TURN);
+            before += u64::from(TURN);
         }
         left -= 1;
         let step = &steps[warp.pc as usize];
