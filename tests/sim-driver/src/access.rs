@@ -5,7 +5,7 @@ use crate::launch::{LOCAL_WINDOW, Launch, PARAMETER_WINDOW, SHARED_WINDOW, Share
 use crate::program::{Access, Kind, Place};
 use crate::ptx::Space;
 use crate::race::{Observer, Other, Race};
-use crate::region::Region;
+use crate::region::{Region, Shadow};
 use crate::warp::Warp;
 
 type Result<T> = std::result::Result<T, Fault>;
@@ -240,7 +240,7 @@ impl Warp {
         offsets: &[u64; 32],
         out: &mut Elements,
     ) -> Result<()> {
-        let shadow = region.shadow(granule);
+        let shadow = self.shadow(region, granule)?;
         let watch = launch.checks.race && observer.watches();
         let cells = usize::from((SIZE / granule).max(1));
         let shift = granule.trailing_zeros();
@@ -281,7 +281,7 @@ impl Warp {
         offsets: &[u64; 32],
         values: &Elements,
     ) -> Result<()> {
-        let shadow = region.shadow(granule);
+        let shadow = self.shadow(region, granule)?;
         let watch = launch.checks.race && observer.watches();
         let cells = usize::from((SIZE / granule).max(1));
         let shift = granule.trailing_zeros();
@@ -307,6 +307,15 @@ impl Warp {
             }
         }
         Ok(())
+    }
+
+    /// What is known about the cells of a region.
+    #[inline(always)]
+    pub(crate) fn shadow<'r>(&self, region: &'r Region, granule: u8) -> Result<&'r Shadow> {
+        match region.shadow(granule) {
+            Some(shadow) => Ok(shadow),
+            None => Err(self.fault(FaultKind::Memory, 0, "the host has no memory to watch for races")),
+        }
     }
 
     pub(crate) fn unwritten(&self, lane: u32, region: &Region, offset: u64, size: u8) -> Fault {

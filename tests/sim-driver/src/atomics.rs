@@ -123,7 +123,7 @@ impl Warp {
         let observer = self.observer(shared, launch, in_shared);
         if launch.checks.race && observer.watches() {
             let granule = if in_shared { launch.program.shared_granule } else { launch.program.global_granule };
-            let (shadow, stamp) = (region.shadow(granule), observer.stamp(thread, true));
+            let (shadow, stamp) = (self.shadow(region, granule)?, observer.stamp(thread, true));
             for cell in 0..(usize::from(size) / usize::from(granule)).max(1) {
                 let cell = (offset / u64::from(granule)) as usize + cell;
                 observer

@@ -18,6 +18,8 @@ pub(crate) enum FaultKind {
     Assertion,
     Endless,
     Unsupported,
+    /// The host has too little.
+    Memory,
 }
 
 impl FaultKind {
@@ -34,6 +36,7 @@ impl FaultKind {
             Self::Assertion => "assertion failed",
             Self::Endless => "too many instructions",
             Self::Unsupported => "unsupported",
+            Self::Memory => "out of memory",
         }
     }
 
@@ -45,6 +48,7 @@ impl FaultKind {
             Self::Assertion => 710,
             Self::Misaligned => 716,
             Self::Unsupported => 801,
+            Self::Memory => 2,
             Self::Unwritten | Self::Race | Self::Barrier | Self::WarpSync | Self::Trap => 719,
         }
     }

@@ -36,7 +36,8 @@ impl Block {
         Some(Self { shared, warps, pauses: Vec::new() })
     }
 
-    pub(crate) fn begin(&mut self, launch: &Launch<'_>, block: u64) {
+    /// `None` when the host has no memory for it.
+    pub(crate) fn begin(&mut self, launch: &Launch<'_>, block: u64) -> Option<()> {
         let shared = &mut self.shared;
         shared.block = block;
         shared.memory.forget(shared.bytes);
@@ -49,10 +50,11 @@ impl Block {
         let warps = threads.div_ceil(32);
         for (i, warp) in self.warps.iter_mut().enumerate() {
             let lanes = (threads - i as u32 * 32).min(32);
-            warp.reset(launch.program, i as u32, warps, u32::MAX >> (32 - lanes));
+            warp.reset(launch.program, i as u32, warps, u32::MAX >> (32 - lanes))?;
         }
         self.pauses.clear();
         self.pauses.resize(self.warps.len(), Pause::Slice);
+        Some(())
     }
 
     /// Lets every warp that can go on do so once; whether the block is done.
@@ -164,46 +166,49 @@ impl Block {
 
 /// Shared memory of a block: declared, then what the launch adds.
 pub(crate) fn shared_bytes(launch: &Launch<'_>) -> u32 {
-    if launch.dynamic_shared == 0 { launch.program.shared } else { launch.program.shared_end + launch.dynamic_shared }
+    if launch.dynamic_shared == 0 {
+        launch.program.shared
+    } else {
+        launch.program.shared_end.saturating_add(launch.dynamic_shared)
+    }
+}
+
+fn no_memory() -> Fault {
+    Fault { kind: FaultKind::Memory, step: 0, thread: None, why: "the host is out of memory".into() }
 }
 
 /// Runs all blocks; the first fault ends the launch.
 pub(crate) fn run(launch: &Launch<'_>, cooperative: bool) -> Result<(), Box<Report>> {
     let report =
         |fault: Fault, block: u64| Box::new(Report::new(fault, launch.program, block, launch.grid, launch.threads));
-    let memory = || Fault { kind: FaultKind::Endless, step: 0, thread: None, why: "the host is out of memory".into() };
     if cooperative {
         return together(launch).map_err(|(fault, block)| report(fault, block));
     }
     let next = AtomicU64::new(0);
     let failed = AtomicBool::new(false);
     let first: Mutex<Option<(Fault, u64)>> = Mutex::new(None);
-    let work = || {
-        let Some(mut block) = Block::new(launch) else {
-            first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert((memory(), 0));
-            return;
-        };
+    let one_after_another = || -> Result<(), (Fault, u64)> {
+        let mut block = Block::new(launch).ok_or((no_memory(), 0))?;
         loop {
             let i = next.fetch_add(1, Relaxed);
             if i >= launch.blocks || failed.load(Relaxed) {
-                return;
+                return Ok(());
             }
-            block.begin(launch, i);
-            loop {
-                match block.round(launch) {
-                    Ok(true) => break,
-                    Ok(false) if failed.load(Relaxed) => return,
-                    Ok(false) => {}
-                    Err(fault) => {
-                        failed.store(true, Relaxed);
-                        let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
-                        // Of several, the one of the lowest block, so that reports repeat.
-                        if first.as_ref().is_none_or(|(_, block)| *block > i) {
-                            *first = Some((fault, i));
-                        }
-                        return;
-                    }
+            block.begin(launch, i).ok_or((no_memory(), i))?;
+            while !block.round(launch).map_err(|fault| (fault, i))? {
+                if failed.load(Relaxed) {
+                    return Ok(());
                 }
+            }
+        }
+    };
+    let work = || {
+        if let Err((fault, block)) = one_after_another() {
+            failed.store(true, Relaxed);
+            let mut first = first.lock().unwrap_or_else(PoisonError::into_inner);
+            // Of several, the one of the lowest block, so that reports repeat.
+            if first.as_ref().is_none_or(|(_, before)| *before > block) {
+                *first = Some((fault, block));
             }
         }
     };
@@ -223,9 +228,8 @@ pub(crate) fn run(launch: &Launch<'_>, cooperative: bool) -> Result<(), Box<Repo
 fn together(launch: &Launch<'_>) -> Result<(), (Fault, u64)> {
     let mut blocks = Vec::new();
     for i in 0..launch.blocks {
-        let memory = Fault { kind: FaultKind::Endless, step: 0, thread: None, why: "the host is out of memory".into() };
-        let mut block = Block::new(launch).ok_or((memory, i))?;
-        block.begin(launch, i);
+        let mut block = Block::new(launch).ok_or((no_memory(), i))?;
+        block.begin(launch, i).ok_or((no_memory(), i))?;
         blocks.push((i, block));
     }
     while !blocks.is_empty() {

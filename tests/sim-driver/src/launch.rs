@@ -119,6 +119,47 @@ impl Memories {
     }
 }
 
+/// Why a launch is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// No device has such a grid or such blocks.
+    Shape,
+    /// The kernel allows fewer threads.
+    Threads,
+    /// Blocks that wait for each other must all be resident.
+    Blocks,
+}
+
+/// Whether a device can launch a kernel in this shape; blocks that wait for each other on so many processors.
+pub(crate) fn check_shape(
+    program: &Program,
+    grid: [u32; 3],
+    threads: [u32; 3],
+    cooperative: Option<u32>,
+) -> Result<(), (Refused, String)> {
+    // At most 2^96: larger than any limit, smaller than the type.
+    let all = |v: [u32; 3]| v.iter().map(|&n| u128::from(n)).product::<u128>();
+    if all(grid) == 0
+        || all(threads) == 0
+        || all(threads) > 1024
+        || threads[2] > 64
+        || grid[1] > 65535
+        || grid[2] > 65535
+        || grid[0] > i32::MAX as u32
+    {
+        return Err((Refused::Shape, format!("grid {grid:?} of blocks {threads:?} is beyond the device")));
+    }
+    let most = program.most_threads;
+    if all(threads) > u128::from(most) {
+        return Err((Refused::Threads, format!("{} threads a block, the kernel allows {most}", all(threads))));
+    }
+    let resident = (2048 / all(threads)).clamp(1, 32);
+    if cooperative.is_some_and(|processors| all(grid) > u128::from(processors) * resident) {
+        return Err((Refused::Blocks, format!("a cooperative launch of {} blocks", all(grid))));
+    }
+    Ok(())
+}
+
 /// One launch of a kernel.
 pub(crate) struct Launch<'a> {
     pub(crate) program: &'a Program,
@@ -148,8 +189,8 @@ impl Launch<'_> {
 
     /// Takes a share of the instructions that may be executed.
     pub(crate) fn burn(&self, amount: u64, step: u32) -> Result<(), Fault> {
-        let left = self.fuel.load(Relaxed);
-        if left < amount {
+        let taken = self.fuel.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(amount));
+        if taken.is_err() {
             return Err(Fault {
                 kind: FaultKind::Endless,
                 step,
@@ -157,7 +198,6 @@ impl Launch<'_> {
                 why: "the launch executes more instructions than SIM_FUEL allows: an endless loop?".into(),
             });
         }
-        self.fuel.store(left - amount, Relaxed);
         Ok(())
     }
 }

@@ -5,14 +5,22 @@ use crate::ptx::{Function, Module, Operand, Space, Type, Variable};
 
 type Result<T> = std::result::Result<T, SyntaxError>;
 
+/// Operands and initial values inside of each other.
+const DEEPEST: usize = 64;
+/// The largest alignment of a variable, in bytes.
+const MOST_ALIGNED: i64 = 1 << 16;
+/// Registers, or parameters, that one declaration can name.
+pub(crate) const MOST_NAMED: i64 = 1 << 18;
+
 pub(crate) struct Parser {
     pub(crate) tokens: Vec<Token>,
     pub(crate) at: usize,
+    depth: usize,
 }
 
 /// Reads a module.
 pub(crate) fn module(text: &str) -> Result<Module> {
-    let mut parser = Parser { tokens: tokens(text)?, at: 0 };
+    let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0 };
     let mut module = Module::default();
     while parser.at < parser.tokens.len() {
         parser.top(&mut module)?;
@@ -35,6 +43,25 @@ pub(crate) fn space(word: &str) -> Option<Space> {
 }
 
 impl Parser {
+    /// Reads something that may hold more of its kind: as deep as the stack of any thread allows.
+    pub(crate) fn deeper<R>(&mut self, read: impl FnOnce(&mut Self) -> Result<R>) -> Result<R> {
+        if self.depth == DEEPEST {
+            return self.error("nested too deeply");
+        }
+        self.depth += 1;
+        let found = read(self);
+        self.depth -= 1;
+        found
+    }
+
+    fn alignment(&mut self) -> Result<usize> {
+        let bytes = self.integer()?;
+        if !(1..=MOST_ALIGNED).contains(&bytes) || bytes.count_ones() != 1 {
+            return self.error(format!("{bytes} is no alignment"));
+        }
+        Ok(bytes as usize)
+    }
+
     pub(crate) fn line(&self) -> u32 {
         let last = self.tokens.len().saturating_sub(1);
         self.tokens.get(self.at.min(last)).map_or(1, |token| token.line)
@@ -226,7 +253,7 @@ impl Parser {
         loop {
             let word = self.word()?;
             match word.as_str() {
-                ".align" => align = self.integer()?.max(1) as usize,
+                ".align" => align = self.alignment()?,
                 ".v2" => vector = 2,
                 ".v4" => vector = 4,
                 ".ptr" | ".attribute" | ".managed" => return self.error(format!("Unsupported: {word}")),
@@ -246,6 +273,9 @@ impl Parser {
         let name = self.word()?;
         if self.take('<') {
             let count = self.integer()?;
+            if !(0..=MOST_NAMED).contains(&count) {
+                return self.error(format!("{count} variables {name}"));
+            }
             self.expect('>')?;
             let one = |i| Variable {
                 space,
@@ -284,6 +314,9 @@ impl Parser {
         if open {
             size = 0;
         }
+        if contents.len() > size {
+            return self.error(format!("`{name}` has {size} bytes, its initial value {}", contents.len()));
+        }
         Ok(vec![Variable { space, name, align, size, is_extern, contents, addresses }])
     }
 
@@ -295,7 +328,7 @@ impl Parser {
     ) -> Result<()> {
         if self.take('{') {
             while !self.take('}') {
-                self.initial(ty, out, addresses)?;
+                self.deeper(|parser| parser.initial(ty, out, addresses))?;
                 self.take(',');
             }
             return Ok(());
@@ -345,7 +378,7 @@ impl Parser {
             self.at += 1;
             match word.as_str() {
                 ".align" => {
-                    let value = self.integer()?.max(1) as usize;
+                    let value = self.alignment()?;
                     // Behind the type it is the alignment of what the pointer points to.
                     if ty.is_none() {
                         align = value;

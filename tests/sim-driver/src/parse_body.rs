@@ -1,7 +1,7 @@
 //! Tokens of a function's body into statements.
 
 use crate::lex::{SyntaxError, What};
-use crate::parse::{Parser, space};
+use crate::parse::{MOST_NAMED, Parser, space};
 use crate::ptx::{Function, Instruction, Operand, Space, Statement};
 
 type Result<T> = std::result::Result<T, SyntaxError>;
@@ -95,7 +95,11 @@ impl Parser {
             let name = self.word()?;
             let mut count = None;
             if self.take('<') {
-                count = Some(self.integer()?.clamp(0, 1 << 20) as u32);
+                let all = self.integer()?;
+                if !(0..=MOST_NAMED).contains(&all) {
+                    return self.error(format!("{all} registers {name}"));
+                }
+                count = Some(all as u32);
                 self.expect('>')?;
             }
             function.body.push(Statement::Registers(ty, name, count));
@@ -136,6 +140,10 @@ impl Parser {
     }
 
     pub(crate) fn operand(&mut self) -> Result<Operand> {
+        self.deeper(Self::any_operand)
+    }
+
+    fn any_operand(&mut self) -> Result<Operand> {
         if self.take('{') {
             return self.list('}');
         }

@@ -72,7 +72,7 @@ impl Warp {
         let (size, count) = (usize::from(access.size), usize::from(access.count));
         for lane in lanes(mask) {
             for (element, values) in out.iter_mut().enumerate().take(count) {
-                let start = addresses[lane] as usize + element * size;
+                let start = (addresses[lane] as usize).saturating_add(element * size);
                 let Some(found) = launch.parameters.get(start..start.saturating_add(size)) else {
                     let all = launch.parameters.len();
                     let why = format!("reads {size} bytes at byte {start} of {all} bytes of parameters");

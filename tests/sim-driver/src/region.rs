@@ -32,6 +32,7 @@ impl Zero for AtomicU64 {}
 /// Many zeros, which take no time and no memory until they are touched.
 pub(crate) struct Zeros<T: Zero> {
     data: NonNull<T>,
+    layout: Layout,
     len: usize,
 }
 
@@ -41,15 +42,12 @@ unsafe impl<T: Zero + Send> Send for Zeros<T> {}
 unsafe impl<T: Zero + Sync> Sync for Zeros<T> {}
 
 impl<T: Zero> Zeros<T> {
-    fn layout(len: usize) -> Layout {
-        Layout::array::<T>(len.max(1)).expect("sizes are checked before")
-    }
-
-    fn new(len: usize) -> Self {
-        let layout = Self::layout(len);
+    /// `None` when the host has not so much memory.
+    pub(crate) fn new(len: usize) -> Option<Self> {
+        let layout = Layout::array::<T>(len.max(1)).ok()?;
         // SAFETY: the layout has a size above 0.
-        let data = NonNull::new(unsafe { alloc_zeroed(layout) }.cast::<T>());
-        Self { data: data.unwrap_or_else(|| std::alloc::handle_alloc_error(layout)), len }
+        let data = NonNull::new(unsafe { alloc_zeroed(layout) }.cast::<T>())?;
+        Some(Self { data, layout, len })
     }
 }
 
@@ -64,7 +62,7 @@ impl<T: Zero> std::ops::Deref for Zeros<T> {
 impl<T: Zero> Drop for Zeros<T> {
     fn drop(&mut self) {
         // SAFETY: allocated by `new` with this layout; the elements need no drop.
-        unsafe { dealloc(self.data.as_ptr().cast(), Self::layout(self.len)) };
+        unsafe { dealloc(self.data.as_ptr().cast(), self.layout) };
     }
 }
 
@@ -75,8 +73,8 @@ pub(crate) struct Shadow {
 }
 
 impl Shadow {
-    fn new(cells: usize) -> Self {
-        Self { writer: Zeros::new(cells), reader: Zeros::new(cells) }
+    fn new(cells: usize) -> Option<Self> {
+        Some(Self { writer: Zeros::new(cells)?, reader: Zeros::new(cells)? })
     }
 }
 
@@ -85,12 +83,12 @@ pub(crate) struct Region {
     pub(crate) start: u64,
     pub(crate) len: u64,
     data: NonNull<u8>,
-    /// Whether `data` was allocated here; else it is host memory that somebody else owns.
-    owned: bool,
+    /// What `data` was allocated with; nothing for host memory that somebody else owns.
+    owned: Option<Layout>,
     /// One bit a byte; absent where everything counts as written.
     written: Option<Zeros<AtomicU8>>,
     /// By the size of their cells: 1, 2 and 4 bytes.
-    shadows: [OnceLock<Shadow>; 3],
+    shadows: [OnceLock<Option<Shadow>>; 3],
     pub(crate) device: usize,
     /// What it is, for messages.
     pub(crate) what: String,
@@ -106,32 +104,29 @@ const UNWRITTEN: u8 = 0x5A;
 /// More than this is left as zeros, so that huge allocations stay cheap.
 const PAINTED: u64 = 64 << 20;
 
-fn layout(len: u64) -> Layout {
-    Layout::from_size_align((len as usize).next_multiple_of(16).max(16), 16).expect("sizes are checked before")
-}
-
 impl Region {
     /// New memory; `None` when the host has not enough.
     pub(crate) fn new(start: u64, len: u64, device: usize, what: String) -> Option<Self> {
         if len > 1 << 46 {
             return None;
         }
+        let layout = Layout::from_size_align((len as usize).next_multiple_of(16).max(16), 16).ok()?;
+        let written = Zeros::new(len.div_ceil(8) as usize + 1)?;
         // SAFETY: the layout has a size of at least 16.
-        let data = NonNull::new(unsafe { alloc_zeroed(layout(len)) })?;
+        let data = NonNull::new(unsafe { alloc_zeroed(layout) })?;
         if len <= PAINTED {
             // SAFETY: `len` bytes were allocated just now.
             unsafe { data.as_ptr().write_bytes(UNWRITTEN, len as usize) };
         }
-        let written = Zeros::new(len.div_ceil(8) as usize + 1);
         let shadows = Default::default();
-        Some(Self { start, len, data, owned: true, written: Some(written), shadows, device, what })
+        Some(Self { start, len, data, owned: Some(layout), written: Some(written), shadows, device, what })
     }
 
     /// Memory of the host, which the device sees at the same address.
     pub(crate) fn of_host(data: NonNull<u8>, len: u64, device: usize) -> Self {
         let start = data.as_ptr().addr() as u64;
         let shadows = Default::default();
-        Self { start, len, data, owned: false, written: None, shadows, device, what: "page-locked host memory".into() }
+        Self { start, len, data, owned: None, written: None, shadows, device, what: "page-locked host memory".into() }
     }
 
     pub(crate) fn end(&self) -> u64 {
@@ -142,9 +137,10 @@ impl Region {
         address >= self.start && bytes <= self.len && address - self.start <= self.len - bytes
     }
 
-    pub(crate) fn shadow(&self, granule: u8) -> &Shadow {
+    /// `None` when the host has no memory for it.
+    pub(crate) fn shadow(&self, granule: u8) -> Option<&Shadow> {
         let which = granule.trailing_zeros().min(2);
-        self.shadows[which as usize].get_or_init(|| Shadow::new((self.len >> which) as usize + 2))
+        self.shadows[which as usize].get_or_init(|| Shadow::new((self.len >> which) as usize + 2)).as_ref()
     }
 
     /// Makes everything unwritten again.
@@ -292,9 +288,9 @@ impl Region {
 
 impl Drop for Region {
     fn drop(&mut self) {
-        if self.owned {
+        if let Some(layout) = self.owned {
             // SAFETY: allocated by `new` with this layout.
-            unsafe { dealloc(self.data.as_ptr(), layout(self.len)) };
+            unsafe { dealloc(self.data.as_ptr(), layout) };
         }
     }
 }

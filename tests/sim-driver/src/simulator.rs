@@ -6,8 +6,15 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use crate::fault::{FaultKind, Report};
-use crate::launch::{Checks, Launch, Memories, Published};
+use crate::launch::{Checks, Launch, Memories, Published, check_shape};
 use crate::region::Region;
+
+/// Processors of the device: a cooperative launch has as many blocks as fit on them.
+const PROCESSORS: u32 = 8;
+/// Bytes of shared memory that a block may have.
+const MOST_SHARED: u64 = 227 << 10;
+/// Instructions of one launch: an endless loop is told after less than a minute.
+const FUEL: u64 = 100_000_000;
 
 /// Shape of a launch.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +109,12 @@ pub fn launch(ptx: &str, entry: &str, shape: Shape, arguments: &mut [Argument]) 
         let why = format!("{entry} takes {} arguments, not {}", program.parameters.len(), arguments.len());
         return Err(Failure::text("arguments", 0, why));
     }
+    let resident = shape.cooperative.then_some(PROCESSORS);
+    check_shape(&program, shape.grid, shape.block, resident).map_err(|(_, why)| Failure::text("arguments", 0, why))?;
+    if u64::from(program.shared_end) + u64::from(shape.shared) > MOST_SHARED {
+        let why = format!("{} and {} bytes of shared memory", program.shared_end, shape.shared);
+        return Err(Failure::text("arguments", 0, why));
+    }
     let mut next = 0x2000_0000_0000u64;
     let (mut live, mut freed) = (Vec::new(), Vec::new());
     let mut parameters = vec![0u8; program.parameter_bytes as usize];
@@ -121,17 +134,18 @@ pub fn launch(ptx: &str, entry: &str, shape: Shape, arguments: &mut [Argument]) 
             Argument::Value(_) => continue,
         };
         let what = format!("argument {i}");
+        let no_memory = || Failure::text("memory", 0, format!("no memory for {len} bytes"));
         if matches!(argument, Argument::Freed(_)) {
             freed.push((next, len, what));
         } else {
-            let region = Region::new(next, len, 0, what)
-                .ok_or_else(|| Failure::text("memory", 0, format!("no memory for {len} bytes")))?;
+            let region = Region::new(next, len, 0, what).ok_or_else(no_memory)?;
             if let Argument::Buffer(bytes) = argument {
                 region.put(0, bytes);
             }
             live.push(Arc::new(region));
         }
-        next = (next + len).next_multiple_of(512) + 4096;
+        let after = next.checked_add(len).and_then(|end| end.checked_next_multiple_of(512)?.checked_add(4096));
+        next = after.ok_or_else(no_memory)?;
     }
     let launch = Launch {
         program: &program,
@@ -144,11 +158,11 @@ pub fn launch(ptx: &str, entry: &str, shape: Shape, arguments: &mut [Argument]) 
         first_block: 1,
         blocks: shape.grid.iter().map(|&n| u64::from(n)).product(),
         checks: Checks { race: true, unwritten: true },
-        fuel: AtomicU64::new(1_000_000_000),
+        fuel: AtomicU64::new(FUEL),
         published: Published::default(),
         begin: Instant::now(),
         number: 1,
-        processors: 8,
+        processors: PROCESSORS,
     };
     crate::grid::run(&launch, shape.cooperative).map_err(|report| Failure::from(*report))?;
     let mut regions = live.iter();

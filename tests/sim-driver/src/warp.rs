@@ -96,7 +96,8 @@ impl Warp {
     }
 
     /// Ready to run a program from its start.
-    pub(crate) fn reset(&mut self, program: &Program, index: u32, warps: u32, lanes: u32) {
+    /// `None` when the host has no memory for it.
+    pub(crate) fn reset(&mut self, program: &Program, index: u32, warps: u32, lanes: u32) -> Option<()> {
         let [words, doubles, predicates] = program.registers.map(|n| n as usize);
         self.index = index;
         self.r32.clear();
@@ -114,6 +115,7 @@ impl Warp {
         self.exited = 0;
         let local = program.local as usize * 32;
         self.local.clear();
+        self.local.try_reserve_exact(local).ok()?;
         self.local.resize(local, 0x5A);
         self.fence = 0;
         self.seen.clear();
@@ -123,6 +125,7 @@ impl Warp {
         self.blocks_to_acquire = BlockSet::default();
         self.copies.clear();
         self.copy_groups = [0; 32];
+        Some(())
     }
 
     pub(crate) fn live(&self) -> u32 {

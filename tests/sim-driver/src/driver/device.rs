@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_int, c_uint, c_void};
 
 use super::settings::SETTINGS;
 use super::state::{Code, INVALID_DEVICE, INVALID_VALUE, NO_DEVICE, Object, STATE, SUCCESS, lock};
-use super::{CURRENT, code, current, enter, errors, give, handle, pointer};
+use super::{CURRENT, caught, code, current, enter, errors, give, handle, pointer};
 
 /// Multiprocessors of a device: few, so that grids which depend on their number stay small.
 pub(crate) const PROCESSORS: i32 = 8;
@@ -29,73 +29,89 @@ fn known(device: c_int) -> Result<usize, Code> {
 
 #[unsafe(no_mangle)]
 extern "C" fn cuInit(_flags: c_uint) -> Code {
-    if let Some(code) = SETTINGS.planned("cuInit") {
-        return code;
-    }
-    if SETTINGS.devices == 0 {
-        return NO_DEVICE;
-    }
-    STATE.initialized.get_or_init(|| ());
-    SUCCESS
+    caught(|| {
+        if let Some(code) = SETTINGS.planned("cuInit") {
+            return code;
+        }
+        if SETTINGS.devices == 0 {
+            return NO_DEVICE;
+        }
+        STATE.initialized.get_or_init(|| ());
+        SUCCESS
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuDriverGetVersion(version: *mut c_int) -> Code {
-    // SAFETY: the caller's pointer.
-    code(unsafe { give(version, 12_080) })
+    caught(|| {
+        // SAFETY: the caller's pointer.
+        code(unsafe { give(version, 12_080) })
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuDeviceGetCount(count: *mut c_int) -> Code {
-    // SAFETY: the caller's pointer.
-    code(enter("cuDeviceGetCount").and_then(|()| unsafe { give(count, SETTINGS.devices as c_int) }))
+    caught(|| {
+        // SAFETY: the caller's pointer.
+        code(enter("cuDeviceGetCount").and_then(|()| unsafe { give(count, SETTINGS.devices as c_int) }))
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuDeviceGet(device: *mut c_int, ordinal: c_int) -> Code {
-    // SAFETY: the caller's pointer.
-    code(enter("cuDeviceGet").and_then(|()| known(ordinal)).and_then(|_| unsafe { give(device, ordinal) }))
+    caught(|| {
+        // SAFETY: the caller's pointer.
+        code(enter("cuDeviceGet").and_then(|()| known(ordinal)).and_then(|_| unsafe { give(device, ordinal) }))
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuDeviceGetName(name: *mut c_char, len: c_int, device: c_int) -> Code {
-    let result = enter("cuDeviceGetName").and_then(|()| known(device)).and_then(|_| {
-        if name.is_null() || len <= 0 {
-            return Err(INVALID_VALUE);
-        }
-        let (major, minor) = SETTINGS.arch;
-        let text = format!("Simulated device (sm_{major}{minor})");
-        let kept = text.len().min(len as usize - 1);
-        // SAFETY: the caller gives room for `len` bytes, and `kept + 1` are at most as many.
-        unsafe {
-            name.cast::<u8>().copy_from(text.as_ptr(), kept);
-            name.add(kept).write(0);
-        }
-        Ok(())
-    });
-    code(result)
+    caught(|| {
+        let result = enter("cuDeviceGetName").and_then(|()| known(device)).and_then(|_| {
+            if name.is_null() || len <= 0 {
+                return Err(INVALID_VALUE);
+            }
+            let (major, minor) = SETTINGS.arch;
+            let text = format!("Simulated device (sm_{major}{minor})");
+            let kept = text.len().min(len as usize - 1);
+            // SAFETY: the caller gives room for `len` bytes, and `kept + 1` are at most as many.
+            unsafe {
+                name.cast::<u8>().copy_from(text.as_ptr(), kept);
+                name.add(kept).write(0);
+            }
+            Ok(())
+        });
+        code(result)
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuDeviceTotalMem_v2(bytes: *mut usize, device: c_int) -> Code {
-    let known = enter("cuDeviceTotalMem_v2").and_then(|()| known(device));
-    // SAFETY: the caller's pointer.
-    code(known.and_then(|_| unsafe { give(bytes, SETTINGS.memory as usize) }))
+    caught(|| {
+        let known = enter("cuDeviceTotalMem_v2").and_then(|()| known(device));
+        // SAFETY: the caller's pointer.
+        code(known.and_then(|_| unsafe { give(bytes, SETTINGS.memory as usize) }))
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuDeviceGetUuid(uuid: *mut [u8; 16], device: c_int) -> Code {
-    let known = enter("cuDeviceGetUuid").and_then(|()| known(device));
-    // SAFETY: the caller's pointer.
-    code(known.and_then(|device| unsafe { give(uuid, [device as u8; 16]) }))
+    caught(|| {
+        let known = enter("cuDeviceGetUuid").and_then(|()| known(device));
+        // SAFETY: the caller's pointer.
+        code(known.and_then(|device| unsafe { give(uuid, [device as u8; 16]) }))
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, device: c_int) -> Code {
-    let known = enter("cuDeviceGetAttribute").and_then(|()| known(device));
-    let found = SETTINGS.attributes.get(&attribute).copied().unwrap_or_else(|| attribute_of(attribute));
-    // SAFETY: the caller's pointer.
-    code(known.and_then(|_| unsafe { give(value, found) }))
+    caught(|| {
+        let known = enter("cuDeviceGetAttribute").and_then(|()| known(device));
+        let found = SETTINGS.attributes.get(&attribute).copied().unwrap_or_else(|| attribute_of(attribute));
+        // SAFETY: the caller's pointer.
+        code(known.and_then(|_| unsafe { give(value, found) }))
+    })
 }
 
 fn attribute_of(attribute: c_int) -> i32 {
@@ -131,80 +147,94 @@ fn attribute_of(attribute: c_int) -> i32 {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuDeviceCanAccessPeer(can: *mut c_int, device: c_int, peer: c_int) -> Code {
-    let known = enter("cuDeviceCanAccessPeer").and_then(|()| known(device)).and_then(|_| known(peer));
-    // SAFETY: the caller's pointer.
-    code(known.and_then(|_| unsafe { give(can, 0) }))
+    caught(|| {
+        let known = enter("cuDeviceCanAccessPeer").and_then(|()| known(device)).and_then(|_| known(peer));
+        // SAFETY: the caller's pointer.
+        code(known.and_then(|_| unsafe { give(can, 0) }))
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuDevicePrimaryCtxRetain(context: *mut *mut c_void, device: c_int) -> Code {
-    let known = enter("cuDevicePrimaryCtxRetain").and_then(|()| known(device));
-    let result = known.and_then(|device| {
-        let mut objects = lock(&STATE.objects);
-        // One context for each device, whose handle says which.
-        let context_handle = 0x1000 + 16 * device as u64;
-        objects.insert(context_handle, Object::Context(device));
-        drop(objects);
-        // SAFETY: the caller's pointer.
-        unsafe { give(context, pointer(context_handle)) }
-    });
-    code(result)
+    caught(|| {
+        let known = enter("cuDevicePrimaryCtxRetain").and_then(|()| known(device));
+        let result = known.and_then(|device| {
+            let mut objects = lock(&STATE.objects);
+            // One context for each device, whose handle says which.
+            let context_handle = 0x1000 + 16 * device as u64;
+            objects.insert(context_handle, Object::Context(device));
+            drop(objects);
+            // SAFETY: the caller's pointer.
+            unsafe { give(context, pointer(context_handle)) }
+        });
+        code(result)
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuDevicePrimaryCtxRelease_v2(device: c_int) -> Code {
-    code(enter("cuDevicePrimaryCtxRelease_v2").and_then(|()| known(device)).map(drop))
+    caught(|| code(enter("cuDevicePrimaryCtxRelease_v2").and_then(|()| known(device)).map(drop)))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuCtxSetCurrent(context: *mut c_void) -> Code {
-    let result = enter("cuCtxSetCurrent").and_then(|()| {
-        if context.is_null() {
-            CURRENT.set(None);
-            return Ok(());
-        }
-        match STATE.find(handle(context)) {
-            Some(Object::Context(device)) => {
-                CURRENT.set(Some(device));
-                Ok(())
+    caught(|| {
+        let result = enter("cuCtxSetCurrent").and_then(|()| {
+            if context.is_null() {
+                CURRENT.set(None);
+                return Ok(());
             }
-            _ => Err(super::state::INVALID_CONTEXT),
-        }
-    });
-    code(result)
+            match STATE.find(handle(context)) {
+                Some(Object::Context(device)) => {
+                    CURRENT.set(Some(device));
+                    Ok(())
+                }
+                _ => Err(super::state::INVALID_CONTEXT),
+            }
+        });
+        code(result)
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuCtxGetCurrent(context: *mut *mut c_void) -> Code {
-    let current = CURRENT.get().map_or(0, |device| 0x1000 + 16 * device as u64);
-    // SAFETY: the caller's pointer.
-    code(enter("cuCtxGetCurrent").and_then(|()| unsafe { give(context, pointer(current)) }))
+    caught(|| {
+        let current = CURRENT.get().map_or(0, |device| 0x1000 + 16 * device as u64);
+        // SAFETY: the caller's pointer.
+        code(enter("cuCtxGetCurrent").and_then(|()| unsafe { give(context, pointer(current)) }))
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuCtxGetDevice(device: *mut c_int) -> Code {
-    // SAFETY: the caller's pointer.
-    code(current("cuCtxGetDevice").and_then(|found| unsafe { give(device, found as c_int) }))
+    caught(|| {
+        // SAFETY: the caller's pointer.
+        code(current("cuCtxGetDevice").and_then(|found| unsafe { give(device, found as c_int) }))
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuCtxSynchronize() -> Code {
-    code(current("cuCtxSynchronize").map(drop))
+    caught(|| code(current("cuCtxSynchronize").map(drop)))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuGetErrorName(error: Code, name: *mut *const c_char) -> Code {
-    let known = STATE.message(error).map(|text| text.as_ptr());
-    let known = known.or_else(|| static_name(error));
-    // SAFETY: the caller's pointer.
-    let given = unsafe { give(name, known.unwrap_or(std::ptr::null())) };
-    if known.is_none() { INVALID_VALUE } else { code(given) }
+    caught(|| {
+        let known = STATE.message(error).map(|text| text.as_ptr());
+        let known = known.or_else(|| static_name(error));
+        // SAFETY: the caller's pointer.
+        let given = unsafe { give(name, known.unwrap_or(std::ptr::null())) };
+        if known.is_none() { INVALID_VALUE } else { code(given) }
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuGetErrorString(error: Code, text: *mut *const c_char) -> Code {
-    // SAFETY: as in `cuGetErrorName`, with the same arguments.
-    unsafe { cuGetErrorName(error, text) }
+    caught(|| {
+        // SAFETY: as in `cuGetErrorName`, with the same arguments.
+        unsafe { cuGetErrorName(error, text) }
+    })
 }
 
 /// The name with a NUL behind it, made once.

@@ -9,12 +9,13 @@ use rustfft::FftPlanner;
 use rustfft::num_complex::Complex;
 
 use super::state::{STATE, SUCCESS, lock};
-use super::{CURRENT, on_stream, stream};
+use super::{CURRENT, caught_as, on_stream, stream};
 use crate::region::Region;
 
 type Code = c_int;
 const INVALID_PLAN: Code = 1;
 const INVALID_VALUE: Code = 4;
+const INTERNAL_ERROR: Code = 5;
 const EXEC_FAILED: Code = 6;
 const INVALID_SIZE: Code = 8;
 
@@ -50,46 +51,54 @@ fn code(result: Result<(), Code>) -> Code {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cufftGetVersion(version: *mut c_int) -> Code {
-    // SAFETY: the caller's pointer.
-    if unsafe { super::give(version, 11_000) }.is_ok() { 0 } else { INVALID_VALUE }
+    caught_as(INTERNAL_ERROR, || {
+        // SAFETY: the caller's pointer.
+        if unsafe { super::give(version, 11_000) }.is_ok() { 0 } else { INVALID_VALUE }
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cufftCreate(handle: *mut c_int) -> Code {
-    let mut plans = lock(&PLANS);
-    plans.push(Some(Plan::default()));
-    // SAFETY: the caller's pointer.
-    if unsafe { super::give(handle, plans.len() as c_int) }.is_ok() { 0 } else { INVALID_VALUE }
+    caught_as(INTERNAL_ERROR, || {
+        let mut plans = lock(&PLANS);
+        plans.push(Some(Plan::default()));
+        // SAFETY: the caller's pointer.
+        if unsafe { super::give(handle, plans.len() as c_int) }.is_ok() { 0 } else { INVALID_VALUE }
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cufftDestroy(handle: c_int) -> Code {
-    let mut plans = lock(&PLANS);
-    match usize::try_from(handle).ok().and_then(|i| plans.get_mut(i.wrapping_sub(1))) {
-        Some(plan) if plan.is_some() => {
-            *plan = None;
-            0
+    caught_as(INTERNAL_ERROR, || {
+        let mut plans = lock(&PLANS);
+        match usize::try_from(handle).ok().and_then(|i| plans.get_mut(i.wrapping_sub(1))) {
+            Some(plan) if plan.is_some() => {
+                *plan = None;
+                0
+            }
+            _ => INVALID_PLAN,
         }
-        _ => INVALID_PLAN,
-    }
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cufftSetAutoAllocation(handle: c_int, _automatic: c_int) -> Code {
-    code(with(handle, |_| Ok(())))
+    caught_as(INTERNAL_ERROR, || code(with(handle, |_| Ok(()))))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cufftSetWorkArea(handle: c_int, _area: *mut c_void) -> Code {
-    code(with(handle, |_| Ok(())))
+    caught_as(INTERNAL_ERROR, || code(with(handle, |_| Ok(()))))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cufftSetStream(handle: c_int, on: *mut c_void) -> Code {
-    code(with(handle, |plan| {
-        plan.stream = on.addr() as u64;
-        Ok(())
-    }))
+    caught_as(INTERNAL_ERROR, || {
+        code(with(handle, |plan| {
+            plan.stream = on.addr() as u64;
+            Ok(())
+        }))
+    })
 }
 
 /// # Safety
@@ -119,39 +128,41 @@ unsafe extern "C" fn cufftMakePlanMany64(
     batch: c_longlong,
     work: *mut usize,
 ) -> Code {
-    let made = with(handle, |plan| {
-        let rank = usize::try_from(rank).ok().filter(|rank| (1..=3).contains(rank)).ok_or(INVALID_VALUE)?;
-        // SAFETY: the caller gives `rank` numbers in each list that is there.
-        let (n, inward, outward) = unsafe { (sides(n, rank)?, sides(in_embed, rank)?, sides(out_embed, rank)?) };
-        let n = n.filter(|n| n.iter().all(|&n| n > 0)).ok_or(INVALID_SIZE)?;
-        let half = |complex_side: bool| {
-            let mut sides = n.clone();
-            if let Some(last) = sides.last_mut().filter(|_| complex_side) {
-                *last = *last / 2 + 1;
-            }
-            sides
-        };
-        let (real_to_complex, complex_to_real) = (matches!(kind, 0x2a | 0x6a), matches!(kind, 0x2c | 0x6c));
-        if !real_to_complex && !complex_to_real && !matches!(kind, 0x29 | 0x69) {
-            return Err(INVALID_VALUE);
-        }
-        let layout =
-            |embed: Option<Vec<usize>>, stride: c_longlong, distance: c_longlong, sides: Vec<usize>| match embed {
-                Some(embed) => Layout { embed, stride: stride.max(1) as usize, distance: distance.max(0) as usize },
-                None => Layout { distance: sides.iter().product(), embed: sides, stride: 1 },
+    caught_as(INTERNAL_ERROR, || {
+        let made = with(handle, |plan| {
+            let rank = usize::try_from(rank).ok().filter(|rank| (1..=3).contains(rank)).ok_or(INVALID_VALUE)?;
+            // SAFETY: the caller gives `rank` numbers in each list that is there.
+            let (n, inward, outward) = unsafe { (sides(n, rank)?, sides(in_embed, rank)?, sides(out_embed, rank)?) };
+            let n = n.filter(|n| n.iter().all(|&n| n > 0)).ok_or(INVALID_SIZE)?;
+            let half = |complex_side: bool| {
+                let mut sides = n.clone();
+                if let Some(last) = sides.last_mut().filter(|_| complex_side) {
+                    *last = *last / 2 + 1;
+                }
+                sides
             };
-        plan.input = layout(inward, in_stride, in_distance, half(complex_to_real));
-        plan.output = layout(outward, out_stride, out_distance, half(real_to_complex));
-        plan.batch = usize::try_from(batch).map_err(|_| INVALID_VALUE)?;
-        plan.sides = n;
-        plan.kind = kind;
-        Ok(())
-    });
-    if made.is_ok() && !work.is_null() {
-        // SAFETY: the caller's pointer, not null. A little, so that callers exercise their work areas.
-        unsafe { work.write(256) };
-    }
-    code(made)
+            let (real_to_complex, complex_to_real) = (matches!(kind, 0x2a | 0x6a), matches!(kind, 0x2c | 0x6c));
+            if !real_to_complex && !complex_to_real && !matches!(kind, 0x29 | 0x69) {
+                return Err(INVALID_VALUE);
+            }
+            let layout =
+                |embed: Option<Vec<usize>>, stride: c_longlong, distance: c_longlong, sides: Vec<usize>| match embed {
+                    Some(embed) => Layout { embed, stride: stride.max(1) as usize, distance: distance.max(0) as usize },
+                    None => Layout { distance: sides.iter().product(), embed: sides, stride: 1 },
+                };
+            plan.input = layout(inward, in_stride, in_distance, half(complex_to_real));
+            plan.output = layout(outward, out_stride, out_distance, half(real_to_complex));
+            plan.batch = usize::try_from(batch).map_err(|_| INVALID_VALUE)?;
+            plan.sides = n;
+            plan.kind = kind;
+            Ok(())
+        });
+        if made.is_ok() && !work.is_null() {
+            // SAFETY: the caller's pointer, not null. A little, so that callers exercise their work areas.
+            unsafe { work.write(256) };
+        }
+        code(made)
+    })
 }
 
 /// Number of the element at these coordinates of one transform.
@@ -305,10 +316,10 @@ exec! {
 
 #[unsafe(no_mangle)]
 extern "C" fn cufftExecC2C(handle: c_int, input: *mut c_void, output: *mut c_void, direction: c_int) -> Code {
-    execute(handle, input, output, 0x29, direction == 1)
+    caught_as(INTERNAL_ERROR, || execute(handle, input, output, 0x29, direction == 1))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cufftExecZ2Z(handle: c_int, input: *mut c_void, output: *mut c_void, direction: c_int) -> Code {
-    execute(handle, input, output, 0x69, direction == 1)
+    caught_as(INTERNAL_ERROR, || execute(handle, input, output, 0x69, direction == 1))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::settings::SETTINGS;
 use super::state::{CAPTURE_UNSUPPORTED, Code, INVALID_VALUE, OUT_OF_MEMORY, STATE, SUCCESS, lock};
-use super::{code, current, enter, give, on_stream, pointer, stream};
+use super::{caught, code, current, enter, give, on_stream, pointer, stream};
 use crate::region::Region;
 
 fn allocate(to: *mut u64, bytes: usize, device: usize, what: &str) -> Result<(), Code> {
@@ -47,34 +47,38 @@ fn region(address: u64, bytes: usize, what: &str) -> Result<(Arc<Region>, u64), 
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemAlloc_v2(to: *mut u64, bytes: usize) -> Code {
-    code(current("cuMemAlloc_v2").and_then(|device| allocate(to, bytes, device, "a buffer")))
+    caught(|| code(current("cuMemAlloc_v2").and_then(|device| allocate(to, bytes, device, "a buffer"))))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemAllocAsync(to: *mut u64, bytes: usize, on: *mut c_void) -> Code {
-    let result = current("cuMemAllocAsync").and_then(|device| {
-        if lock(&stream(on, device)?.capture).is_some() {
-            return Err(CAPTURE_UNSUPPORTED);
-        }
-        allocate(to, bytes, device, "a buffer")
-    });
-    code(result)
+    caught(|| {
+        let result = current("cuMemAllocAsync").and_then(|device| {
+            if lock(&stream(on, device)?.capture).is_some() {
+                return Err(CAPTURE_UNSUPPORTED);
+            }
+            allocate(to, bytes, device, "a buffer")
+        });
+        code(result)
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemFree_v2(start: u64) -> Code {
-    code(current("cuMemFree_v2").and_then(|_| free(start)))
+    caught(|| code(current("cuMemFree_v2").and_then(|_| free(start))))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemFreeAsync(start: u64, on: *mut c_void) -> Code {
-    let result = current("cuMemFreeAsync").and_then(|device| {
-        if lock(&stream(on, device)?.capture).is_some() {
-            return Err(CAPTURE_UNSUPPORTED);
-        }
-        free(start)
-    });
-    code(result)
+    caught(|| {
+        let result = current("cuMemFreeAsync").and_then(|device| {
+            if lock(&stream(on, device)?.capture).is_some() {
+                return Err(CAPTURE_UNSUPPORTED);
+            }
+            free(start)
+        });
+        code(result)
+    })
 }
 
 fn host_layout(bytes: u64) -> Option<Layout> {
@@ -83,61 +87,71 @@ fn host_layout(bytes: u64) -> Option<Layout> {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemAllocHost_v2(to: *mut *mut c_void, bytes: usize) -> Code {
-    let result = current("cuMemAllocHost_v2").and_then(|_| {
-        let layout = host_layout(bytes as u64).filter(|layout| layout.size() > 0).ok_or(INVALID_VALUE)?;
-        // SAFETY: the layout has a size above 0.
-        let data = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(OUT_OF_MEMORY)?;
-        lock(&STATE.memory).add_host(Region::of_host(data, bytes as u64, usize::MAX));
-        // SAFETY: the caller's pointer.
-        unsafe { give(to, data.as_ptr().cast()) }
-    });
-    code(result)
+    caught(|| {
+        let result = current("cuMemAllocHost_v2").and_then(|_| {
+            let layout = host_layout(bytes as u64).filter(|layout| layout.size() > 0).ok_or(INVALID_VALUE)?;
+            // SAFETY: the layout has a size above 0.
+            let data = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(OUT_OF_MEMORY)?;
+            lock(&STATE.memory).add_host(Region::of_host(data, bytes as u64, usize::MAX));
+            // SAFETY: the caller's pointer.
+            unsafe { give(to, data.as_ptr().cast()) }
+        });
+        code(result)
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemHostAlloc(to: *mut *mut c_void, bytes: usize, _flags: c_uint) -> Code {
-    // SAFETY: the caller's pointer.
-    unsafe { cuMemAllocHost_v2(to, bytes) }
+    caught(|| {
+        // SAFETY: the caller's pointer.
+        unsafe { cuMemAllocHost_v2(to, bytes) }
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemFreeHost(data: *mut c_void) -> Code {
-    let result = enter("cuMemFreeHost").and_then(|()| {
-        let region = lock(&STATE.memory).free(data.addr() as u64).ok_or(INVALID_VALUE)?;
-        let layout = host_layout(region.len).ok_or(INVALID_VALUE)?;
-        // SAFETY: `cuMemAllocHost` allocated it with this layout, and the region has just been given up.
-        unsafe { dealloc(data.cast(), layout) };
-        Ok(())
-    });
-    code(result)
+    caught(|| {
+        let result = enter("cuMemFreeHost").and_then(|()| {
+            let region = lock(&STATE.memory).free(data.addr() as u64).ok_or(INVALID_VALUE)?;
+            let layout = host_layout(region.len).ok_or(INVALID_VALUE)?;
+            // SAFETY: `cuMemAllocHost` allocated it with this layout, and the region has just been given up.
+            unsafe { dealloc(data.cast(), layout) };
+            Ok(())
+        });
+        code(result)
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> Code {
-    let result = current("cuMemGetInfo_v2").and_then(|device| {
-        let used = lock(&STATE.memory).used(device);
-        // SAFETY: the caller's pointers.
-        unsafe {
-            give(free, (SETTINGS.memory - used.min(SETTINGS.memory)) as usize)?;
-            give(total, SETTINGS.memory as usize)
-        }
-    });
-    code(result)
+    caught(|| {
+        let result = current("cuMemGetInfo_v2").and_then(|device| {
+            let used = lock(&STATE.memory).used(device);
+            // SAFETY: the caller's pointers.
+            unsafe {
+                give(free, (SETTINGS.memory - used.min(SETTINGS.memory)) as usize)?;
+                give(total, SETTINGS.memory as usize)
+            }
+        });
+        code(result)
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuPointerGetAttribute(value: *mut c_void, attribute: c_int, address: u64) -> Code {
-    /// `CU_POINTER_ATTRIBUTE_MEMORY_TYPE`: 1 for the host, 2 for a device.
-    const MEMORY_TYPE: c_int = 2;
-    let result = enter("cuPointerGetAttribute").and_then(|()| {
-        let (region, _) = lock(&STATE.memory).find(address, 1).ok_or(INVALID_VALUE)?;
-        if attribute != MEMORY_TYPE {
-            return Err(INVALID_VALUE);
-        }
-        // SAFETY: this attribute is an `unsigned int`, for which the caller gives room.
-        unsafe { give(value.cast::<c_uint>(), if region.device == usize::MAX { 1 } else { 2 }) }
-    });
-    code(result)
+    caught(|| {
+        /// `CU_POINTER_ATTRIBUTE_MEMORY_TYPE`: 1 for the host, 2 for a device.
+        const MEMORY_TYPE: c_int = 2;
+        let result = enter("cuPointerGetAttribute").and_then(|()| {
+            let (region, _) = lock(&STATE.memory).find(address, 1).ok_or(INVALID_VALUE)?;
+            if attribute != MEMORY_TYPE {
+                return Err(INVALID_VALUE);
+            }
+            // SAFETY: this attribute is an `unsigned int`, for which the caller gives room.
+            unsafe { give(value.cast::<c_uint>(), if region.device == usize::MAX { 1 } else { 2 }) }
+        });
+        code(result)
+    })
 }
 
 /// Host memory of a copy, which may be done later.
@@ -233,84 +247,91 @@ fn fill(function: &str, to: u64, pattern: &[u8], count: usize, on: *mut c_void) 
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemcpyHtoD_v2(to: u64, from: *const c_void, bytes: usize) -> Code {
-    to_device("cuMemcpyHtoD_v2", to, from, bytes, pointer(0))
+    caught(|| to_device("cuMemcpyHtoD_v2", to, from, bytes, pointer(0)))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: *const c_void, bytes: usize, on: *mut c_void) -> Code {
-    to_device("cuMemcpyHtoDAsync_v2", to, from, bytes, on)
+    caught(|| to_device("cuMemcpyHtoDAsync_v2", to, from, bytes, on))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemcpyDtoH_v2(to: *mut c_void, from: u64, bytes: usize) -> Code {
-    to_host("cuMemcpyDtoH_v2", to, from, bytes, pointer(0))
+    caught(|| to_host("cuMemcpyDtoH_v2", to, from, bytes, pointer(0)))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemcpyDtoHAsync_v2(to: *mut c_void, from: u64, bytes: usize, on: *mut c_void) -> Code {
-    to_host("cuMemcpyDtoHAsync_v2", to, from, bytes, on)
+    caught(|| to_host("cuMemcpyDtoHAsync_v2", to, from, bytes, on))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemcpyDtoD_v2(to: u64, from: u64, bytes: usize) -> Code {
-    on_device("cuMemcpyDtoD_v2", to, from, bytes, pointer(0))
+    caught(|| on_device("cuMemcpyDtoD_v2", to, from, bytes, pointer(0)))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemcpyDtoDAsync_v2(to: u64, from: u64, bytes: usize, on: *mut c_void) -> Code {
-    on_device("cuMemcpyDtoDAsync_v2", to, from, bytes, on)
+    caught(|| on_device("cuMemcpyDtoDAsync_v2", to, from, bytes, on))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemsetD8_v2(to: u64, value: c_uchar, count: usize) -> Code {
-    fill("cuMemsetD8_v2", to, &[value], count, pointer(0))
+    caught(|| fill("cuMemsetD8_v2", to, &[value], count, pointer(0)))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemsetD8Async(to: u64, value: c_uchar, count: usize, on: *mut c_void) -> Code {
-    fill("cuMemsetD8Async", to, &[value], count, on)
+    caught(|| fill("cuMemsetD8Async", to, &[value], count, on))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemsetD16Async(to: u64, value: c_ushort, count: usize, on: *mut c_void) -> Code {
-    fill("cuMemsetD16Async", to, &value.to_le_bytes(), count, on)
+    caught(|| fill("cuMemsetD16Async", to, &value.to_le_bytes(), count, on))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemsetD32_v2(to: u64, value: c_uint, count: usize) -> Code {
-    fill("cuMemsetD32_v2", to, &value.to_le_bytes(), count, pointer(0))
+    caught(|| fill("cuMemsetD32_v2", to, &value.to_le_bytes(), count, pointer(0)))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemsetD32Async(to: u64, value: c_uint, count: usize, on: *mut c_void) -> Code {
-    fill("cuMemsetD32Async", to, &value.to_le_bytes(), count, on)
+    caught(|| fill("cuMemsetD32Async", to, &value.to_le_bytes(), count, on))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuDeviceGetDefaultMemPool(pool: *mut *mut c_void, device: c_int) -> Code {
-    // SAFETY: the caller's pointer.
-    code(enter("cuDeviceGetDefaultMemPool").and_then(|()| unsafe { give(pool, pointer(0x2000 + 16 * device as u64)) }))
+    caught(|| {
+        // SAFETY: the caller's pointer.
+        code(
+            enter("cuDeviceGetDefaultMemPool")
+                .and_then(|()| unsafe { give(pool, pointer(0x2000 + 16 * device as u64)) }),
+        )
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemPoolSetAttribute(_pool: *mut c_void, _attribute: c_int, _value: *mut c_void) -> Code {
-    code(enter("cuMemPoolSetAttribute"))
+    caught(|| code(enter("cuMemPoolSetAttribute")))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemPoolGetAttribute(pool: *mut c_void, attribute: c_int, value: *mut c_void) -> Code {
-    let result = enter("cuMemPoolGetAttribute").and_then(|()| {
-        let device = (pool.addr() as u64).wrapping_sub(0x2000) as usize / 16;
-        let memory = lock(&STATE.memory);
-        // What is freed goes back at once: reserved is used.
-        let found = match attribute {
-            4 => u64::MAX,
-            5 | 7 => memory.used(device),
-            6 | 8 => memory.peak(device),
-            _ => 1,
-        };
-        // SAFETY: these attributes are 64 bits, for which the caller gives room.
-        unsafe { give(value.cast::<u64>(), found) }
-    });
-    code(result)
+    caught(|| {
+        let result = enter("cuMemPoolGetAttribute").and_then(|()| {
+            let device = (pool.addr() as u64).wrapping_sub(0x2000) as usize / 16;
+            let memory = lock(&STATE.memory);
+            // What is freed goes back at once: reserved is used.
+            let found = match attribute {
+                4 => u64::MAX,
+                5 | 7 => memory.used(device),
+                6 | 8 => memory.peak(device),
+                _ => 1,
+            };
+            // SAFETY: these attributes are 64 bits, for which the caller gives room.
+            unsafe { give(value.cast::<u64>(), found) }
+        });
+        code(result)
+    })
 }

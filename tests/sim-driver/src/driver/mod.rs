@@ -7,6 +7,7 @@ mod device;
 mod errors;
 mod fft;
 mod graph;
+mod kernel;
 mod memory;
 mod module;
 pub(crate) mod settings;
@@ -17,7 +18,9 @@ use std::cell::Cell;
 use std::ffi::c_void;
 
 use settings::SETTINGS;
-use state::{Code, INVALID_CONTEXT, INVALID_HANDLE, INVALID_VALUE, NOT_INITIALIZED, Object, STATE, SUCCESS, Stream};
+use state::{
+    Code, INVALID_CONTEXT, INVALID_HANDLE, INVALID_VALUE, NOT_INITIALIZED, Object, STATE, SUCCESS, Stream, UNKNOWN,
+};
 
 thread_local! {
     /// Ordinal of the device whose context is current on this thread.
@@ -54,6 +57,19 @@ fn current(function: &str) -> Result<usize, Code> {
 
 fn code(result: Result<(), Code>) -> Code {
     result.err().unwrap_or(SUCCESS)
+}
+
+/// Does what a function of the driver does. A panic must not leave it: the caller is C, and would be ended.
+fn caught(run: impl FnOnce() -> Code) -> Code {
+    caught_as(UNKNOWN, run)
+}
+
+/// As [`caught`], with the code of another library for what went wrong inside.
+fn caught_as<C>(unknown: C, run: impl FnOnce() -> C) -> C {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| {
+        say("an error of the simulated driver itself, see above");
+        unknown
+    })
 }
 
 /// Stores a result for the caller.

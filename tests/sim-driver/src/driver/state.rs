@@ -30,6 +30,8 @@ pub(crate) const NOT_READY: Code = 600;
 pub(crate) const LAUNCH_OUT_OF_RESOURCES: Code = 701;
 pub(crate) const LAUNCH_FAILED: Code = 719;
 pub(crate) const NOT_SUPPORTED: Code = 801;
+pub(crate) const UNKNOWN: Code = 999;
+pub(crate) const TOO_MANY_BLOCKS: Code = 720;
 pub(crate) const CAPTURE_UNSUPPORTED: Code = 900;
 pub(crate) const CAPTURE_INVALID: Code = 901;
 

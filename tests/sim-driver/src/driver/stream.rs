@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::state::{
     CAPTURE_UNSUPPORTED, Code, Event, INVALID_HANDLE, INVALID_VALUE, NOT_READY, Object, STATE, Stream, lock,
 };
-use super::{code, current, enter, give, handle, pointer, stream};
+use super::{caught, code, current, enter, give, handle, pointer, stream};
 
 fn event(of: *mut c_void) -> Result<Arc<Event>, Code> {
     match STATE.find(handle(of)) {
@@ -18,30 +18,36 @@ fn event(of: *mut c_void) -> Result<Arc<Event>, Code> {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuStreamCreate(to: *mut *mut c_void, _flags: c_uint) -> Code {
-    let result = current("cuStreamCreate").and_then(|device| {
-        let made = STATE.add(Object::Stream(Arc::new(Stream { device, ..Stream::default() })));
-        // SAFETY: the caller's pointer.
-        unsafe { give(to, pointer(made)) }
-    });
-    code(result)
+    caught(|| {
+        let result = current("cuStreamCreate").and_then(|device| {
+            let made = STATE.add(Object::Stream(Arc::new(Stream { device, ..Stream::default() })));
+            // SAFETY: the caller's pointer.
+            unsafe { give(to, pointer(made)) }
+        });
+        code(result)
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuStreamCreateWithPriority(to: *mut *mut c_void, flags: c_uint, _priority: c_int) -> Code {
-    // SAFETY: the caller's pointer.
-    unsafe { cuStreamCreate(to, flags) }
+    caught(|| {
+        // SAFETY: the caller's pointer.
+        unsafe { cuStreamCreate(to, flags) }
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamDestroy_v2(of: *mut c_void) -> Code {
-    let result = enter("cuStreamDestroy_v2").and_then(|()| match STATE.find(handle(of)) {
-        Some(Object::Stream(_)) => {
-            STATE.remove(handle(of));
-            Ok(())
-        }
-        _ => Err(INVALID_HANDLE),
-    });
-    code(result)
+    caught(|| {
+        let result = enter("cuStreamDestroy_v2").and_then(|()| match STATE.find(handle(of)) {
+            Some(Object::Stream(_)) => {
+                STATE.remove(handle(of));
+                Ok(())
+            }
+            _ => Err(INVALID_HANDLE),
+        });
+        code(result)
+    })
 }
 
 /// Fails for a stream that is capturing: nothing has been done that could be waited for.
@@ -59,72 +65,84 @@ fn idle(of: *mut c_void, device: usize) -> Result<(), Code> {
 
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamSynchronize(of: *mut c_void) -> Code {
-    code(current("cuStreamSynchronize").and_then(|device| idle(of, device)))
+    caught(|| code(current("cuStreamSynchronize").and_then(|device| idle(of, device))))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamQuery(of: *mut c_void) -> Code {
-    code(current("cuStreamQuery").and_then(|device| idle(of, device)))
+    caught(|| code(current("cuStreamQuery").and_then(|device| idle(of, device))))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamWaitEvent(of: *mut c_void, on: *mut c_void, _flags: c_uint) -> Code {
-    code(current("cuStreamWaitEvent").and_then(|device| stream(of, device).and_then(|_| event(on))).map(drop))
+    caught(|| {
+        code(current("cuStreamWaitEvent").and_then(|device| stream(of, device).and_then(|_| event(on))).map(drop))
+    })
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuEventCreate(to: *mut *mut c_void, _flags: c_uint) -> Code {
-    let result = current("cuEventCreate").and_then(|device| {
-        let made = STATE.add(Object::Event(Arc::new(Event { device, at: Mutex::new(None) })));
-        // SAFETY: the caller's pointer.
-        unsafe { give(to, pointer(made)) }
-    });
-    code(result)
+    caught(|| {
+        let result = current("cuEventCreate").and_then(|device| {
+            let made = STATE.add(Object::Event(Arc::new(Event { device, at: Mutex::new(None) })));
+            // SAFETY: the caller's pointer.
+            unsafe { give(to, pointer(made)) }
+        });
+        code(result)
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuEventRecord(of: *mut c_void, on: *mut c_void) -> Code {
-    let result = current("cuEventRecord").and_then(|device| {
-        stream(on, device)?;
-        *lock(&event(of)?.at) = Some(Instant::now());
-        Ok(())
-    });
-    code(result)
+    caught(|| {
+        let result = current("cuEventRecord").and_then(|device| {
+            stream(on, device)?;
+            *lock(&event(of)?.at) = Some(Instant::now());
+            Ok(())
+        });
+        code(result)
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuEventSynchronize(of: *mut c_void) -> Code {
-    let result = current("cuEventSynchronize").and_then(|_| match STATE.health(event(of)?.device) {
-        0 => Ok(()),
-        code => Err(code),
-    });
-    code(result)
+    caught(|| {
+        let result = current("cuEventSynchronize").and_then(|_| match STATE.health(event(of)?.device) {
+            0 => Ok(()),
+            code => Err(code),
+        });
+        code(result)
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuEventQuery(of: *mut c_void) -> Code {
-    cuEventSynchronize(of)
+    caught(|| cuEventSynchronize(of))
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuEventElapsedTime(milliseconds: *mut f32, from: *mut c_void, to: *mut c_void) -> Code {
-    let result = current("cuEventElapsedTime").and_then(|_| {
-        let (Some(from), Some(to)) = (*lock(&event(from)?.at), *lock(&event(to)?.at)) else {
-            return Err(NOT_READY);
-        };
-        if milliseconds.is_null() {
-            return Err(INVALID_VALUE);
-        }
-        // SAFETY: the caller's pointer, not null.
-        unsafe { give(milliseconds, to.saturating_duration_since(from).as_secs_f32() * 1e3) }
-    });
-    code(result)
+    caught(|| {
+        let result = current("cuEventElapsedTime").and_then(|_| {
+            let (Some(from), Some(to)) = (*lock(&event(from)?.at), *lock(&event(to)?.at)) else {
+                return Err(NOT_READY);
+            };
+            if milliseconds.is_null() {
+                return Err(INVALID_VALUE);
+            }
+            // SAFETY: the caller's pointer, not null.
+            unsafe { give(milliseconds, to.saturating_duration_since(from).as_secs_f32() * 1e3) }
+        });
+        code(result)
+    })
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuEventDestroy_v2(of: *mut c_void) -> Code {
-    let result = enter("cuEventDestroy_v2").and_then(|()| event(of)).map(|_| {
-        STATE.remove(handle(of));
-    });
-    code(result)
+    caught(|| {
+        let result = enter("cuEventDestroy_v2").and_then(|()| event(of)).map(|_| {
+            STATE.remove(handle(of));
+        });
+        code(result)
+    })
 }

@@ -158,7 +158,8 @@ impl Lower<'_> {
                 other => (other, false),
             };
             let from = self.value(predicate, Type::Pred)?.slot;
-            let id = self.value(&rest[0], Type::U32)?.slot;
+            let Some(id) = rest.first().filter(|_| rest.len() <= 2) else { return Ok(false) };
+            let id = self.value(id, Type::U32)?.slot;
             let threads = rest.get(1).map(|threads| self.value(threads, Type::U32)).transpose()?;
             let threads = threads.map(|place| place.slot);
             self.push(Op::Barrier { kind, aligned, id, threads, to: Some(to), from, negated });

@@ -79,7 +79,7 @@ impl Lower<'_> {
         let address = match &**base {
             Operand::Name(name) => match self.find(name) {
                 Some(Named::Register(Kind::Predicate, ..)) => return self.unsupported("a predicate as an address"),
-                Some(Named::Register(kind, _, slot)) => Place { kind, slot },
+                Some(Named::Register(kind, slot)) => Place { kind, slot },
                 Some(Named::Variable(found, at)) => {
                     offset = offset.wrapping_add(at as i64);
                     space = found;
@@ -106,10 +106,15 @@ impl Lower<'_> {
         let access = self.access(all.space, ty.bytes() as u8, all.count, from, all.strength)?;
         let to = self.elements(to, all.count, None)?;
         if access.space == Space::Param && all.count == 1 && access.address.slot & crate::program::CONSTANT != 0 {
-            let (offset, size) = (access.offset as u32, access.size);
-            if !self.parameters.iter().any(|&(at, len)| offset >= at && offset + u32::from(size) <= at + len) {
+            let size = access.size;
+            let inside = |offset: &u32| {
+                self.parameters.iter().any(|&(at, len)| {
+                    *offset >= at && u64::from(*offset) + u64::from(size) <= u64::from(at) + u64::from(len)
+                })
+            };
+            let Some(offset) = u32::try_from(access.offset).ok().filter(inside) else {
                 return self.unsupported("a read beyond the end of a parameter");
-            }
+            };
             self.push(Op::Parameter { to: to[0], offset, size, signed: ty.is_signed() });
             return Ok(true);
         }

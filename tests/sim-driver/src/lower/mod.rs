@@ -7,6 +7,7 @@ mod convert;
 mod half;
 mod memory;
 mod moves;
+mod names;
 mod scalar;
 mod special;
 
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use self::special::special;
 use crate::allocate::allocate;
 use crate::program::{CONSTANT, Guard, Kind, Op, Place, Program, Slot, Step};
-use crate::ptx::{Function, Instruction, Module, Operand, Space, Statement, Type, Variable};
+use crate::ptx::{Function, Instruction, Module, Operand, Space, Statement, Type};
 
 /// What cannot be executed, and where it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,9 @@ type Result<T> = std::result::Result<T, Unsupported>;
 /// What a name stands for.
 #[derive(Clone, Debug)]
 enum Named {
-    Register(Kind, Type, Slot),
+    Register(Kind, Slot),
+    /// The first of so many registers.
+    Registers(Kind, Slot, u32),
     /// A variable at an offset of its space, or at an address.
     Variable(Space, u64),
     Targets(Vec<String>),
@@ -42,6 +45,9 @@ struct Scope {
     names: Vec<HashMap<String, Named>>,
     labels: HashMap<String, usize>,
 }
+
+/// Bytes of parameters that a launch can have.
+const MOST_PARAMETERS: u64 = 32_764;
 
 struct Lower<'m> {
     module: &'m Module,
@@ -112,14 +118,17 @@ pub(crate) fn entry(
         shared_granule: 4,
         global_granule: 4,
     };
-    lower.place_shared(function);
+    lower.place_shared(function)?;
     let mut scope = HashMap::new();
     let mut offset = 0u64;
     for parameter in &function.parameters {
         offset = offset.next_multiple_of(parameter.align as u64);
         scope.insert(parameter.name.clone(), Named::Variable(Space::Param, offset));
         lower.parameters.push((offset as u32, parameter.size as u32));
-        offset += parameter.size as u64;
+        offset = offset.saturating_add(parameter.size as u64);
+        if offset > MOST_PARAMETERS {
+            return lower.unsupported(format!("more than {MOST_PARAMETERS} bytes of parameters"));
+        }
     }
     lower.scope.names.push(scope);
     lower.body(function)?;
@@ -189,66 +198,6 @@ impl Lower<'_> {
         label
     }
 
-    fn find(&self, name: &str) -> Option<Named> {
-        if let Some(found) = self.scope.names.iter().rev().find_map(|names| names.get(name)) {
-            return Some(found.clone());
-        }
-        if let Some(&offset) = self.shared_names.get(name) {
-            return Some(Named::Variable(Space::Shared, offset));
-        }
-        if self.dynamic_names.contains(name) {
-            let end = self.shared.next_multiple_of(self.shared_align);
-            return Some(Named::Variable(Space::Shared, end.into()));
-        }
-        if let Some(&address) = self.addresses.get(name) {
-            return Some(Named::Variable(Space::Global, address));
-        }
-        // `%r` declares one register, `%r<4>` declares %r0 to %r3.
-        let digits = name.len() - name.bytes().rev().take_while(u8::is_ascii_digit).count();
-        let (stem, number) = name.split_at(digits);
-        let number: u32 = number.parse().ok()?;
-        let key = format!("{stem}<>");
-        match self.scope.names.iter().rev().find_map(|names| names.get(&key))? {
-            Named::Register(kind, ty, first) => Some(Named::Register(*kind, *ty, first + number)),
-            _ => None,
-        }
-    }
-
-    /// Shared memory of everything that the entry names, directly or through calls.
-    fn place_shared(&mut self, function: &Function) {
-        let mut todo = vec![function];
-        let mut done = HashSet::new();
-        let mut names = HashSet::new();
-        let mut inner: Vec<&Variable> = Vec::new();
-        while let Some(function) = todo.pop() {
-            if !done.insert(function.name.clone()) {
-                continue;
-            }
-            for statement in &function.body {
-                match statement {
-                    Statement::Instruction(instruction) => {
-                        instruction.operands.iter().for_each(|operand| collect(operand, &mut names));
-                    }
-                    Statement::Variable(variable) if variable.space == Space::Shared => inner.push(variable),
-                    _ => {}
-                }
-            }
-            todo.extend(self.module.functions.iter().filter(|f| names.contains(f.name.as_str())));
-        }
-        let outer =
-            self.module.variables.iter().filter(|v| v.space == Space::Shared && names.contains(v.name.as_str()));
-        for variable in outer.chain(inner) {
-            self.shared_align = self.shared_align.max(variable.align as u32);
-            if variable.is_extern || variable.size == 0 {
-                self.dynamic_names.insert(variable.name.clone());
-                continue;
-            }
-            self.shared = self.shared.next_multiple_of(variable.align as u32);
-            self.shared_names.insert(variable.name.clone(), self.shared.into());
-            self.shared = u32::try_from(u64::from(self.shared) + variable.size as u64).unwrap_or(u32::MAX);
-        }
-    }
-
     fn body(&mut self, function: &Function) -> Result<()> {
         let before = (self.source_base, self.guard);
         self.source_base = self.sources.len() as u32;
@@ -273,51 +222,12 @@ impl Lower<'_> {
         Ok(())
     }
 
-    fn name(&mut self, name: &str, named: Named) {
-        if let Some(names) = self.scope.names.last_mut() {
-            names.insert(name.to_owned(), named);
-        }
-    }
-
-    fn declare(&mut self, ty: Type, name: &str, count: Option<u32>) -> Result<()> {
-        let kind = match ty {
-            Type::Pred => Kind::Predicate,
-            Type::B128 => return self.unsupported("registers of 128 bits"),
-            _ if ty.bytes() == 8 => Kind::B64,
-            _ => Kind::B32,
-        };
-        let i = match kind {
-            Kind::B32 => 0,
-            Kind::B64 => 1,
-            Kind::Predicate => 2,
-        };
-        let first = self.counts[i];
-        self.counts[i] += count.unwrap_or(1);
-        let key = if count.is_some() { format!("{name}<>") } else { name.to_owned() };
-        self.name(&key, Named::Register(kind, ty, first));
-        Ok(())
-    }
-
-    fn variable(&mut self, variable: &Variable) -> Result<()> {
-        match variable.space {
-            // Placed before, and named for the whole kernel.
-            Space::Shared => Ok(()),
-            Space::Local | Space::Param => {
-                self.local = self.local.next_multiple_of(variable.align as u64);
-                self.name(&variable.name, Named::Variable(Space::Local, self.local));
-                self.local += variable.size as u64;
-                Ok(())
-            }
-            _ => self.unsupported("a variable of the device inside of a function"),
-        }
-    }
-
     fn one(&mut self, instruction: &Instruction) -> Result<()> {
         self.line = instruction.line;
         self.source = if instruction.source == 0 { 0 } else { self.source_base + instruction.source };
         let outer = self.guard;
         if let Some((name, negated)) = &instruction.guard {
-            let Some(Named::Register(Kind::Predicate, _, slot)) = self.find(name) else {
+            let Some(Named::Register(Kind::Predicate, slot)) = self.find(name) else {
                 return self.unsupported(format!("{name} is no predicate"));
             };
             self.guard = Some(Guard { slot, negated: *negated });
@@ -348,7 +258,7 @@ impl Lower<'_> {
         match operand {
             Operand::Name(name) if name == "_" => Ok(self.temporary(Kind::B64)),
             Operand::Name(name) => match self.find(name) {
-                Some(Named::Register(kind, _, slot)) => Ok(Place { kind, slot }),
+                Some(Named::Register(kind, slot)) => Ok(Place { kind, slot }),
                 _ => self.unsupported(format!("{name} is no register")),
             },
             _ => self.unsupported(format!("a register was expected, not {operand:?}")),
@@ -387,8 +297,8 @@ impl Lower<'_> {
 
     fn named_value(&mut self, name: &str, kind: Kind, offset: i64) -> Result<Place> {
         match self.find(name) {
-            Some(Named::Register(found, _, slot)) if found == kind => Ok(Place { kind, slot }),
-            Some(Named::Register(Kind::B64, _, slot)) if kind == Kind::B32 => {
+            Some(Named::Register(found, slot)) if found == kind => Ok(Place { kind, slot }),
+            Some(Named::Register(Kind::B64, slot)) if kind == Kind::B32 => {
                 let to = self.fresh(Kind::B32);
                 self.push_unguarded(Op::Convert(crate::program::Convert::Low, to, slot));
                 Ok(Place { kind, slot: to })
@@ -468,20 +378,5 @@ impl Lower<'_> {
             files: self.module.files.clone(),
             text: Arc::clone(text),
         })
-    }
-}
-
-fn collect<'a>(operand: &'a Operand, names: &mut HashSet<&'a str>) {
-    match operand {
-        Operand::Name(name) | Operand::Sum(name, _) => {
-            names.insert(name);
-        }
-        Operand::Address(inner, _) | Operand::Not(inner) | Operand::Negated(inner) => collect(inner, names),
-        Operand::List(all) => all.iter().for_each(|inner| collect(inner, names)),
-        Operand::Pair(a, b) => {
-            collect(a, names);
-            collect(b, names);
-        }
-        Operand::Integer(_) | Operand::Single(_) | Operand::Double(_) => {}
     }
 }

@@ -265,7 +265,7 @@ impl Lower<'_> {
         };
         let held = self.fresh(Kind::Predicate);
         let name = format!("%set%{held}");
-        self.name(&name, super::Named::Register(Kind::Predicate, Type::Pred, held));
+        self.name(&name, super::Named::Register(Kind::Predicate, held));
         let mut inner = vec![Operand::Name(name)];
         inner.extend_from_slice(rest);
         let kept: Vec<&str> =

@@ -1,0 +1,293 @@
+//! Kernels: what is told of them, and launches.
+
+use std::ffi::{c_int, c_uint, c_void};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Instant;
+
+use super::device::{PROCESSORS, shared_optin};
+use super::settings::SETTINGS;
+use super::state::{
+    Code, Function, INVALID_HANDLE, INVALID_VALUE, LAUNCH_FAILED, LAUNCH_OUT_OF_RESOURCES, Object, STATE, SUCCESS,
+    TOO_MANY_BLOCKS, lock,
+};
+use super::{caught, code, current, enter, give, handle, on_stream, stream};
+use crate::launch::{Launch, Published, Refused, check_shape};
+
+fn function(of: *mut c_void) -> Result<Arc<Function>, Code> {
+    match STATE.find(handle(of)) {
+        Some(Object::Function(function)) => Ok(function),
+        _ => Err(INVALID_HANDLE),
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuFuncGetAttribute(value: *mut c_int, attribute: c_int, of: *mut c_void) -> Code {
+    caught(|| {
+        let result = enter("cuFuncGetAttribute").and_then(|()| {
+            let function = function(of)?;
+            let program = &function.program;
+            let found = match attribute {
+                0 => program.most_threads as c_int,
+                1 => program.shared as c_int,
+                3 => program.local as c_int,
+                4 => 32,
+                5 | 6 => 75,
+                8 => function.most_dynamic.load(Relaxed) as c_int,
+                _ => 0,
+            };
+            // SAFETY: the caller's pointer.
+            unsafe { give(value, found) }
+        });
+        code(result)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuFuncSetAttribute(of: *mut c_void, attribute: c_int, value: c_int) -> Code {
+    caught(|| {
+        let result = enter("cuFuncSetAttribute").and_then(|()| {
+            let function = function(of)?;
+            if attribute == 8 {
+                let room = shared_optin() - function.program.shared as c_int;
+                if value < 0 || value > room {
+                    return Err(INVALID_VALUE);
+                }
+                function.most_dynamic.store(value as usize, Relaxed);
+            }
+            Ok(())
+        });
+        code(result)
+    })
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuFuncSetCacheConfig(of: *mut c_void, _config: c_int) -> Code {
+    caught(|| code(enter("cuFuncSetCacheConfig").and_then(|()| function(of)).map(drop)))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuOccupancyMaxActiveBlocksPerMultiprocessor(
+    blocks: *mut c_int,
+    of: *mut c_void,
+    threads: c_int,
+    _shared: usize,
+) -> Code {
+    caught(|| {
+        let result = enter("cuOccupancyMaxActiveBlocksPerMultiprocessor").and_then(|()| {
+            function(of)?;
+            // SAFETY: the caller's pointer.
+            unsafe { give(blocks, (2048 / threads.max(1)).clamp(1, 32)) }
+        });
+        code(result)
+    })
+}
+
+/// The bytes of a launch's arguments, in the kernel's layout.
+///
+/// # Safety
+/// `arguments` is null or has a pointer for each parameter to as many bytes as it has; `extra` is null or a list as
+/// `cuLaunchKernel` describes it.
+unsafe fn gather(function: &Function, arguments: *mut *mut c_void, extra: *mut *mut c_void) -> Result<Vec<u8>, Code> {
+    let program = &function.program;
+    let mut bytes = vec![0; program.parameter_bytes as usize];
+    if !extra.is_null() {
+        let (mut buffer, mut len) = (std::ptr::null_mut::<u8>(), None);
+        for i in (0..8).step_by(2) {
+            // SAFETY: the list ends with a null pointer, says the caller.
+            let key = unsafe { extra.add(i).read() }.addr();
+            if key == 0 {
+                break;
+            }
+            // SAFETY: every key has a value.
+            let value = unsafe { extra.add(i + 1).read() };
+            match key {
+                1 => buffer = value.cast(),
+                // SAFETY: this value points to a size.
+                2 => len = Some(unsafe { value.cast::<usize>().read() }),
+                _ => return Err(INVALID_VALUE),
+            }
+        }
+        if buffer.is_null() || len != Some(bytes.len()) {
+            let why = format!(
+                "kernel {} takes {} bytes of arguments, the launch gives {}",
+                program.name,
+                bytes.len(),
+                len.unwrap_or(0)
+            );
+            super::say(&why);
+            STATE.explain(INVALID_VALUE, &why);
+            return Err(INVALID_VALUE);
+        }
+        // SAFETY: the buffer has as many bytes as the caller says.
+        unsafe { buffer.copy_to(bytes.as_mut_ptr(), bytes.len()) };
+        return Ok(bytes);
+    }
+    for (i, &(offset, size)) in program.parameters.iter().enumerate() {
+        if arguments.is_null() {
+            let why =
+                format!("kernel {} takes {} arguments, the launch gives none", program.name, program.parameters.len());
+            STATE.explain(INVALID_VALUE, &why);
+            return Err(INVALID_VALUE);
+        }
+        // SAFETY: one pointer a parameter, says the caller.
+        let from = unsafe { arguments.add(i).read() }.cast::<u8>();
+        if from.is_null() {
+            return Err(INVALID_VALUE);
+        }
+        // SAFETY: as many bytes as the parameter has, says the caller; `bytes` has room for all of them.
+        unsafe { from.copy_to(bytes.as_mut_ptr().add(offset as usize), size as usize) };
+    }
+    Ok(bytes)
+}
+
+struct Shape {
+    grid: [u32; 3],
+    threads: [u32; 3],
+    dynamic: u32,
+    cooperative: bool,
+}
+
+fn check(function: &Function, shape: &Shape) -> Result<(), Code> {
+    let refuse = |code: Code, why: String| {
+        STATE.explain(code, &why);
+        Err(code)
+    };
+    let resident = shape.cooperative.then_some(PROCESSORS as u32);
+    if let Err((refused, why)) = check_shape(&function.program, shape.grid, shape.threads, resident) {
+        let code = match refused {
+            Refused::Shape => INVALID_VALUE,
+            Refused::Threads => LAUNCH_OUT_OF_RESOURCES,
+            Refused::Blocks => TOO_MANY_BLOCKS,
+        };
+        return refuse(code, why);
+    }
+    let most = function.most_dynamic.load(Relaxed);
+    if shape.dynamic as usize > most {
+        let why = format!("{} bytes of dynamic shared memory, the kernel may have {most}", shape.dynamic);
+        return refuse(INVALID_VALUE, why);
+    }
+    Ok(())
+}
+
+/// Runs a kernel; a fault loses the device.
+fn run(function: &Function, shape: &Shape, parameters: &[u8]) -> Code {
+    let number = STATE.launches.fetch_add(1, Relaxed) + 1;
+    if SETTINGS.lose_device == Some(number) {
+        STATE.lose(
+            function.device,
+            LAUNCH_FAILED,
+            &format!("the device is lost at launch {number}, as SIM_LOSE_DEVICE says"),
+        );
+        return SUCCESS;
+    }
+    let blocks: u64 = shape.grid.iter().map(|&n| u64::from(n)).product();
+    // Numbers of blocks are 32 bits of a stamp: beyond that nothing is watched any more.
+    let taken = STATE.blocks.fetch_update(Relaxed, Relaxed, |all| Some(all.saturating_add(blocks + 1)));
+    let first_block = taken.unwrap_or_else(|all| all);
+    let mut checks = SETTINGS.checks;
+    checks.race &= first_block.saturating_add(blocks) < u64::from(u32::MAX);
+    let memories = lock(&STATE.memory).memories();
+    let launch = Launch {
+        program: &function.program,
+        grid: shape.grid,
+        threads: shape.threads,
+        parameters,
+        dynamic_shared: shape.dynamic,
+        memories,
+        device: function.device,
+        first_block,
+        blocks,
+        checks,
+        fuel: AtomicU64::new(SETTINGS.fuel),
+        published: Published::default(),
+        begin: Instant::now(),
+        number,
+        processors: PROCESSORS as u32,
+    };
+    let result = crate::grid::run(&launch, shape.cooperative);
+    if SETTINGS.verbose {
+        let used = SETTINGS.fuel - launch.fuel.load(Relaxed);
+        super::say(&format!(
+            "{} {:?} {:?}: {:.3} ms, {} registers, {used} instructions at least",
+            function.program.name,
+            shape.grid,
+            shape.threads,
+            launch.begin.elapsed().as_secs_f64() * 1e3,
+            function.program.registers.iter().sum::<u32>(),
+        ));
+    }
+    if let Err(report) = result {
+        STATE.fault(function.device, &report);
+    }
+    SUCCESS
+}
+
+/// # Safety
+/// As `cuLaunchKernel`.
+unsafe fn launch(
+    name: &str,
+    of: *mut c_void,
+    shape: Shape,
+    on: *mut c_void,
+    arguments: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> Code {
+    let result = current(name).and_then(|device| {
+        let function = function(of)?;
+        check(&function, &shape)?;
+        // SAFETY: the caller's arguments.
+        let parameters = unsafe { gather(&function, arguments, extra)? };
+        on_stream(
+            &*stream(on, device)?,
+            Arc::new(move || match STATE.health(function.device) {
+                SUCCESS => run(&function, &shape, &parameters),
+                code => code,
+            }),
+        )
+    });
+    code(result)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuLaunchKernel(
+    of: *mut c_void,
+    grid_x: c_uint,
+    grid_y: c_uint,
+    grid_z: c_uint,
+    block_x: c_uint,
+    block_y: c_uint,
+    block_z: c_uint,
+    shared: c_uint,
+    on: *mut c_void,
+    arguments: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> Code {
+    caught(|| {
+        let (grid, threads) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
+        let shape = Shape { grid, threads, dynamic: shared, cooperative: false };
+        // SAFETY: the caller keeps the rules of this function.
+        unsafe { launch("cuLaunchKernel", of, shape, on, arguments, extra) }
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuLaunchCooperativeKernel(
+    of: *mut c_void,
+    grid_x: c_uint,
+    grid_y: c_uint,
+    grid_z: c_uint,
+    block_x: c_uint,
+    block_y: c_uint,
+    block_z: c_uint,
+    shared: c_uint,
+    on: *mut c_void,
+    arguments: *mut *mut c_void,
+) -> Code {
+    caught(|| {
+        let (grid, threads) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
+        let shape = Shape { grid, threads, dynamic: shared, cooperative: true };
+        // SAFETY: the caller keeps the rules of this function.
+        unsafe { launch("cuLaunchCooperativeKernel", of, shape, on, arguments, std::ptr::null_mut()) }
+    })
+}
