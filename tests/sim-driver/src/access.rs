@@ -97,7 +97,11 @@ impl Warp {
     }
 
     pub(crate) fn misaligned(&self, lane: u32, address: u64, bytes: u64, what: &str) -> Fault {
-        self.fault(FaultKind::Misaligned, lane, format!("{what} {bytes} bytes at {address:#x}, which is no multiple"))
+        self.fault(
+            FaultKind::Misaligned,
+            lane,
+            format!("{what} {bytes} bytes at {address:#x}, which is no multiple of {bytes}"),
+        )
     }
 
     /// The region of a lane's access in device memory.

@@ -15,6 +15,9 @@ pub(crate) const LOCAL_WINDOW: u64 = 0x1100_0000_0000;
 pub(crate) const PARAMETER_WINDOW: u64 = 0x1200_0000_0000;
 pub(crate) const WINDOW: u64 = 1 << 32;
 
+/// Below, addresses are null with something added.
+const FIRST_PAGE: u64 = 1 << 16;
+
 /// Which faults are looked for; addresses and barriers always are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Checks {
@@ -101,15 +104,15 @@ impl Memories {
         let after = self.live.partition_point(|region| region.start <= address);
         let before = after.checked_sub(1).and_then(|i| self.live.get(i));
         let near = [before, self.live.get(after)];
-        let nearest = near.into_iter().flatten().min_by_key(|region| {
-            if address >= region.start {
-                (address - region.start).saturating_sub(region.len)
-            } else {
-                region.start - address
-            }
-        });
+        let nearest = near.into_iter().flatten().min_by_key(|region| region.distance(address));
         let place = match nearest {
+            _ if address == 0 => "the null pointer".to_owned(),
+            _ if address < FIRST_PAGE => format!("{address} bytes behind the null pointer"),
             None => "there is no memory".to_owned(),
+            // So far from a buffer no kernel counts, but host pointers lie there.
+            Some(region) if region.distance(address) > if region.device == usize::MAX { 1 << 20 } else { 1 << 36 } => {
+                "in no buffer; is it an address of the host?".to_owned()
+            }
             Some(region) if address < region.start => {
                 format!("{} bytes before {} of {} bytes", region.start - address, region.what, region.len)
             }

@@ -133,6 +133,11 @@ impl Region {
         self.start + self.len
     }
 
+    /// Bytes between an address and this memory.
+    pub(crate) fn distance(&self, address: u64) -> u64 {
+        if address >= self.start { (address - self.start).saturating_sub(self.len) } else { self.start - address }
+    }
+
     pub(crate) fn holds(&self, address: u64, bytes: u64) -> bool {
         address >= self.start && bytes <= self.len && address - self.start <= self.len - bytes
     }
