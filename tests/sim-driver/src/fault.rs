@@ -124,7 +124,8 @@ impl Report {
     }
 }
 
-fn quoted(text: &str) -> String {
+/// A text as JSON has it.
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

@@ -3,8 +3,8 @@
 use std::ffi::{c_char, c_int, c_uint, c_void};
 
 use super::settings::SETTINGS;
-use super::state::{Code, INVALID_DEVICE, INVALID_VALUE, NO_DEVICE, Object, STATE, SUCCESS, lock};
-use super::{CURRENT, caught, code, current, enter, errors, give, handle, pointer};
+use super::state::{Code, INVALID_DEVICE, INVALID_VALUE, NO_DEVICE, Object, STATE, lock};
+use super::{CURRENT, begin, caught, code, current, enter, errors, give, handle, pointer, tell};
 
 /// Multiprocessors of a device: few, so that grids which depend on their number stay small.
 pub(crate) const PROCESSORS: i32 = 8;
@@ -30,14 +30,13 @@ fn known(device: c_int) -> Result<usize, Code> {
 #[unsafe(no_mangle)]
 extern "C" fn cuInit(_flags: c_uint) -> Code {
     caught(|| {
-        if let Some(code) = SETTINGS.planned("cuInit") {
-            return code;
-        }
-        if SETTINGS.devices == 0 {
-            return NO_DEVICE;
-        }
-        STATE.initialized.get_or_init(|| ());
-        SUCCESS
+        code(begin("cuInit").and_then(|()| {
+            if SETTINGS.devices == 0 {
+                return Err(tell::refuse(NO_DEVICE, "SIM_DEVICES=0"));
+            }
+            STATE.initialized.get_or_init(|| ());
+            Ok(())
+        }))
     })
 }
 
@@ -45,7 +44,7 @@ extern "C" fn cuInit(_flags: c_uint) -> Code {
 unsafe extern "C" fn cuDriverGetVersion(version: *mut c_int) -> Code {
     caught(|| {
         // SAFETY: the caller's pointer.
-        code(unsafe { give(version, 12_080) })
+        code(begin("cuDriverGetVersion").and_then(|()| unsafe { give(version, 12_080) }))
     })
 }
 

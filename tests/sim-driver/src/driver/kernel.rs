@@ -11,7 +11,7 @@ use super::state::{
     Code, Function, INVALID_HANDLE, INVALID_VALUE, LAUNCH_FAILED, LAUNCH_OUT_OF_RESOURCES, Object, STATE, SUCCESS,
     TOO_MANY_BLOCKS, lock,
 };
-use super::{caught, code, current, enter, give, handle, on_stream, stream};
+use super::{caught, code, current, enter, give, handle, on_stream, stream, tell};
 use crate::launch::{Launch, Published, Refused, check_shape};
 
 fn function(of: *mut c_void) -> Result<Arc<Function>, Code> {
@@ -115,9 +115,7 @@ unsafe fn gather(function: &Function, arguments: *mut *mut c_void, extra: *mut *
                 bytes.len(),
                 len.unwrap_or(0)
             );
-            super::say(&why);
-            STATE.explain(INVALID_VALUE, &why);
-            return Err(INVALID_VALUE);
+            return Err(tell::refuse(INVALID_VALUE, &why));
         }
         // SAFETY: the buffer has as many bytes as the caller says.
         unsafe { buffer.copy_to(bytes.as_mut_ptr(), bytes.len()) };
@@ -127,8 +125,7 @@ unsafe fn gather(function: &Function, arguments: *mut *mut c_void, extra: *mut *
         if arguments.is_null() {
             let why =
                 format!("kernel {} takes {} arguments, the launch gives none", program.name, program.parameters.len());
-            STATE.explain(INVALID_VALUE, &why);
-            return Err(INVALID_VALUE);
+            return Err(tell::refuse(INVALID_VALUE, &why));
         }
         // SAFETY: one pointer a parameter, says the caller.
         let from = unsafe { arguments.add(i).read() }.cast::<u8>();
@@ -149,10 +146,8 @@ struct Shape {
 }
 
 fn check(function: &Function, shape: &Shape) -> Result<(), Code> {
-    let refuse = |code: Code, why: String| {
-        STATE.explain(code, &why);
-        Err(code)
-    };
+    let name = &function.program.name;
+    let refuse = |code: Code, why: String| Err(tell::refuse(code, &format!("kernel {name}: {why}")));
     let resident = shape.cooperative.then_some(PROCESSORS as u32);
     if let Err((refused, why)) = check_shape(&function.program, shape.grid, shape.threads, resident) {
         let code = match refused {
@@ -209,7 +204,7 @@ fn run(function: &Function, shape: &Shape, parameters: &[u8]) -> Code {
     if SETTINGS.verbose {
         let used = SETTINGS.fuel - launch.fuel.load(Relaxed);
         super::say(&format!(
-            "{} {:?} {:?}: {:.3} ms, {} registers, {used} instructions at least",
+            "{} {:?} {:?}: {:.3} ms, {} registers, {used} instructions of warps",
             function.program.name,
             shape.grid,
             shape.threads,

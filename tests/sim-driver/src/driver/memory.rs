@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use super::settings::SETTINGS;
 use super::state::{CAPTURE_UNSUPPORTED, Code, INVALID_VALUE, OUT_OF_MEMORY, STATE, SUCCESS, lock};
-use super::{caught, code, current, enter, give, on_stream, pointer, stream};
+use super::{caught, code, current, enter, give, on_stream, pointer, stream, tell};
 use crate::region::Region;
 
 fn allocate(to: *mut u64, bytes: usize, device: usize, what: &str) -> Result<(), Code> {
     if bytes == 0 || to.is_null() {
-        return Err(INVALID_VALUE);
+        return Err(tell::refuse(INVALID_VALUE, if bytes == 0 { "0 bytes" } else { "no place for the address" }));
     }
     let start = lock(&STATE.memory).allocate(device, bytes as u64, what)?;
     // SAFETY: the caller's pointer, not null.
@@ -29,8 +29,7 @@ fn free(start: u64) -> Result<(), Code> {
     }
     let why = if memory.was_freed(start) { "has been freed before" } else { "was never allocated" };
     drop(memory);
-    STATE.explain(INVALID_VALUE, &format!("freeing {start:#x}, which {why}"));
-    Err(INVALID_VALUE)
+    Err(tell::refuse(INVALID_VALUE, &format!("{start:#x} {why}")))
 }
 
 /// The regions of a device address, or words about what is there instead.
@@ -41,8 +40,7 @@ fn region(address: u64, bytes: usize, what: &str) -> Result<(Arc<Region>, u64), 
     }
     let (_, why) = memory.memories().explain(address, bytes as u64, what);
     drop(memory);
-    STATE.explain(INVALID_VALUE, &why);
-    Err(INVALID_VALUE)
+    Err(tell::refuse(INVALID_VALUE, &why))
 }
 
 #[unsafe(no_mangle)]
@@ -85,18 +83,23 @@ fn host_layout(bytes: u64) -> Option<Layout> {
     Layout::from_size_align(bytes as usize, 4096).ok()
 }
 
+/// # Safety
+/// `to` is null or valid for a write.
+unsafe fn allocate_host(function: &str, to: *mut *mut c_void, bytes: usize) -> Result<(), Code> {
+    current(function)?;
+    let layout = host_layout(bytes as u64).filter(|layout| layout.size() > 0).ok_or(INVALID_VALUE)?;
+    // SAFETY: the layout has a size above 0.
+    let data = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(OUT_OF_MEMORY)?;
+    lock(&STATE.memory).add_host(Region::of_host(data, bytes as u64, usize::MAX));
+    // SAFETY: says the caller.
+    unsafe { give(to, data.as_ptr().cast()) }
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemAllocHost_v2(to: *mut *mut c_void, bytes: usize) -> Code {
     caught(|| {
-        let result = current("cuMemAllocHost_v2").and_then(|_| {
-            let layout = host_layout(bytes as u64).filter(|layout| layout.size() > 0).ok_or(INVALID_VALUE)?;
-            // SAFETY: the layout has a size above 0.
-            let data = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(OUT_OF_MEMORY)?;
-            lock(&STATE.memory).add_host(Region::of_host(data, bytes as u64, usize::MAX));
-            // SAFETY: the caller's pointer.
-            unsafe { give(to, data.as_ptr().cast()) }
-        });
-        code(result)
+        // SAFETY: the caller's pointer.
+        code(unsafe { allocate_host("cuMemAllocHost_v2", to, bytes) })
     })
 }
 
@@ -104,7 +107,7 @@ unsafe extern "C" fn cuMemAllocHost_v2(to: *mut *mut c_void, bytes: usize) -> Co
 unsafe extern "C" fn cuMemHostAlloc(to: *mut *mut c_void, bytes: usize, _flags: c_uint) -> Code {
     caught(|| {
         // SAFETY: the caller's pointer.
-        unsafe { cuMemAllocHost_v2(to, bytes) }
+        code(unsafe { allocate_host("cuMemHostAlloc", to, bytes) })
     })
 }
 

@@ -13,6 +13,7 @@ mod module;
 pub(crate) mod settings;
 pub(crate) mod state;
 mod stream;
+mod tell;
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -33,30 +34,48 @@ pub(crate) fn say(text: &str) {
     let _ = std::io::stderr().write_all(format!("sim: {text}\n").as_bytes());
 }
 
-/// The beginning of every call: planned errors first.
-fn enter(function: &str) -> Result<(), Code> {
+/// As [`enter`], for functions that need no initialised driver.
+fn begin(function: &str) -> Result<(), Code> {
+    tell::begin(function);
     if SETTINGS.verbose {
         say(function);
     }
     match SETTINGS.planned(function) {
-        Some(code) => Err(code),
-        None if STATE.initialized.get().is_none() => Err(NOT_INITIALIZED),
+        Some(code) => Err(tell::refuse(code, &format!("fails with {code}, as SIM_ERROR says"))),
         None => Ok(()),
     }
+}
+
+/// The beginning of every call: planned errors first.
+fn enter(function: &str) -> Result<(), Code> {
+    begin(function)?;
+    if STATE.initialized.get().is_none() {
+        return Err(tell::refuse(NOT_INITIALIZED, "cuInit has not been called, or has failed"));
+    }
+    Ok(())
 }
 
 /// As [`enter`], for calls that work on the current context: the device, unless it is lost.
 fn current(function: &str) -> Result<usize, Code> {
     enter(function)?;
-    let device = CURRENT.get().ok_or(INVALID_CONTEXT)?;
+    let none = || tell::refuse(INVALID_CONTEXT, "no context is current on this thread");
+    let device = CURRENT.get().ok_or_else(none)?;
     match STATE.health(device) {
         SUCCESS => Ok(device),
-        code => Err(code),
+        code => {
+            tell::lost(device);
+            Err(code)
+        }
     }
 }
 
 fn code(result: Result<(), Code>) -> Code {
-    result.err().unwrap_or(SUCCESS)
+    let Err(code) = result else { return SUCCESS };
+    tell::failed(code);
+    if SETTINGS.verbose {
+        say(&format!("  answers {code}"));
+    }
+    code
 }
 
 /// Does what a function of the driver does. A panic must not leave it: the caller is C, and would be ended.

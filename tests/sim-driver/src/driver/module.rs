@@ -11,7 +11,7 @@ use super::state::{
     Code, Function, INVALID_HANDLE, INVALID_PTX, INVALID_VALUE, Module, NO_BINARY, NOT_FOUND, NOT_SUPPORTED, Object,
     STATE, lock,
 };
-use super::{caught, code, current, enter, give, handle, pointer};
+use super::{caught, code, current, enter, give, handle, pointer, tell};
 use crate::ptx::Space;
 
 const ERROR_LOG: c_int = 5;
@@ -66,25 +66,35 @@ fn check_target(target: &str) -> Result<(), (Code, String)> {
     Ok(())
 }
 
-fn made(to: *mut *mut c_void, image: *const c_void, log: Option<(*mut u8, usize)>) -> Result<(), Code> {
-    let device = current("cuModuleLoadDataEx")?;
+/// Makes a module of what is in memory, for the function of this name.
+pub(super) fn made(
+    function: &str,
+    to: *mut *mut c_void,
+    image: *const c_void,
+    log: Option<(*mut u8, usize)>,
+) -> Result<(), Code> {
+    let device = current(function)?;
     if image.is_null() || to.is_null() {
         return Err(INVALID_VALUE);
     }
-    // SAFETY: the caller gives PTX that ends in NUL, or machine code, which is longer than its four first bytes.
+    // SAFETY: the caller gives PTX that ends in NUL, or machine code, which has one behind its first bytes.
     let text = unsafe { CStr::from_ptr(image.cast::<c_char>()) };
-    let loaded = match text.to_str() {
-        Ok(text) if !text.starts_with('\u{7f}') && text.contains(".version") => load(text, device),
-        Ok(text) if text.starts_with('\u{7f}') => {
-            Err((NO_BINARY, "machine code cannot be interpreted, only PTX".into()))
-        }
-        _ => Err((INVALID_PTX, "this is not PTX".into())),
+    let machine = |what: &str| (NO_BINARY, format!("{what} holds machine code; load the PTX instead (nvcc --ptx)"));
+    let loaded = match text.to_bytes() {
+        [0x7f, b'E', b'L', b'F', ..] => Err(machine("a cubin")),
+        // The file itself, and the structure that nvcc puts around it.
+        [0x50, 0xed, 0x55, 0xba, ..] | [0xb1, 0x43, 0x62, 0x46, ..] => Err(machine("a fat binary")),
+        bytes => match std::str::from_utf8(bytes) {
+            Ok(text) if text.contains(".version") => load(text, device),
+            Ok(_) => Err((INVALID_PTX, "this is not PTX: it has no .version".into())),
+            Err(_) => Err((INVALID_PTX, "this is not PTX: it is no text".into())),
+        },
     };
     match loaded {
         // SAFETY: the caller's pointer, not null.
         Ok(module) => unsafe { give(to, pointer(STATE.add(Object::Module(Arc::new(module))))) },
         Err((code, why)) => {
-            STATE.explain(code, &why);
+            tell::refuse(code, &why);
             if let Some((buffer, len)) = log.filter(|(buffer, len)| !buffer.is_null() && *len > 0) {
                 let text = format!("ptx: {why}");
                 let kept = text.len().min(len - 1);
@@ -101,7 +111,7 @@ fn made(to: *mut *mut c_void, image: *const c_void, log: Option<(*mut u8, usize)
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuModuleLoadData(to: *mut *mut c_void, image: *const c_void) -> Code {
-    caught(|| code(made(to, image, None)))
+    caught(|| code(made("cuModuleLoadData", to, image, None)))
 }
 
 #[unsafe(no_mangle)]
@@ -126,8 +136,20 @@ unsafe extern "C" fn cuModuleLoadDataEx(
                 }
             }
         }
-        code(made(to, image, Some((buffer, len))))
+        code(made("cuModuleLoadDataEx", to, image, Some((buffer, len))))
     })
+}
+
+/// Refuses a name that a module does not have, and says which ones it has.
+fn not_found<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Code {
+    /// Names in the message.
+    const MOST: usize = 20;
+    let mut known: Vec<&str> = known.collect();
+    known.sort_unstable();
+    let more = if known.len() > MOST { format!(" and {} more", known.len() - MOST) } else { String::new() };
+    known.truncate(MOST);
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    tell::refuse(NOT_FOUND, &format!("the module has no {what} {name}; it has {known}{more}"))
 }
 
 fn module(of: *mut c_void) -> Result<Arc<Module>, Code> {
@@ -162,19 +184,18 @@ unsafe extern "C" fn cuModuleGetFunction(to: *mut *mut c_void, of: *mut c_void, 
             // SAFETY: the caller gives a text that ends in NUL.
             let name = unsafe { CStr::from_ptr(name) }.to_str().map_err(|_| INVALID_VALUE)?;
             if !module.tree.functions.iter().any(|f| f.is_entry && f.name == name) {
-                return Err(NOT_FOUND);
+                let entries = module.tree.functions.iter().filter(|f| f.is_entry).map(|f| f.name.as_str());
+                return Err(not_found("kernel", name, entries));
             }
             let addresses = module.variables.iter().map(|(name, (start, _))| (name.clone(), *start)).collect();
             let program = crate::lower::entry(&module.tree, name, &addresses, &module.text).map_err(|e| {
                 let line = module.text.get(e.line.saturating_sub(1) as usize).map_or("", |line| line.trim());
                 let why = format!("unsupported in kernel {name}, PTX line {} `{line}`: {}", e.line, e.why);
-                super::say(&why);
-                STATE.explain(NOT_SUPPORTED, &why);
-                NOT_SUPPORTED
+                tell::refuse_with(NOT_SUPPORTED, &why)
             })?;
             if program.shared > shared_optin() as u32 {
-                STATE.explain(INVALID_PTX, &format!("{name} declares {} bytes of shared memory", program.shared));
-                return Err(INVALID_PTX);
+                let why = format!("kernel {name} declares {} bytes of shared memory", program.shared);
+                return Err(tell::refuse(INVALID_PTX, &why));
             }
             let most = (SHARED as usize).saturating_sub(program.shared as usize);
             let function = Function { device: module.device, program, most_dynamic: AtomicUsize::new(most) };
@@ -200,7 +221,8 @@ unsafe extern "C" fn cuModuleGetGlobal_v2(
             }
             // SAFETY: the caller gives a text that ends in NUL.
             let name = unsafe { CStr::from_ptr(name) }.to_str().map_err(|_| INVALID_VALUE)?;
-            let &(start, len) = module.variables.get(name).ok_or(NOT_FOUND)?;
+            let missing = || not_found("variable", name, module.variables.keys().map(String::as_str));
+            let &(start, len) = module.variables.get(name).ok_or_else(missing)?;
             // SAFETY: both pointers are the caller's and may be null.
             unsafe {
                 if !address.is_null() {

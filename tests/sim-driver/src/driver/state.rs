@@ -100,8 +100,8 @@ pub(crate) struct State {
     pub(crate) objects: Mutex<HashMap<u64, Object>>,
     next_handle: AtomicU64,
     pub(crate) memory: Mutex<Memory>,
-    /// The first fault of each device.
-    lost: Mutex<HashMap<usize, Code>>,
+    /// The first fault of each device, and what it was.
+    lost: Mutex<HashMap<usize, (Code, String)>>,
     /// What the last faults were, by code, for `cuGetErrorName`.
     messages: Mutex<HashMap<Code, &'static CString>>,
     pub(crate) launches: AtomicU64,
@@ -142,19 +142,36 @@ impl State {
 
     /// The code that a lost device answers everything with.
     pub(crate) fn health(&self, device: usize) -> Code {
-        lock(&self.lost).get(&device).copied().unwrap_or(SUCCESS)
+        lock(&self.lost).get(&device).map_or(SUCCESS, |(code, _)| *code)
+    }
+
+    /// Why a device is lost.
+    pub(crate) fn loss(&self, device: usize) -> Option<(Code, String)> {
+        lock(&self.lost).get(&device).cloned()
     }
 
     pub(crate) fn lose(&self, device: usize, code: Code, why: &str) {
-        lock(&self.lost).entry(device).or_insert(code);
+        lock(&self.lost).entry(device).or_insert_with(|| (code, why.to_owned()));
         self.explain(code, why);
     }
 
     /// Keeps words for a code, which its name then carries.
     pub(crate) fn explain(&self, code: Code, why: &str) {
         let text = format!("{}: {why}", super::errors::name(code).unwrap_or("CUDA_ERROR"));
+        super::tell::explained();
         if let Ok(text) = CString::new(text.replace('\0', " ")) {
-            lock(&self.messages).insert(code, Box::leak(Box::new(text)));
+            let mut messages = lock(&self.messages);
+            // Programs keep the pointers that they get, so texts live as long as the process.
+            if messages.get(&code).is_none_or(|old| **old != text) {
+                messages.insert(code, Box::leak(Box::new(text)));
+            }
+        }
+    }
+
+    /// Drops the words for a code, unless they say why a device is lost.
+    pub(crate) fn forget(&self, code: Code) {
+        if lock(&self.lost).values().all(|(lost, _)| *lost != code) {
+            lock(&self.messages).remove(&code);
         }
     }
 
@@ -165,14 +182,8 @@ impl State {
     /// Tells a fault to whoever looks: standard error, the report, and the names of codes.
     pub(crate) fn fault(&self, device: usize, report: &Report) {
         super::say(&report.to_string());
-        if let Some(file) = &SETTINGS.report {
-            use std::io::Write;
-            let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
-            let written = opened.and_then(|mut file| file.write_all((report.json() + "\n").as_bytes()));
-            if let Err(e) = written {
-                super::say(&format!("cannot write {file}: {e}"));
-            }
-        }
+        super::tell::report(&report.json());
+        super::tell::saw_loss();
         self.lose(device, report.kind.code(), &report.to_string());
     }
 }
@@ -182,13 +193,19 @@ impl Memory {
     pub(crate) fn allocate(&mut self, device: usize, bytes: u64, what: &str) -> Result<u64, Code> {
         self.allocations += 1;
         let used = self.used.get(&device).copied().unwrap_or(0);
-        if SETTINGS.fail_allocation == Some(self.allocations)
-            || used.checked_add(bytes).is_none_or(|sum| sum > SETTINGS.memory)
-        {
-            return Err(OUT_OF_MEMORY);
+        let refuse = |why: String| super::tell::refuse(OUT_OF_MEMORY, &format!("{bytes} bytes for {what}: {why}"));
+        if SETTINGS.fail_allocation == Some(self.allocations) {
+            return Err(refuse(format!(
+                "allocation {} finds no memory, as SIM_FAIL_ALLOCATION says",
+                self.allocations
+            )));
+        }
+        if used.checked_add(bytes).is_none_or(|sum| sum > SETTINGS.memory) {
+            return Err(refuse(format!("{used} of {} bytes (SIM_MEMORY) are taken", SETTINGS.memory)));
         }
         let start = self.next;
-        let region = Region::new(start, bytes, device, what.to_owned()).ok_or(OUT_OF_MEMORY)?;
+        let region = Region::new(start, bytes, device, what.to_owned());
+        let region = region.ok_or_else(|| refuse("the host has not enough".into()))?;
         // Addresses are never used again, and a gap keeps what runs over the end from its neighbour.
         self.next = (start + bytes).next_multiple_of(512) + 4096;
         self.live.insert(start, Arc::new(region));
