@@ -31,10 +31,14 @@ fn known(device: c_int) -> Result<usize, Code> {
 extern "C" fn cuInit(_flags: c_uint) -> Code {
     caught(|| {
         code(begin("cuInit").and_then(|()| {
+            if let Some(why) = &SETTINGS.wrong {
+                // A program that goes on would be tested under other conditions than were asked for.
+                return Err(tell::refuse(INVALID_VALUE, why));
+            }
             if SETTINGS.devices == 0 {
                 return Err(tell::refuse(NO_DEVICE, "SIM_DEVICES=0"));
             }
-            STATE.initialized.get_or_init(|| ());
+            STATE.initialized.get_or_init(tell::at_exit);
             Ok(())
         }))
     })

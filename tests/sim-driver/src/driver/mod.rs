@@ -6,10 +6,12 @@
 mod device;
 mod errors;
 mod fft;
+mod functions;
 mod graph;
 mod kernel;
 mod memory;
 mod module;
+mod patches;
 pub(crate) mod settings;
 pub(crate) mod state;
 mod stream;

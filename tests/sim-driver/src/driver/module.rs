@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use super::device::{SHARED, shared_optin};
-use super::settings::{SETTINGS, patched};
+use super::settings::SETTINGS;
 use super::state::{
     Code, Function, INVALID_HANDLE, INVALID_PTX, INVALID_VALUE, Module, NO_BINARY, NOT_FOUND, NOT_SUPPORTED, Object,
     STATE, lock,
@@ -19,7 +19,7 @@ const ERROR_LOG_BYTES: c_int = 6;
 
 /// Reads a module and places its variables.
 fn load(text: &str, device: usize) -> Result<Module, (Code, String)> {
-    let text = patched(text, &SETTINGS.patches);
+    let text = SETTINGS.patches.apply(text);
     let tree = crate::parse::module(&text).map_err(|e| {
         let code = if e.why.starts_with("Unsupported") { NOT_SUPPORTED } else { INVALID_PTX };
         (code, e.to_string())

@@ -1,8 +1,12 @@
 //! What the environment sets.
 
 use std::collections::HashMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{LazyLock, Mutex};
 
+use super::functions;
+use super::patches::Patches;
+use super::state::{STATE, lock};
 use crate::launch::Checks;
 
 /// Settings, read once when the first function of the driver is called.
@@ -20,7 +24,7 @@ pub(crate) struct Settings {
     /// `SIM_REPORT`: file to which a line of JSON is added for each fault.
     pub(crate) report: Option<String>,
     /// `SIM_PATCH`: file of replaced PTX lines.
-    pub(crate) patches: Vec<Patch>,
+    pub(crate) patches: Patches,
     /// `SIM_ERROR`: `cuMemAlloc_v2:3:2` lets the third call of that function fail with code 2.
     errors: Vec<(String, u64, u32)>,
     /// `SIM_FAIL_ALLOCATION`: number of the allocation that finds no memory.
@@ -31,23 +35,18 @@ pub(crate) struct Settings {
     pub(crate) attributes: HashMap<i32, i32>,
     /// `SIM_VERBOSE`
     pub(crate) verbose: bool,
-}
-
-/// One replaced line of a module that has a certain entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Patch {
-    pub(crate) entry: String,
-    pub(crate) line: usize,
-    pub(crate) old: String,
-    pub(crate) new: String,
+    /// Why the environment cannot be used; all else is as if it were empty then.
+    pub(crate) wrong: Option<String>,
+    /// Calls so far of the functions that `SIM_ERROR` names.
+    calls: Mutex<HashMap<String, u64>>,
 }
 
 /// The settings of this process.
 pub(crate) static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
     Settings::read(&|name| std::env::var(name).ok()).unwrap_or_else(|why| {
-        // A driver has no other way to speak before a program asks it something.
-        crate::driver::say(&format!("{why}; settings of the environment are ignored"));
-        Settings::read(&|_| None).unwrap_or_else(|_| unreachable!("no setting is wrong when none is given"))
+        let none = Settings::read(&|_| None);
+        let settings = none.unwrap_or_else(|_| unreachable!("no setting is wrong when none is given"));
+        Settings { wrong: Some(why), ..settings }
     })
 });
 
@@ -57,13 +56,19 @@ impl Settings {
             None => Ok(default),
             Some(text) => text.trim().parse::<u64>().map_err(|_| format!("{name}={text} is not a number")),
         };
-        let optional = |name: &str| get(name).map(|_| number(name, 0)).transpose();
+        let positive = |name: &str, default: u64| match number(name, default)? {
+            0 => Err(format!("{name}=0: expected a number from 1 on")),
+            value => Ok(value),
+        };
+        let optional = |name: &str| get(name).map(|_| positive(name, 1)).transpose();
         let arch = get("SIM_ARCH").unwrap_or_else(|| "9.0".into());
         let parsed = arch.split_once('.').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
         let arch = parsed.ok_or_else(|| format!("SIM_ARCH={arch}: expected a version such as 8.6"))?;
         let patches = match get("SIM_PATCH") {
-            None => Vec::new(),
-            Some(file) => patches(&std::fs::read_to_string(&file).map_err(|e| format!("SIM_PATCH={file}: {e}"))?)?,
+            None => Patches::default(),
+            Some(file) => {
+                Patches::read(&std::fs::read_to_string(&file).map_err(|e| format!("SIM_PATCH={file}: {e}"))?)?
+            }
         };
         let mut errors = Vec::new();
         for text in get("SIM_ERROR").iter().flat_map(|all| all.split(',')) {
@@ -71,7 +76,10 @@ impl Settings {
             let one =
                 (|| Some((parts.next()?.trim().to_owned(), parts.next()?.parse().ok()?, parts.next()?.parse().ok()?)))(
                 );
-            errors.push(one.ok_or_else(|| format!("SIM_ERROR={text}: expected FUNCTION:CALL:CODE"))?);
+            let one: Option<(String, u64, u32)> = one.filter(|&(_, call, code)| call > 0 && code > 0);
+            let one = one.ok_or_else(|| format!("SIM_ERROR={text}: expected FUNCTION:CALL:CODE, both from 1 on"))?;
+            functions::check(&one.0).map_err(|why| format!("SIM_ERROR={text}: {why}"))?;
+            errors.push(one);
         }
         let mut attributes = HashMap::new();
         for text in get("SIM_ATTRIBUTES").iter().flat_map(|all| all.split(',')) {
@@ -80,11 +88,14 @@ impl Settings {
             attributes.insert(key, value);
         }
         Ok(Self {
-            devices: number("SIM_DEVICES", 1)? as usize,
+            devices: match number("SIM_DEVICES", 1)? {
+                many if many > MOST_DEVICES => return Err(format!("SIM_DEVICES={many}: at most {MOST_DEVICES}")),
+                devices => devices as usize,
+            },
             arch,
-            memory: number("SIM_MEMORY", 8 << 30)?,
+            memory: positive("SIM_MEMORY", 8 << 30)?,
             checks: checks(&get("SIM_CHECKS").unwrap_or_else(|| "all".into()))?,
-            fuel: number("SIM_FUEL", 20_000_000_000)?,
+            fuel: positive("SIM_FUEL", 20_000_000_000)?,
             report: get("SIM_REPORT"),
             patches,
             errors,
@@ -92,21 +103,49 @@ impl Settings {
             lose_device: optional("SIM_LOSE_DEVICE")?,
             attributes,
             verbose: get("SIM_VERBOSE").is_some_and(|value| value != "0"),
+            wrong: None,
+            calls: Mutex::default(),
         })
     }
 
     /// Counts a call; the code that it must fail with.
     pub(crate) fn planned(&self, function: &str) -> Option<u32> {
-        static CALLS: Mutex<Option<HashMap<String, u64>>> = Mutex::new(None);
         if self.errors.iter().all(|(name, ..)| name != function) {
             return None;
         }
-        let mut calls = CALLS.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = calls.get_or_insert_default().entry(function.to_owned()).or_default();
+        let mut calls = lock(&self.calls);
+        let count = calls.entry(function.to_owned()).or_default();
         *count += 1;
         self.errors.iter().find(|(name, call, _)| name == function && call == count).map(|(.., code)| *code)
     }
+
+    /// Planned faults that have not come: a test that waits for them would pass for nothing.
+    pub(crate) fn unreached(&self) -> Vec<String> {
+        let allocations = lock(&STATE.memory).allocations();
+        self.short_of(allocations, STATE.launches.load(Relaxed))
+    }
+
+    fn short_of(&self, allocations: u64, launches: u64) -> Vec<String> {
+        let mut all = self.patches.unused();
+        if let Some(wanted) = self.fail_allocation.filter(|&wanted| wanted > allocations) {
+            all.push(format!("SIM_FAIL_ALLOCATION={wanted} was not reached: there were {allocations} allocations"));
+        }
+        if let Some(wanted) = self.lose_device.filter(|&wanted| wanted > launches) {
+            all.push(format!("SIM_LOSE_DEVICE={wanted} was not reached: there were {launches} launches"));
+        }
+        let calls = lock(&self.calls);
+        for (name, wanted, code) in &self.errors {
+            let made = calls.get(name).copied().unwrap_or(0);
+            if made < *wanted {
+                all.push(format!("SIM_ERROR={name}:{wanted}:{code} was not reached: there were {made} calls"));
+            }
+        }
+        all
+    }
 }
+
+/// Handles of devices' contexts leave room for as many.
+const MOST_DEVICES: u64 = 64;
 
 fn checks(text: &str) -> Result<Checks, String> {
     let mut checks = Checks { race: false, unwritten: false };
@@ -120,39 +159,6 @@ fn checks(text: &str) -> Result<Checks, String> {
         }
     }
     Ok(checks)
-}
-
-fn patches(text: &str) -> Result<Vec<Patch>, String> {
-    let mut all = Vec::new();
-    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
-        let mut parts = line.split('\t');
-        let one = (|| {
-            let (entry, number) = (parts.next()?.to_owned(), parts.next()?.parse().ok()?);
-            Some(Patch { entry, line: number, old: parts.next()?.into(), new: parts.next()?.into() })
-        })();
-        all.push(
-            one.ok_or_else(|| format!("SIM_PATCH line {}: expected ENTRY, LINE, OLD and NEW between tabs", i + 1))?,
-        );
-    }
-    Ok(all)
-}
-
-/// A module's text with the patches that belong to it.
-pub(crate) fn patched(text: &str, patches: &[Patch]) -> String {
-    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    for patch in patches {
-        let has_entry = lines.iter().any(|line| {
-            line.contains(".entry")
-                && line.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').any(|w| w == patch.entry)
-        });
-        if let Some(line) = lines.get_mut(patch.line.wrapping_sub(1)).filter(|_| has_entry)
-            // A tab inside of the line became a space, since tabs part the columns of the file.
-            && line.split_whitespace().eq(patch.old.split_whitespace())
-        {
-            line.clone_from(&patch.new);
-        }
-    }
-    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -174,6 +180,15 @@ mod tests {
             ("SIM_CHECKS", "speed"),
             ("SIM_ERROR", "cuInit"),
             ("SIM_PATCH", "/none"),
+            ("SIM_MEMORY", "8G"),
+            ("SIM_FUEL", "0"),
+            ("SIM_DEVICES", "65"),
+            ("SIM_FAIL_ALLOCATION", "0"),
+            ("SIM_LOSE_DEVICE", "0"),
+            ("SIM_ERROR", "cuFoo:1:2"),
+            ("SIM_ERROR", "cuMemAlloc_v2:0:2"),
+            ("SIM_ERROR", "cuMemAlloc_v2:1:0"),
+            ("SIM_ERROR", "cuGetErrorName:1:2"),
         ] {
             let why = Settings::read(&set(name, value)).err().unwrap();
             assert!(why.contains(name) && why.contains(value), "{why}");
@@ -181,11 +196,29 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_changes_its_line_only() {
-        let text = ".visible .entry k(\n)\n{\n\tadd.s32 %r1, %r2, 1;\n}";
-        let patch = |entry: &str, old: &str| Patch { entry: entry.into(), line: 4, old: old.into(), new: "x".into() };
-        assert!(patched(text, &[patch("k", "add.s32 %r1, %r2, 1;")]).contains("{\nx\n}"));
-        assert_eq!(patched(text, &[patch("other", "add.s32 %r1, %r2, 1;")]), text);
-        assert_eq!(patched(text, &[patch("k", "sub")]), text);
+    fn the_name_that_was_meant_is_told() {
+        let get = |asked: &str| (asked == "SIM_ERROR").then(|| "cuMemcpyDtoH:1:700".to_owned());
+        let why = Settings::read(&get).err().unwrap();
+        assert!(why.contains("cuMemcpyDtoH_v2"), "{why}");
+    }
+
+    #[test]
+    fn faults_that_never_come_are_told() {
+        let get = |asked: &str| match asked {
+            "SIM_FAIL_ALLOCATION" => Some("9".to_owned()),
+            "SIM_LOSE_DEVICE" => Some("4".to_owned()),
+            "SIM_ERROR" => Some("cuMemAlloc_v2:2:2,cuMemFree_v2:1:1".to_owned()),
+            _ => None,
+        };
+        let settings = Settings::read(&get).ok().unwrap();
+        assert_eq!(settings.short_of(9, 4).len(), 2);
+        assert_eq!((settings.planned("cuMemAlloc_v2"), settings.planned("cuMemAlloc_v2")), (None, Some(2)));
+        assert_eq!(settings.planned("cuMemFree_v2"), Some(1));
+        assert!(settings.short_of(9, 4).is_empty());
+        let all = settings.short_of(8, 3);
+        assert!(
+            all.len() == 2 && all[0].contains("were 8 allocations") && all[1].contains("were 3 launches"),
+            "{all:?}"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! The objects behind the driver's handles.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ffi::CString;
+use std::ffi::{CString, c_int, c_uint};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
@@ -60,6 +60,8 @@ pub(crate) struct Function {
 #[derive(Default)]
 pub(crate) struct Stream {
     pub(crate) device: usize,
+    pub(crate) flags: c_uint,
+    pub(crate) priority: c_int,
     /// Nodes of a capture under way.
     pub(crate) capture: Mutex<Option<Vec<Node>>>,
     pub(crate) spoiled: AtomicUsize,
@@ -235,6 +237,11 @@ impl Memory {
             self.freed.push_back((start, region.len, region.what.clone()));
         }
         Some(region)
+    }
+
+    /// Allocations so far, with those that failed.
+    pub(crate) fn allocations(&self) -> u64 {
+        self.allocations
     }
 
     pub(crate) fn was_freed(&self, start: u64) -> bool {

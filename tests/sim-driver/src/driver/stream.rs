@@ -9,6 +9,10 @@ use super::state::{
 };
 use super::{caught, code, current, enter, give, handle, pointer, stream};
 
+/// Priorities of streams, which change nothing here.
+pub(super) const LOWEST: c_int = 0;
+pub(super) const HIGHEST: c_int = -5;
+
 fn event(of: *mut c_void) -> Result<Arc<Event>, Code> {
     match STATE.find(handle(of)) {
         Some(Object::Event(event)) => Ok(event),
@@ -16,23 +20,28 @@ fn event(of: *mut c_void) -> Result<Arc<Event>, Code> {
     }
 }
 
+/// # Safety
+/// `to` is null or valid for a write.
+unsafe fn create(function: &str, to: *mut *mut c_void, flags: c_uint, priority: c_int) -> Result<(), Code> {
+    let device = current(function)?;
+    let made = Stream { device, flags, priority: priority.clamp(HIGHEST, LOWEST), ..Stream::default() };
+    // SAFETY: says the caller.
+    unsafe { give(to, pointer(STATE.add(Object::Stream(Arc::new(made))))) }
+}
+
 #[unsafe(no_mangle)]
-unsafe extern "C" fn cuStreamCreate(to: *mut *mut c_void, _flags: c_uint) -> Code {
+unsafe extern "C" fn cuStreamCreate(to: *mut *mut c_void, flags: c_uint) -> Code {
     caught(|| {
-        let result = current("cuStreamCreate").and_then(|device| {
-            let made = STATE.add(Object::Stream(Arc::new(Stream { device, ..Stream::default() })));
-            // SAFETY: the caller's pointer.
-            unsafe { give(to, pointer(made)) }
-        });
-        code(result)
+        // SAFETY: the caller's pointer.
+        code(unsafe { create("cuStreamCreate", to, flags, LOWEST) })
     })
 }
 
 #[unsafe(no_mangle)]
-unsafe extern "C" fn cuStreamCreateWithPriority(to: *mut *mut c_void, flags: c_uint, _priority: c_int) -> Code {
+unsafe extern "C" fn cuStreamCreateWithPriority(to: *mut *mut c_void, flags: c_uint, priority: c_int) -> Code {
     caught(|| {
         // SAFETY: the caller's pointer.
-        unsafe { cuStreamCreate(to, flags) }
+        code(unsafe { create("cuStreamCreateWithPriority", to, flags, priority) })
     })
 }
 
@@ -104,20 +113,23 @@ extern "C" fn cuEventRecord(of: *mut c_void, on: *mut c_void) -> Code {
     })
 }
 
+/// Work is done when it is asked for, so that every event has been reached.
+fn reached(function: &str, of: *mut c_void) -> Result<(), Code> {
+    current(function)?;
+    match STATE.health(event(of)?.device) {
+        0 => Ok(()),
+        code => Err(code),
+    }
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn cuEventSynchronize(of: *mut c_void) -> Code {
-    caught(|| {
-        let result = current("cuEventSynchronize").and_then(|_| match STATE.health(event(of)?.device) {
-            0 => Ok(()),
-            code => Err(code),
-        });
-        code(result)
-    })
+    caught(|| code(reached("cuEventSynchronize", of)))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuEventQuery(of: *mut c_void) -> Code {
-    caught(|| cuEventSynchronize(of))
+    caught(|| code(reached("cuEventQuery", of)))
 }
 
 #[unsafe(no_mangle)]

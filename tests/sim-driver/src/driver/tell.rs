@@ -1,10 +1,11 @@
 //! What the driver tells beyond its codes: on standard error, in the report, and in the names of codes.
 
 use std::cell::{Cell, RefCell};
+use std::ffi::c_int;
 
-use super::say;
 use super::settings::SETTINGS;
 use super::state::{Code, STATE};
+use super::{caught_as, say};
 use crate::fault::quoted;
 
 thread_local! {
@@ -76,4 +77,16 @@ pub(super) fn report(line: &str) {
             say(&format!("cannot write {file}: {e}"));
         }
     }
+}
+
+/// Has the process say at its end which planned faults never came.
+pub(super) fn at_exit() {
+    unsafe extern "C" {
+        fn atexit(run: extern "C" fn()) -> c_int;
+    }
+    extern "C" fn end() {
+        caught_as((), || SETTINGS.unreached().iter().for_each(|line| say(line)));
+    }
+    // SAFETY: this function of the C library may be called at any time; `end` needs nothing that ends before it.
+    unsafe { atexit(end) };
 }
