@@ -1,10 +1,10 @@
-//! Devices, contexts, errors.
+//! Devices and errors.
 
-use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::ffi::{c_char, c_int, c_uint};
 
 use super::settings::SETTINGS;
-use super::state::{Code, INVALID_DEVICE, INVALID_VALUE, NO_DEVICE, Object, STATE, lock};
-use super::{CURRENT, begin, caught, code, current, enter, errors, give, handle, pointer, tell};
+use super::state::{Code, INVALID_DEVICE, INVALID_VALUE, NO_DEVICE, STATE, lock};
+use super::{begin, caught, code, enter, errors, give, tell};
 
 /// Multiprocessors of a device: few, so that grids which depend on their number stay small.
 pub(crate) const PROCESSORS: i32 = 8;
@@ -23,7 +23,7 @@ pub(crate) fn shared_optin() -> i32 {
     }
 }
 
-fn known(device: c_int) -> Result<usize, Code> {
+pub(super) fn known(device: c_int) -> Result<usize, Code> {
     usize::try_from(device).ok().filter(|&device| device < SETTINGS.devices).ok_or(INVALID_DEVICE)
 }
 
@@ -155,70 +155,6 @@ unsafe extern "C" fn cuDeviceCanAccessPeer(can: *mut c_int, device: c_int, peer:
         // SAFETY: the caller's pointer.
         code(known.and_then(|_| unsafe { give(can, 0) }))
     })
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn cuDevicePrimaryCtxRetain(context: *mut *mut c_void, device: c_int) -> Code {
-    caught(|| {
-        let known = enter("cuDevicePrimaryCtxRetain").and_then(|()| known(device));
-        let result = known.and_then(|device| {
-            let mut objects = lock(&STATE.objects);
-            // One context for each device, whose handle says which.
-            let context_handle = 0x1000 + 16 * device as u64;
-            objects.insert(context_handle, Object::Context(device));
-            drop(objects);
-            // SAFETY: the caller's pointer.
-            unsafe { give(context, pointer(context_handle)) }
-        });
-        code(result)
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuDevicePrimaryCtxRelease_v2(device: c_int) -> Code {
-    caught(|| code(enter("cuDevicePrimaryCtxRelease_v2").and_then(|()| known(device)).map(drop)))
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuCtxSetCurrent(context: *mut c_void) -> Code {
-    caught(|| {
-        let result = enter("cuCtxSetCurrent").and_then(|()| {
-            if context.is_null() {
-                CURRENT.set(None);
-                return Ok(());
-            }
-            match STATE.find(handle(context)) {
-                Some(Object::Context(device)) => {
-                    CURRENT.set(Some(device));
-                    Ok(())
-                }
-                _ => Err(super::state::INVALID_CONTEXT),
-            }
-        });
-        code(result)
-    })
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn cuCtxGetCurrent(context: *mut *mut c_void) -> Code {
-    caught(|| {
-        let current = CURRENT.get().map_or(0, |device| 0x1000 + 16 * device as u64);
-        // SAFETY: the caller's pointer.
-        code(enter("cuCtxGetCurrent").and_then(|()| unsafe { give(context, pointer(current)) }))
-    })
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn cuCtxGetDevice(device: *mut c_int) -> Code {
-    caught(|| {
-        // SAFETY: the caller's pointer.
-        code(current("cuCtxGetDevice").and_then(|found| unsafe { give(device, found as c_int) }))
-    })
-}
-
-#[unsafe(no_mangle)]
-extern "C" fn cuCtxSynchronize() -> Code {
-    caught(|| code(current("cuCtxSynchronize").map(drop)))
 }
 
 #[unsafe(no_mangle)]

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::state::{CAPTURE_INVALID, Code, INVALID_HANDLE, INVALID_VALUE, Node, Object, STATE, SUCCESS, lock};
 use super::{caught, code, current, enter, give, handle, on_stream, pointer, stream};
 
-fn graph(of: *mut c_void) -> Result<Arc<Vec<Node>>, Code> {
+pub(super) fn graph(of: *mut c_void) -> Result<Arc<Vec<Node>>, Code> {
     match STATE.find(handle(of)) {
         Some(Object::Graph(nodes)) => Ok(nodes),
         _ => Err(INVALID_HANDLE),
@@ -61,15 +61,20 @@ unsafe extern "C" fn cuStreamIsCapturing(of: *mut c_void, status: *mut c_int) ->
     })
 }
 
+/// # Safety
+/// `to` is null or valid for a write.
+pub(super) unsafe fn instantiate(function: &str, to: *mut *mut c_void, of: *mut c_void) -> Result<(), Code> {
+    current(function)?;
+    let made = STATE.add(Object::Graph(graph(of)?));
+    // SAFETY: says the caller.
+    unsafe { give(to, pointer(made)) }
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuGraphInstantiateWithFlags(to: *mut *mut c_void, of: *mut c_void, _flags: c_ulonglong) -> Code {
     caught(|| {
-        let result = current("cuGraphInstantiateWithFlags").and_then(|_| {
-            let made = STATE.add(Object::Graph(graph(of)?));
-            // SAFETY: the caller's pointer.
-            unsafe { give(to, pointer(made)) }
-        });
-        code(result)
+        // SAFETY: the caller's pointer.
+        code(unsafe { instantiate("cuGraphInstantiateWithFlags", to, of) })
     })
 }
 

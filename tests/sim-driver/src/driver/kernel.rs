@@ -14,7 +14,7 @@ use super::state::{
 use super::{caught, code, current, enter, give, handle, on_stream, stream, tell};
 use crate::launch::{Launch, Published, Refused, check_shape};
 
-fn function(of: *mut c_void) -> Result<Arc<Function>, Code> {
+pub(super) fn function(of: *mut c_void) -> Result<Arc<Function>, Code> {
     match STATE.find(handle(of)) {
         Some(Object::Function(function)) => Ok(function),
         _ => Err(INVALID_HANDLE),
@@ -64,23 +64,6 @@ extern "C" fn cuFuncSetAttribute(of: *mut c_void, attribute: c_int, value: c_int
 #[unsafe(no_mangle)]
 extern "C" fn cuFuncSetCacheConfig(of: *mut c_void, _config: c_int) -> Code {
     caught(|| code(enter("cuFuncSetCacheConfig").and_then(|()| function(of)).map(drop)))
-}
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn cuOccupancyMaxActiveBlocksPerMultiprocessor(
-    blocks: *mut c_int,
-    of: *mut c_void,
-    threads: c_int,
-    _shared: usize,
-) -> Code {
-    caught(|| {
-        let result = enter("cuOccupancyMaxActiveBlocksPerMultiprocessor").and_then(|()| {
-            function(of)?;
-            // SAFETY: the caller's pointer.
-            unsafe { give(blocks, (2048 / threads.max(1)).clamp(1, 32)) }
-        });
-        code(result)
-    })
 }
 
 /// The bytes of a launch's arguments, in the kernel's layout.

@@ -5,12 +5,13 @@ use std::ffi::{c_int, c_uchar, c_uint, c_ushort, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use super::host::{self, Kind};
 use super::settings::SETTINGS;
 use super::state::{CAPTURE_UNSUPPORTED, Code, INVALID_VALUE, OUT_OF_MEMORY, STATE, SUCCESS, lock};
 use super::{caught, code, current, enter, give, on_stream, pointer, stream, tell};
 use crate::region::Region;
 
-fn allocate(to: *mut u64, bytes: usize, device: usize, what: &str) -> Result<(), Code> {
+pub(super) fn allocate(to: *mut u64, bytes: usize, device: usize, what: &str) -> Result<(), Code> {
     if bytes == 0 || to.is_null() {
         return Err(tell::refuse(INVALID_VALUE, if bytes == 0 { "0 bytes" } else { "no place for the address" }));
     }
@@ -23,17 +24,27 @@ fn free(start: u64) -> Result<(), Code> {
     if start == 0 {
         return Ok(());
     }
-    let mut memory = lock(&STATE.memory);
-    if memory.free(start).is_some() {
+    if host::free_managed(start) {
         return Ok(());
     }
-    let why = if memory.was_freed(start) { "has been freed before" } else { "was never allocated" };
+    let mut memory = lock(&STATE.memory);
+    let is_host = memory.find(start, 1).is_some_and(|(region, _)| region.device == usize::MAX);
+    if !is_host && memory.free(start).is_some() {
+        return Ok(());
+    }
+    let why = if is_host {
+        "is memory of the host"
+    } else if memory.was_freed(start) {
+        "has been freed before"
+    } else {
+        "was never allocated"
+    };
     drop(memory);
     Err(tell::refuse(INVALID_VALUE, &format!("{start:#x} {why}")))
 }
 
 /// The regions of a device address, or words about what is there instead.
-fn region(address: u64, bytes: usize, what: &str) -> Result<(Arc<Region>, u64), Code> {
+pub(super) fn region(address: u64, bytes: usize, what: &str) -> Result<(Arc<Region>, u64), Code> {
     let mut memory = lock(&STATE.memory);
     if let Some(found) = memory.find(address, bytes as u64) {
         return Ok(found);
@@ -79,7 +90,7 @@ extern "C" fn cuMemFreeAsync(start: u64, on: *mut c_void) -> Code {
     })
 }
 
-fn host_layout(bytes: u64) -> Option<Layout> {
+pub(super) fn host_layout(bytes: u64) -> Option<Layout> {
     Layout::from_size_align(bytes as usize, 4096).ok()
 }
 
@@ -111,14 +122,26 @@ unsafe extern "C" fn cuMemHostAlloc(to: *mut *mut c_void, bytes: usize, _flags: 
     })
 }
 
+/// Gives memory back that [`host_layout`] was for, whose region has just been removed.
+pub(super) fn release_host(region: &Region) {
+    if let Some(layout) = host_layout(region.len) {
+        // SAFETY: allocated with this layout at this address, and nobody finds the region any more.
+        unsafe { dealloc(std::ptr::with_exposed_provenance_mut(region.start as usize), layout) };
+    }
+}
+
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuMemFreeHost(data: *mut c_void) -> Code {
     caught(|| {
         let result = enter("cuMemFreeHost").and_then(|()| {
-            let region = lock(&STATE.memory).free(data.addr() as u64).ok_or(INVALID_VALUE)?;
-            let layout = host_layout(region.len).ok_or(INVALID_VALUE)?;
-            // SAFETY: `cuMemAllocHost` allocated it with this layout, and the region has just been given up.
-            unsafe { dealloc(data.cast(), layout) };
+            let start = data.addr() as u64;
+            let mut memory = lock(&STATE.memory);
+            let is_ours = memory.find(start, 1).is_some_and(|(region, _)| region.device == usize::MAX)
+                && host::kind(start).is_none();
+            let region = if is_ours { memory.free(start) } else { None };
+            drop(memory);
+            let none = || tell::refuse(INVALID_VALUE, &format!("{start:#x} is no page-locked memory of the driver"));
+            release_host(&*region.ok_or_else(none)?);
             Ok(())
         });
         code(result)
@@ -150,8 +173,9 @@ unsafe extern "C" fn cuPointerGetAttribute(value: *mut c_void, attribute: c_int,
             if attribute != MEMORY_TYPE {
                 return Err(INVALID_VALUE);
             }
+            let is_host = region.device == usize::MAX && host::kind(region.start) != Some(Kind::Managed);
             // SAFETY: this attribute is an `unsigned int`, for which the caller gives room.
-            unsafe { give(value.cast::<c_uint>(), if region.device == usize::MAX { 1 } else { 2 }) }
+            unsafe { give(value.cast::<c_uint>(), if is_host { 1 } else { 2 }) }
         });
         code(result)
     })
@@ -165,7 +189,7 @@ unsafe impl Send for Host {}
 // SAFETY: as above.
 unsafe impl Sync for Host {}
 
-fn to_device(function: &str, to: u64, from: *const c_void, bytes: usize, on: *mut c_void) -> Code {
+pub(super) fn to_device(function: &str, to: u64, from: *const c_void, bytes: usize, on: *mut c_void) -> Code {
     let result = current(function).and_then(|device| {
         if bytes == 0 {
             return Ok(());
@@ -188,7 +212,7 @@ fn to_device(function: &str, to: u64, from: *const c_void, bytes: usize, on: *mu
     code(result)
 }
 
-fn to_host(function: &str, to: *mut c_void, from: u64, bytes: usize, on: *mut c_void) -> Code {
+pub(super) fn to_host(function: &str, to: *mut c_void, from: u64, bytes: usize, on: *mut c_void) -> Code {
     let result = current(function).and_then(|device| {
         if bytes == 0 {
             return Ok(());
@@ -211,7 +235,7 @@ fn to_host(function: &str, to: *mut c_void, from: u64, bytes: usize, on: *mut c_
     code(result)
 }
 
-fn on_device(function: &str, to: u64, from: u64, bytes: usize, on: *mut c_void) -> Code {
+pub(super) fn on_device(function: &str, to: u64, from: u64, bytes: usize, on: *mut c_void) -> Code {
     let result = current(function).and_then(|device| {
         if bytes == 0 {
             return Ok(());
@@ -286,6 +310,11 @@ extern "C" fn cuMemsetD8_v2(to: u64, value: c_uchar, count: usize) -> Code {
 #[unsafe(no_mangle)]
 extern "C" fn cuMemsetD8Async(to: u64, value: c_uchar, count: usize, on: *mut c_void) -> Code {
     caught(|| fill("cuMemsetD8Async", to, &[value], count, on))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuMemsetD16_v2(to: u64, value: c_ushort, count: usize) -> Code {
+    caught(|| fill("cuMemsetD16_v2", to, &value.to_le_bytes(), count, pointer(0)))
 }
 
 #[unsafe(no_mangle)]

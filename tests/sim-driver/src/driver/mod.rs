@@ -3,15 +3,20 @@
 //! Work is done when it is asked for, in the order of the calls; what a kernel does wrong is told by the next call, as
 //! a device tells it.
 
+mod context;
 mod device;
 mod errors;
 mod fft;
 mod functions;
 mod graph;
+mod host;
 mod kernel;
 mod memory;
+mod minor;
 mod module;
+mod occupancy;
 mod patches;
+mod plane;
 pub(crate) mod settings;
 pub(crate) mod state;
 mod stream;

@@ -66,14 +66,13 @@ fn check_target(target: &str) -> Result<(), (Code, String)> {
     Ok(())
 }
 
-/// Makes a module of what is in memory, for the function of this name.
+/// Makes a module of what is in memory.
 pub(super) fn made(
-    function: &str,
+    device: usize,
     to: *mut *mut c_void,
     image: *const c_void,
     log: Option<(*mut u8, usize)>,
 ) -> Result<(), Code> {
-    let device = current(function)?;
     if image.is_null() || to.is_null() {
         return Err(INVALID_VALUE);
     }
@@ -111,7 +110,7 @@ pub(super) fn made(
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cuModuleLoadData(to: *mut *mut c_void, image: *const c_void) -> Code {
-    caught(|| code(made("cuModuleLoadData", to, image, None)))
+    caught(|| code(current("cuModuleLoadData").and_then(|device| made(device, to, image, None))))
 }
 
 #[unsafe(no_mangle)]
@@ -136,7 +135,8 @@ unsafe extern "C" fn cuModuleLoadDataEx(
                 }
             }
         }
-        code(made("cuModuleLoadDataEx", to, image, Some((buffer, len))))
+        let device = current("cuModuleLoadDataEx");
+        code(device.and_then(|device| made(device, to, image, Some((buffer, len)))))
     })
 }
 

@@ -32,6 +32,10 @@ pub(crate) const LAUNCH_FAILED: Code = 719;
 pub(crate) const NOT_SUPPORTED: Code = 801;
 pub(crate) const UNKNOWN: Code = 999;
 pub(crate) const TOO_MANY_BLOCKS: Code = 720;
+pub(crate) const UNSUPPORTED_LIMIT: Code = 215;
+pub(crate) const PEER_ACCESS_UNSUPPORTED: Code = 217;
+pub(crate) const FILE_NOT_FOUND: Code = 301;
+pub(crate) const PEER_ACCESS_NOT_ENABLED: Code = 705;
 pub(crate) const CAPTURE_UNSUPPORTED: Code = 900;
 pub(crate) const CAPTURE_INVALID: Code = 901;
 

@@ -101,16 +101,16 @@ unsafe extern "C" fn cuEventCreate(to: *mut *mut c_void, _flags: c_uint) -> Code
     })
 }
 
+pub(super) fn record(function: &str, of: *mut c_void, on: *mut c_void) -> Result<(), Code> {
+    let device = current(function)?;
+    stream(on, device)?;
+    *lock(&event(of)?.at) = Some(Instant::now());
+    Ok(())
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn cuEventRecord(of: *mut c_void, on: *mut c_void) -> Code {
-    caught(|| {
-        let result = current("cuEventRecord").and_then(|device| {
-            stream(on, device)?;
-            *lock(&event(of)?.at) = Some(Instant::now());
-            Ok(())
-        });
-        code(result)
-    })
+    caught(|| code(record("cuEventRecord", of, on)))
 }
 
 /// Work is done when it is asked for, so that every event has been reached.
