@@ -3,6 +3,7 @@
 //! Work is done when it is asked for, in the order of the calls; what a kernel does wrong is told by the next call, as
 //! a device tells it.
 
+mod absent;
 mod context;
 mod device;
 mod errors;
