@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
+use super::arguments::gather;
 use super::device::{PROCESSORS, shared_optin};
 use super::settings::SETTINGS;
 use super::state::{
@@ -64,61 +65,6 @@ extern "C" fn cuFuncSetAttribute(of: *mut c_void, attribute: c_int, value: c_int
 #[unsafe(no_mangle)]
 extern "C" fn cuFuncSetCacheConfig(of: *mut c_void, _config: c_int) -> Code {
     caught(|| code(enter("cuFuncSetCacheConfig").and_then(|()| function(of)).map(drop)))
-}
-
-/// The bytes of a launch's arguments, in the kernel's layout.
-///
-/// # Safety
-/// `arguments` is null or has a pointer for each parameter to as many bytes as it has; `extra` is null or a list as
-/// `cuLaunchKernel` describes it.
-unsafe fn gather(function: &Function, arguments: *mut *mut c_void, extra: *mut *mut c_void) -> Result<Vec<u8>, Code> {
-    let program = &function.program;
-    let mut bytes = vec![0; program.parameter_bytes as usize];
-    if !extra.is_null() {
-        let (mut buffer, mut len) = (std::ptr::null_mut::<u8>(), None);
-        for i in (0..8).step_by(2) {
-            // SAFETY: the list ends with a null pointer, says the caller.
-            let key = unsafe { extra.add(i).read() }.addr();
-            if key == 0 {
-                break;
-            }
-            // SAFETY: every key has a value.
-            let value = unsafe { extra.add(i + 1).read() };
-            match key {
-                1 => buffer = value.cast(),
-                // SAFETY: this value points to a size.
-                2 => len = Some(unsafe { value.cast::<usize>().read() }),
-                _ => return Err(INVALID_VALUE),
-            }
-        }
-        if buffer.is_null() || len != Some(bytes.len()) {
-            let why = format!(
-                "kernel {} takes {} bytes of arguments, the launch gives {}",
-                program.name,
-                bytes.len(),
-                len.unwrap_or(0)
-            );
-            return Err(tell::refuse(INVALID_VALUE, &why));
-        }
-        // SAFETY: the buffer has as many bytes as the caller says.
-        unsafe { buffer.copy_to(bytes.as_mut_ptr(), bytes.len()) };
-        return Ok(bytes);
-    }
-    for (i, &(offset, size)) in program.parameters.iter().enumerate() {
-        if arguments.is_null() {
-            let why =
-                format!("kernel {} takes {} arguments, the launch gives none", program.name, program.parameters.len());
-            return Err(tell::refuse(INVALID_VALUE, &why));
-        }
-        // SAFETY: one pointer a parameter, says the caller.
-        let from = unsafe { arguments.add(i).read() }.cast::<u8>();
-        if from.is_null() {
-            return Err(INVALID_VALUE);
-        }
-        // SAFETY: as many bytes as the parameter has, says the caller; `bytes` has room for all of them.
-        unsafe { from.copy_to(bytes.as_mut_ptr().add(offset as usize), size as usize) };
-    }
-    Ok(bytes)
 }
 
 struct Shape {

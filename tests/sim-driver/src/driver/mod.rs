@@ -4,6 +4,7 @@
 //! a device tells it.
 
 mod absent;
+mod arguments;
 mod context;
 mod device;
 mod errors;
