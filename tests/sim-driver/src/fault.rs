@@ -76,6 +76,8 @@ pub(crate) struct Report {
     pub(crate) text: String,
     /// File and line of the source, where the PTX names them.
     pub(crate) source: Option<(String, u32)>,
+    /// Where the function with this line was put in place of a call.
+    pub(crate) call: Option<(String, u32)>,
     pub(crate) why: String,
 }
 
@@ -88,11 +90,14 @@ impl Report {
     pub(crate) fn new(fault: Fault, program: &Program, block: u64, grid: [u32; 3], threads: [u32; 3]) -> Self {
         let step = program.steps.get(fault.step as usize);
         let line = step.map_or(0, |step| step.line);
-        let source = step.filter(|step| step.source > 0).and_then(|step| {
-            let (file, line) = *program.sources.get(step.source as usize - 1)?;
+        let named = |(file, line)| {
             let name = program.files.iter().find(|(number, _)| *number == file).map(|(_, name)| name.clone());
-            Some((name.unwrap_or_else(|| format!("file {file}")), line))
-        });
+            (name.unwrap_or_else(|| format!("file {file}")), line)
+        };
+        let source = step.filter(|step| step.source > 0);
+        let source = source.and_then(|step| program.sources.get(step.source as usize - 1));
+        let call = source.and_then(|source| source.call).map(named);
+        let source = source.map(|source| named(source.at));
         let text = program.text.get(line.saturating_sub(1) as usize).map_or("", |text| text.trim());
         Self {
             kind: fault.kind,
@@ -102,6 +107,7 @@ impl Report {
             line,
             text: text.to_owned(),
             source,
+            call,
             why: fault.why,
         }
     }
@@ -109,9 +115,12 @@ impl Report {
     /// One line of JSON.
     pub(crate) fn json(&self) -> String {
         let list = |v: [u32; 3]| format!("[{},{},{}]", v[0], v[1], v[2]);
-        let source = self.source.as_ref().map_or("null".to_owned(), |(file, line)| quoted(&format!("{file}:{line}")));
+        let place = |place: &Option<(String, u32)>| {
+            place.as_ref().map_or("null".to_owned(), |(file, line)| quoted(&format!("{file}:{line}")))
+        };
+        let (source, call) = (place(&self.source), place(&self.call));
         format!(
-            "{{\"kind\":{},\"kernel\":{},\"block\":{},\"thread\":{},\"line\":{},\"instruction\":{},\"source\":{},\"why\":{}}}",
+            "{{\"kind\":{},\"kernel\":{},\"block\":{},\"thread\":{},\"line\":{},\"instruction\":{},\"source\":{},\"inlined_at\":{},\"why\":{}}}",
             quoted(self.kind.name()),
             quoted(&self.kernel),
             list(self.block),
@@ -119,6 +128,7 @@ impl Report {
             self.line,
             quoted(&self.text),
             source,
+            call,
             quoted(&self.why),
         )
     }
@@ -153,6 +163,9 @@ impl fmt::Display for Report {
         }
         if let Some((file, line)) = &self.source {
             write!(f, ", {file}:{line}")?;
+        }
+        if let Some((file, line)) = &self.call {
+            write!(f, ", inlined at {file}:{line}")?;
         }
         write!(f, ": {}", self.why)
     }

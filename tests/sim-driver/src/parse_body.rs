@@ -2,7 +2,7 @@
 
 use crate::lex::{SyntaxError, What};
 use crate::parse::{MOST_NAMED, Parser, space};
-use crate::ptx::{Function, Instruction, Operand, Space, Statement};
+use crate::ptx::{Function, Instruction, Operand, Source, Space, Statement};
 
 type Result<T> = std::result::Result<T, SyntaxError>;
 
@@ -61,15 +61,19 @@ impl Parser {
 
     fn location(&mut self, function: &mut Function) -> Result<u32> {
         self.at += 1;
-        let file = self.integer()? as u32;
-        let line = self.integer()? as u32;
+        let at = (self.integer()? as u32, self.integer()? as u32);
         self.integer()?;
         // `, function_name LABEL, inlined_at file line column`
         let here = self.tokens[self.at - 1].line;
+        let mut call = None;
         while self.at < self.tokens.len() && self.line() == here {
-            self.at += 1;
+            if self.take_word("inlined_at") {
+                call = Some((self.integer()? as u32, self.integer()? as u32));
+            } else {
+                self.at += 1;
+            }
         }
-        function.sources.push((file, line));
+        function.sources.push(Source { at, call });
         Ok(function.sources.len() as u32)
     }
 

@@ -29,7 +29,7 @@ fn an_entry_with_everything() {
     });
     let branch = branch.unwrap();
     assert_eq!((branch.guard.clone(), branch.source, branch.line), (Some(("%p1".into(), true)), 1, 11));
-    assert_eq!(k.sources, [(1, 7)]);
+    assert_eq!(k.sources, [crate::ptx::Source { at: (1, 7), call: None }]);
     let load = k.body.iter().find_map(|s| match s {
         Statement::Instruction(i) if i.opcode.starts_with("ld") => Some(i),
         _ => None,

@@ -452,7 +452,7 @@ pub(crate) struct Program {
     pub(crate) shared_granule: u8,
     pub(crate) global_granule: u8,
     /// `.loc` lines, and the text of each PTX line, for reports.
-    pub(crate) sources: Vec<(u32, u32)>,
+    pub(crate) sources: Vec<crate::ptx::Source>,
     pub(crate) files: Vec<(u32, String)>,
     pub(crate) text: Arc<Vec<String>>,
 }

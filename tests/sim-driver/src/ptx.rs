@@ -153,6 +153,16 @@ pub(crate) enum Statement {
     Targets(String, Vec<String>),
 }
 
+/// Number of a file and line of the source.
+pub(crate) type At = (u32, u32);
+
+/// A line of the source; where its function was put in place of a call, the line of that call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) at: At,
+    pub(crate) call: Option<At>,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Function {
     pub(crate) name: String,
@@ -163,8 +173,8 @@ pub(crate) struct Function {
     pub(crate) body: Vec<Statement>,
     /// Largest number of threads a block, where declared.
     pub(crate) most_threads: Option<u32>,
-    /// Lines of the source that `.loc` names: file and line.
-    pub(crate) sources: Vec<(u32, u32)>,
+    /// Lines of the source that `.loc` names.
+    pub(crate) sources: Vec<Source>,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -74,7 +74,7 @@ struct Lower<'m> {
     guard: Option<Guard>,
     line: u32,
     source: u32,
-    sources: Vec<(u32, u32)>,
+    sources: Vec<crate::ptx::Source>,
     source_base: u32,
     carry: Slot,
     shared_granule: u8,
