@@ -198,7 +198,8 @@ impl Launch<'_> {
                 kind: FaultKind::Endless,
                 step,
                 thread: None,
-                why: "the launch executes more instructions than SIM_FUEL allows: an endless loop?".into(),
+                why: "the launch executes more instructions than SIM_FUEL (or Options::fuel) allows: an endless loop?"
+                    .into(),
             });
         }
         Ok(())

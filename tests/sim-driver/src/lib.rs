@@ -38,4 +38,4 @@ mod simulator;
 mod tensor;
 mod warp;
 
-pub use simulator::{Argument, Failure, Shape, launch};
+pub use simulator::{Argument, Failure, Options, Shape, launch, launch_with};

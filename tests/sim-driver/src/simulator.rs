@@ -34,18 +34,104 @@ pub struct Shape {
 pub enum Argument {
     /// The address of a buffer that holds these bytes, and gets what the kernel writes.
     Buffer(Vec<u8>),
-    /// The address of as many bytes that nobody has written.
+    /// The address of as many bytes that nobody has written. A launch without a fault makes it [`Argument::Output`].
     Unwritten(usize),
+    /// The address of a buffer of which some bytes have been written. As the argument of another launch it stays so:
+    /// that may read what is written, and add to it.
+    Output {
+        /// All bytes; what those hold that nobody has written says nothing.
+        bytes: Vec<u8>,
+        /// For each byte, whether it has been written.
+        written: Vec<bool>,
+    },
     /// The address of as many bytes that have been freed.
     Freed(usize),
     /// A value, as its bytes.
     Value(Vec<u8>),
 }
 
+impl Argument {
+    /// The bytes of a buffer or value, if all of them have been written.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Self::Buffer(bytes) | Self::Value(bytes) => Some(bytes),
+            Self::Output { bytes, .. } if self.first_unwritten().is_none() => Some(bytes),
+            Self::Output { .. } | Self::Unwritten(_) | Self::Freed(_) => None,
+        }
+    }
+
+    /// The first byte of a buffer that nobody has written.
+    pub fn first_unwritten(&self) -> Option<usize> {
+        match self {
+            Self::Output { written, .. } => written.iter().position(|written| !written),
+            Self::Unwritten(len) => (*len > 0).then_some(0),
+            Self::Buffer(_) | Self::Value(_) | Self::Freed(_) => None,
+        }
+    }
+
+    /// Bytes of the buffer that it is the address of.
+    fn buffer(&self) -> Option<u64> {
+        match self {
+            Self::Buffer(bytes) | Self::Output { bytes, .. } => Some(bytes.len() as u64),
+            Self::Unwritten(len) | Self::Freed(len) => Some(*len as u64),
+            Self::Value(_) => None,
+        }
+    }
+
+    /// Puts into memory what a launch begins with.
+    fn store(&self, region: &Region) {
+        match self {
+            Self::Buffer(bytes) => region.put(0, bytes),
+            Self::Output { bytes, written } => {
+                let known = bytes.iter().zip(written).enumerate().filter(|(_, (_, written))| **written);
+                known.for_each(|(i, (byte, _))| region.put(i as u64, &[*byte]));
+            }
+            Self::Unwritten(_) | Self::Freed(_) | Self::Value(_) => {}
+        }
+    }
+
+    /// Takes out of memory what a launch has left; `None` when the host has no room for it.
+    fn load(&mut self, region: &Region) -> Option<()> {
+        if let Self::Unwritten(len) = *self {
+            let (mut bytes, mut written) = (Vec::new(), Vec::new());
+            bytes.try_reserve_exact(len).ok()?;
+            written.try_reserve_exact(len).ok()?;
+            bytes.resize(len, 0);
+            *self = Self::Output { bytes, written };
+        }
+        match self {
+            Self::Buffer(bytes) => region.get(0, bytes),
+            Self::Output { bytes, written } => {
+                region.get(0, bytes);
+                written.resize(bytes.len(), false);
+                written.iter_mut().enumerate().for_each(|(i, written)| *written = region.is_written(i as u64, 1));
+            }
+            Self::Unwritten(_) | Self::Freed(_) | Self::Value(_) => {}
+        }
+        Some(())
+    }
+}
+
+/// What a launch is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Instructions before the launch counts as endless; one that a warp executes for its 32 lanes counts once.
+    pub fuel: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { fuel: FUEL }
+    }
+}
+
 /// Why a kernel did not run to its end.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Sort of the fault, as `race` or `out of bounds`; `syntax` and `unsupported` for a text that cannot be run.
+    /// Sort of the fault. What the kernel did: `out of bounds`, `use after free`, `misaligned address`, `read of
+    /// memory that nobody wrote`, `race`, `divergent barrier`, `lanes missing at a warp's instruction`, `trap`,
+    /// `assertion failed`, `too many instructions`. What cannot be run: `syntax` and `unsupported` for the text,
+    /// `arguments` for arguments or a shape that the kernel does not take, `memory` and `out of memory` for want of it.
     pub kind: String,
     /// Line of the PTX text.
     pub line: u32,
@@ -83,7 +169,8 @@ impl From<Report> for Failure {
     }
 }
 
-/// Runs one kernel of a PTX text with all checks on. Buffers hold afterwards what the kernel wrote.
+/// Runs one kernel of a PTX text with all checks on. Buffers hold afterwards what the kernel wrote. Variables of the
+/// environment change nothing here.
 ///
 /// ```
 /// use sim_driver::{Argument, Shape, launch};
@@ -101,6 +188,20 @@ impl From<Report> for Failure {
 /// # Errors
 /// What the kernel did wrong, or why the text cannot be run.
 pub fn launch(ptx: &str, entry: &str, shape: Shape, arguments: &mut [Argument]) -> Result<(), Failure> {
+    launch_with(ptx, entry, shape, arguments, Options::default())
+}
+
+/// As [`launch`], with other limits.
+///
+/// # Errors
+/// As [`launch`].
+pub fn launch_with(
+    ptx: &str,
+    entry: &str,
+    shape: Shape,
+    arguments: &mut [Argument],
+    options: Options,
+) -> Result<(), Failure> {
     let module = crate::parse::module(ptx).map_err(|e| Failure::text("syntax", e.line, e.to_string()))?;
     let text = Arc::new(ptx.lines().map(str::to_owned).collect());
     let program = crate::lower::entry(&module, entry, &HashMap::new(), &text)
@@ -121,27 +222,21 @@ pub fn launch(ptx: &str, entry: &str, shape: Shape, arguments: &mut [Argument]) 
     for (i, (argument, &(offset, size))) in arguments.iter().zip(&program.parameters).enumerate() {
         let bytes = match argument {
             Argument::Value(bytes) => bytes.clone(),
-            Argument::Buffer(_) | Argument::Unwritten(_) | Argument::Freed(_) => next.to_le_bytes().to_vec(),
+            _ => next.to_le_bytes().to_vec(),
         };
         if bytes.len() != size as usize {
             let why = format!("argument {i} of {entry} has {size} bytes, not {}", bytes.len());
             return Err(Failure::text("arguments", 0, why));
         }
         parameters[offset as usize..(offset + size) as usize].copy_from_slice(&bytes);
-        let len = match argument {
-            Argument::Buffer(bytes) => bytes.len() as u64,
-            Argument::Unwritten(len) | Argument::Freed(len) => *len as u64,
-            Argument::Value(_) => continue,
-        };
+        let Some(len) = argument.buffer() else { continue };
         let what = format!("argument {i}");
         let no_memory = || Failure::text("memory", 0, format!("no memory for {len} bytes"));
         if matches!(argument, Argument::Freed(_)) {
             freed.push((next, len, what));
         } else {
             let region = Region::new(next, len, 0, what).ok_or_else(no_memory)?;
-            if let Argument::Buffer(bytes) = argument {
-                region.put(0, bytes);
-            }
+            argument.store(&region);
             live.push(Arc::new(region));
         }
         let after = next.checked_add(len).and_then(|end| end.checked_next_multiple_of(512)?.checked_add(4096));
@@ -158,26 +253,17 @@ pub fn launch(ptx: &str, entry: &str, shape: Shape, arguments: &mut [Argument]) 
         first_block: 1,
         blocks: shape.grid.iter().map(|&n| u64::from(n)).product(),
         checks: Checks { race: true, unwritten: true },
-        fuel: AtomicU64::new(FUEL),
+        fuel: AtomicU64::new(options.fuel),
         published: Published::default(),
         begin: Instant::now(),
         number: 1,
         processors: PROCESSORS,
     };
     crate::grid::run(&launch, shape.cooperative).map_err(|report| Failure::from(*report))?;
-    let mut regions = live.iter();
-    for argument in arguments.iter_mut() {
-        match argument {
-            Argument::Buffer(bytes) => {
-                if let Some(region) = regions.next() {
-                    region.get(0, bytes);
-                }
-            }
-            Argument::Unwritten(_) => {
-                regions.next();
-            }
-            Argument::Freed(_) | Argument::Value(_) => {}
-        }
+    let buffers = arguments.iter_mut().filter(|a| !matches!(a, Argument::Freed(_) | Argument::Value(_)));
+    for (argument, region) in buffers.zip(&live) {
+        let why = || Failure::text("memory", 0, format!("no memory for {} bytes", region.len));
+        argument.load(region).ok_or_else(why)?;
     }
     Ok(())
 }
