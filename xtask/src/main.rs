@@ -48,10 +48,23 @@ enum Command {
     /// Compiles every crates/*/kernels/*.cu to PTX and writes kernels.lock, or checks what is committed.
     Kernels(kernels::Options),
     /// Runs every test that needs no GPU, without features and with cuda, and the documentation's examples.
+    ///
+    /// Tests for a CUDA device run as well, on a simulated one (tests/sim-driver): that stage proves that kernels give
+    /// the CPU's results without a fault, and says nothing about speed. Tests that need a real device are listed as
+    /// ignored at the end.
+    ///
+    /// `cargo xtask test -- NAME` runs the tests whose name contains NAME; the simulated stage then proves only their
+    /// kernels.
     Test(test::Options),
     /// Runs every test on a machine with a CUDA device and reports what was proved.
     TestGpu(test_gpu::Options),
     /// Puts small faults into kernels and runs their tests over a stand-in driver: would they notice? Needs no GPU.
+    ///
+    /// It takes the committed kernels of this workspace (crates/*/kernels) and no others, and changes one instruction at
+    /// a time in a copy. A fault that makes a test fail is caught: by a wrong result, or by what the simulated device
+    /// reports. One with which all tests pass is a survivor: the tests would not notice it, or it changes nothing that
+    /// can be seen. Each fault costs a run of its kernel's tests, and four hundred of them take long: begin with --filter;
+    /// --resume goes on after a stop.
     MutateKernels(mutate::Options),
     /// Shows which tools this machine has, and how to get the missing ones.
     Doctor,
