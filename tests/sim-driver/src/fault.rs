@@ -98,14 +98,16 @@ impl Report {
         let source = source.and_then(|step| program.sources.get(step.source as usize - 1));
         let call = source.and_then(|source| source.call).map(named);
         let source = source.map(|source| named(source.at));
-        let text = program.text.get(line.saturating_sub(1) as usize).map_or("", |text| text.trim());
+        // Compilers put tabs inside of a line; with spaces it can be taken over into a patch.
+        let words = program.text.get(line.saturating_sub(1) as usize).map(|text| text.split_whitespace());
+        let text = words.map_or_else(String::new, |words| words.collect::<Vec<_>>().join(" "));
         Self {
             kind: fault.kind,
             kernel: program.name.clone(),
             block: split(block, grid),
             thread: fault.thread.map(|thread| split(thread.into(), threads)),
             line,
-            text: text.to_owned(),
+            text,
             source,
             call,
             why: fault.why,

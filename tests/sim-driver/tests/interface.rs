@@ -62,7 +62,9 @@ fn a_line_of_a_helper_names_its_caller() {
 
 #[test]
 fn a_misaligned_access_says_what_it_must_be_a_multiple_of() {
-    let failure = launch(&ptx("ld.global.u32 %r2, [%rd3+2];"), "k", SHAPE, &mut [Argument::Buffer(vec![0; 16])]);
+    let failure = launch(&ptx("ld.global.u32 \t%r2, [%rd3+2];"), "k", SHAPE, &mut [Argument::Buffer(vec![0; 16])]);
     let failure = failure.unwrap_err();
     assert!(failure.message.contains("which is no multiple of 4"), "{failure}");
+    // Tabs of the compiler would part the columns of a patch.
+    assert!(failure.message.contains("`ld.global.u32 %r2, [%rd3+2];`"), "{failure}");
 }
