@@ -33,7 +33,8 @@ fn texts_beyond_all_limits() {
     ] {
         refused(body);
     }
-    let many: String = (0..5000).map(|i| format!(".reg .b32 %q{i}_<262144>;\n")).collect();
+    let many: Vec<String> = (0..5000).map(|i| format!(".reg .b32 %q{i}_<262144>;\n")).collect();
+    let many = many.concat();
     assert!(refused(&many).contains("registers"));
     assert!(refused(&format!("mov.b32 %r1, {}1;", "(".repeat(200_000))).contains("nested"));
     assert!(refused(&format!("mov.b32 %r1, {}1;", "-".repeat(200_000))).contains("nested"));
