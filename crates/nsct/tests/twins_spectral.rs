@@ -50,15 +50,16 @@ struct Cases(Vec<Case>);
 
 /// Planes of `n` rows, planes of `n` columns, or both where that takes little time.
 fn large(n: usize) -> BoxedStrategy<Cases> {
-    let one = || (1_usize..3, 1_usize..5, 1_usize..3, 0_usize..4, 0_u32..1024);
+    let bands = if n > 512 { 1_usize..3 } else { 1..5 };
+    let one = || (1_usize..3, bands.clone(), 1_usize..3, 0_usize..4, 0_u32..1024);
     (one(), one(), any::<bool>())
         .prop_map(move |(first, second, which)| {
             let case = |(count, bands, times, gap, seed), tall: bool| {
-                let other = if n > 256 { 128 } else { 128 * times };
+                let other = if n > 128 { 128 } else { 128 * times };
                 let (height, width) = if tall { (n, other) } else { (other, n) };
                 Case { count, bands, height, width, gap, large: true, fill: Fill::of(FillKind::Ints(seed)) }
             };
-            Cases(if n > 256 { vec![case(first, which)] } else { vec![case(first, true), case(second, false)] })
+            Cases(if n > 128 { vec![case(first, which)] } else { vec![case(first, true), case(second, false)] })
         })
         .boxed()
 }
