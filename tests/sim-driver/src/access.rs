@@ -2,6 +2,7 @@
 
 use crate::fault::{Fault, FaultKind};
 use crate::launch::{LOCAL_WINDOW, Launch, PARAMETER_WINDOW, SHARED_WINDOW, Shared, WINDOW};
+use crate::ledger::{Touch, Toucher};
 use crate::program::{Access, Kind, Place};
 use crate::ptx::Space;
 use crate::race::{Observer, Other, Race};
@@ -25,19 +26,53 @@ fn extend(value: u64, size: u8, signed: bool) -> u64 {
 }
 
 impl Warp {
-    pub(crate) fn observer<'a>(&'a self, shared: &'a Shared, launch: &Launch<'_>, in_shared: bool) -> Observer<'a> {
+    pub(crate) fn observer<'a>(&'a self, shared: &'a Shared, launch: &'a Launch<'_>, in_shared: bool) -> Observer<'a> {
+        let block = launch.first_block.wrapping_add(shared.block);
         Observer {
             first: launch.first_block,
-            block: launch.first_block + shared.block,
-            many: launch.first_block + launch.blocks,
+            block,
+            many: launch.first_block.wrapping_add(launch.blocks),
             clock: shared.clock,
             fence: shared.fence,
             warp_fence: self.fence,
             warp: self.index,
-            seen: &self.seen,
-            acquired: &shared.acquired,
+            exact: self.order.as_ref().map(|order| Toucher {
+                order,
+                shards: if in_shared { &shared.lists } else { &launch.lists },
+                tag: 1 + if in_shared { block } else { launch.first_block },
+                block: shared.block as u32,
+                thread: self.index * 32,
+                clock: shared.clock as u32,
+                fence: shared.fence as u32,
+            }),
             shared: in_shared,
         }
+    }
+
+    /// Notes the access of one lane exactly, and does `work` while nobody else touches the place.
+    pub(crate) fn touch<R>(
+        &self,
+        by: &Toucher<'_>,
+        region: &Region,
+        granule: u8,
+        offset: u64,
+        size: u8,
+        touch: Touch,
+        changes: &dyn Fn() -> bool,
+        work: impl FnOnce() -> R,
+    ) -> Result<R> {
+        let lane = by.thread % 32;
+        let Some(cells) = region.ledger(granule) else {
+            return Err(self.fault(FaultKind::Memory, lane, "the host has no memory to watch for races"));
+        };
+        let (first, count) = ((offset / u64::from(granule)) as usize, usize::from((size / granule).max(1)));
+        by.touch(cells, first, count, touch, changes, work).map_err(|race| {
+            let what = match touch {
+                Touch::Read | Touch::StrongRead(_) => "reads",
+                Touch::Write | Touch::StrongWrite(_) => "writes",
+            };
+            self.raced(lane, race, what, region, offset, size.into())
+        })
     }
 
     #[inline(always)]
@@ -85,6 +120,7 @@ impl Warp {
         let other = match race.other {
             Other::Thread(thread) => format!("thread {thread} of the same block"),
             Other::SeveralThreads => "several threads of the same block".to_owned(),
+            Other::Elsewhere(thread, block) => format!("thread {thread} of block {block} of the same launch"),
             Other::Block(block) => format!("block {block} of the same launch"),
             Other::SeveralBlocks => "several blocks of the same launch".to_owned(),
         };
@@ -190,7 +226,7 @@ impl Warp {
             }
             if access.strength.is_atomic() {
                 for lane in lanes(mask) {
-                    warp.after_strong_read(shared, launch, region.start + offsets[lane], access.strength);
+                    warp.after_strong_read(shared, launch, region.start + offsets[lane], access);
                 }
             }
             Ok(())
@@ -233,7 +269,7 @@ impl Warp {
 
     /// Reads at offsets that have been checked.
     #[inline(always)]
-    fn read_lanes<const SIZE: u8>(
+    pub(crate) fn read_lanes<const SIZE: u8>(
         &self,
         launch: &Launch<'_>,
         access: Access,
@@ -248,7 +284,8 @@ impl Warp {
         let watch = launch.checks.race && observer.watches();
         let cells = usize::from((SIZE / granule).max(1));
         let shift = granule.trailing_zeros();
-        let base = observer.stamp(self.index * 32, access.strength.is_atomic());
+        let base = observer.stamp(self.index * 32);
+        let touch = if access.strength.is_atomic() { Touch::StrongRead(access.scope) } else { Touch::Read };
         for (element, values) in out.iter_mut().enumerate().take(access.count.into()) {
             let add = element as u64 * u64::from(SIZE);
             let mut rest = mask;
@@ -259,14 +296,18 @@ impl Warp {
                 if launch.checks.unwritten && !region.is_written(offset, SIZE) {
                     return Err(self.unwritten(lane, region, offset, SIZE));
                 }
-                if watch {
+                // The value first: what is noted of a strong read may then be too much, never too little.
+                let value = region.load(offset, SIZE);
+                if let Some(by) = observer.lane(lane).filter(|_| watch) {
+                    self.touch(&by, region, granule, offset, SIZE, touch, &|| true, || ())?;
+                } else if watch {
                     for cell in 0..cells {
                         observer
                             .read(shadow, (offset >> shift) as usize + cell, base + u64::from(lane))
                             .map_err(|race| self.raced(lane, race, "reads", region, offset, SIZE.into()))?;
                     }
                 }
-                values[lane as usize] = region.load(offset, SIZE);
+                values[lane as usize] = value;
             }
         }
         Ok(())
@@ -274,7 +315,7 @@ impl Warp {
 
     /// Writes at offsets that have been checked.
     #[inline(always)]
-    fn write_lanes<const SIZE: u8>(
+    pub(crate) fn write_lanes<const SIZE: u8>(
         &self,
         launch: &Launch<'_>,
         access: Access,
@@ -289,7 +330,8 @@ impl Warp {
         let watch = launch.checks.race && observer.watches();
         let cells = usize::from((SIZE / granule).max(1));
         let shift = granule.trailing_zeros();
-        let base = observer.stamp(self.index * 32, access.strength.is_atomic());
+        let base = observer.stamp(self.index * 32);
+        let touch = if access.strength.is_atomic() { Touch::StrongWrite(access.scope) } else { Touch::Write };
         for (element, values) in values.iter().enumerate().take(access.count.into()) {
             let add = element as u64 * u64::from(SIZE);
             let mut rest = mask;
@@ -300,6 +342,12 @@ impl Warp {
                 let value = values[lane as usize];
                 if watch {
                     let changes = || differs(region, offset, SIZE, value);
+                    if let Some(by) = observer.lane(lane) {
+                        let work = || region.store(offset, SIZE, value);
+                        self.touch(&by, region, granule, offset, SIZE, touch, &changes, work)?;
+                        region.mark_written(offset, SIZE);
+                        continue;
+                    }
                     for cell in 0..cells {
                         observer
                             .write(shadow, (offset >> shift) as usize + cell, base + u64::from(lane), changes)
@@ -339,7 +387,7 @@ impl Warp {
         self.by_region(launch, access, mask, addresses, "writes", |warp, region, mask, offsets| {
             if access.strength.is_atomic() {
                 for lane in lanes(mask) {
-                    warp.before_strong_write(shared, launch, region.start + offsets[lane], access.strength);
+                    warp.before_strong_write(shared, launch, region.start + offsets[lane], lane, access);
                 }
             }
             let granule = launch.program.global_granule;
@@ -351,97 +399,6 @@ impl Warp {
                 _ => warp.write_lanes::<8>(launch, access, &observer, region, granule, mask, offsets, values),
             }
         })
-    }
-
-    /// Where in shared memory an access goes.
-    #[inline(always)]
-    pub(crate) fn in_shared(&self, shared: &Shared, lane: usize, address: u64, bytes: u64, what: &str) -> Result<()> {
-        if address % bytes.next_power_of_two().min(16) != 0 {
-            return Err(self.misaligned(lane as u32, address, bytes, what));
-        }
-        if address.saturating_add(bytes) > shared.bytes {
-            let why = format!(
-                "{what} {bytes} bytes at byte {address} of shared memory, of which the launch has {} bytes",
-                shared.bytes
-            );
-            return Err(self.fault(FaultKind::OutOfBounds, lane as u32, why));
-        }
-        Ok(())
-    }
-
-    fn read_shared(
-        &mut self,
-        shared: &mut Shared,
-        launch: &Launch<'_>,
-        access: Access,
-        mask: u32,
-        addresses: &[u64; 32],
-        out: &mut Elements,
-    ) -> Result<()> {
-        self.all_in_shared(shared, access, mask, addresses, "reads")?;
-        let granule = launch.program.shared_granule;
-        let observer = self.observer(shared, launch, true);
-        let region = &shared.memory;
-        match access.size {
-            1 => self.read_lanes::<1>(launch, access, &observer, region, granule, mask, addresses, out)?,
-            2 => self.read_lanes::<2>(launch, access, &observer, region, granule, mask, addresses, out)?,
-            4 => self.read_lanes::<4>(launch, access, &observer, region, granule, mask, addresses, out)?,
-            _ => self.read_lanes::<8>(launch, access, &observer, region, granule, mask, addresses, out)?,
-        }
-        if access.strength.is_atomic() {
-            for lane in lanes(mask) {
-                self.after_strong_read(shared, launch, SHARED_WINDOW + addresses[lane], access.strength);
-            }
-        }
-        Ok(())
-    }
-
-    fn write_shared(
-        &mut self,
-        shared: &mut Shared,
-        launch: &Launch<'_>,
-        access: Access,
-        mask: u32,
-        addresses: &[u64; 32],
-        values: &Elements,
-    ) -> Result<()> {
-        self.all_in_shared(shared, access, mask, addresses, "writes")?;
-        if access.strength.is_atomic() {
-            for lane in lanes(mask) {
-                self.before_strong_write(shared, launch, SHARED_WINDOW + addresses[lane], access.strength);
-            }
-        }
-        let granule = launch.program.shared_granule;
-        let observer = self.observer(shared, launch, true);
-        let region = &shared.memory;
-        match access.size {
-            1 => self.write_lanes::<1>(launch, access, &observer, region, granule, mask, addresses, values),
-            2 => self.write_lanes::<2>(launch, access, &observer, region, granule, mask, addresses, values),
-            4 => self.write_lanes::<4>(launch, access, &observer, region, granule, mask, addresses, values),
-            _ => self.write_lanes::<8>(launch, access, &observer, region, granule, mask, addresses, values),
-        }
-    }
-
-    /// Checks the addresses of all lanes; the first bad one is named.
-    #[inline(always)]
-    fn all_in_shared(
-        &self,
-        shared: &Shared,
-        access: Access,
-        mask: u32,
-        addresses: &[u64; 32],
-        what: &str,
-    ) -> Result<()> {
-        let bytes = u64::from(access.size) * u64::from(access.count);
-        let odd = bytes - 1;
-        let mut outside = 0u32;
-        for i in 0..32 {
-            outside |= u32::from(addresses[i].saturating_add(bytes) > shared.bytes || addresses[i] & odd != 0) << i;
-        }
-        for lane in lanes(outside & mask) {
-            self.in_shared(shared, lane, addresses[lane], bytes, what)?;
-        }
-        Ok(())
     }
 
     pub(crate) fn load(

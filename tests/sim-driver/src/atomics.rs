@@ -3,7 +3,9 @@
 use crate::access::lanes;
 use crate::fault::{Fault, FaultKind};
 use crate::launch::{Launch, PARAMETER_WINDOW, SHARED_WINDOW, Shared, WINDOW};
-use crate::program::{Atomic, Op, Strength};
+use crate::ledger::Touch;
+use crate::order::Way;
+use crate::program::{Access, Atomic, Op};
 use crate::ptx::Space;
 use crate::region::Region;
 use crate::warp::Warp;
@@ -12,48 +14,30 @@ type Result<T> = std::result::Result<T, Fault>;
 
 impl Warp {
     /// A strong read, or the reading half of an atomic: what the writer released may be taken over.
-    pub(crate) fn after_strong_read(
-        &mut self,
-        shared: &mut Shared,
-        launch: &Launch<'_>,
-        address: u64,
-        strength: Strength,
-    ) {
-        if let Some(clocks) = shared.published.get(&address) {
-            if self.to_acquire.len() < clocks.len() {
-                self.to_acquire.resize(clocks.len(), 0);
-            }
-            for (mine, theirs) in self.to_acquire.iter_mut().zip(clocks) {
-                *mine = (*mine).max(*theirs);
-            }
-        }
-        launch.published.acquire(address, &mut self.blocks_to_acquire);
-        if strength.acquires() {
-            self.fence(shared, launch);
+    pub(crate) fn after_strong_read(&mut self, shared: &mut Shared, launch: &Launch<'_>, address: u64, access: Access) {
+        if let Some(order) = &mut self.order {
+            let way = way(shared, launch, address);
+            order.read(&way, access.scope, access.strength.acquires());
         }
     }
 
-    /// A strong write, or the writing half of an atomic: behind a fence it releases what came before.
+    /// A strong write, or the writing half of an atomic: behind a fence it releases what came before that.
     pub(crate) fn before_strong_write(
         &mut self,
         shared: &mut Shared,
         launch: &Launch<'_>,
         address: u64,
-        strength: Strength,
+        lane: usize,
+        access: Access,
     ) {
-        if !self.fenced && !strength.releases() {
-            return;
-        }
-        let warps = self.seen.len();
-        let clocks = shared.published.entry(address).or_insert_with(|| vec![0; warps]);
-        for (theirs, mine) in clocks.iter_mut().zip(&self.seen) {
-            *theirs = (*theirs).max(*mine);
-        }
-        clocks[self.index as usize] = shared.clock;
-        // What this warp does from now on is not covered.
-        shared.clock += 1;
-        if !(SHARED_WINDOW..PARAMETER_WINDOW + WINDOW).contains(&address) {
-            launch.published.release(address, shared.block, &shared.acquired);
+        let Some(order) = &self.order else { return };
+        let (clock, fence, warps) = (shared.clock as u32, shared.fence as u32, launch.warps_per_block());
+        let mut way = way(shared, launch, address);
+        order.publish(&mut way, lane, access.scope);
+        if access.strength.releases() {
+            order.release(&mut way, lane, access.scope, clock, fence, warps);
+            // What this warp does from now on is not covered.
+            shared.clock += 1;
         }
     }
 
@@ -69,31 +53,29 @@ impl Warp {
         self.each_space(access.space, mask, addresses, |warp, space, mask, addresses| {
             for lane in lanes(mask) {
                 let address = addresses[lane];
-                let thread = warp.thread(lane as u32);
                 match space {
                     Space::Shared => {
                         warp.in_shared(shared, lane, address, bytes, "updates")?;
-                        warp.before_strong_write(shared, launch, SHARED_WINDOW + address, access.strength);
-                        let region = &shared.memory;
-                        warp.check_atomic(shared, launch, region, lane, address, size, thread, true)?;
-                        old[lane] = region.update(address, size, one(lane));
-                        warp.after_strong_read(shared, launch, SHARED_WINDOW + address, access.strength);
+                        warp.before_strong_write(shared, launch, SHARED_WINDOW + address, lane, access);
+                        let update = |region: &Region| region.update(address, size, one(lane));
+                        old[lane] = warp.update(shared, launch, &shared.memory, lane, address, access, true, update)?;
+                        warp.after_strong_read(shared, launch, SHARED_WINDOW + address, access);
                     }
                     Space::Global => {
                         let index = warp.region(launch, lane, address, bytes, "updates")?;
-                        warp.before_strong_write(shared, launch, address, access.strength);
+                        warp.before_strong_write(shared, launch, address, lane, access);
                         let region = &*launch.memories.live[index];
                         let offset = address - region.start;
-                        warp.check_atomic(shared, launch, region, lane, offset, size, thread, false)?;
                         // In global memory single precision has no subnormals.
-                        old[lane] = match op {
+                        let update = |region: &Region| match op {
                             Atomic::AddF32 => region.update(offset, size, |old| {
                                 let flush = |bits: u64| crate::float::ftz_f32(f32::from_bits(bits as u32));
                                 flush((flush(old) + flush(operand[lane])).to_bits().into()).to_bits().into()
                             }),
                             _ => region.update(offset, size, one(lane)),
                         };
-                        warp.after_strong_read(shared, launch, address, access.strength);
+                        old[lane] = warp.update(shared, launch, region, lane, offset, access, false, update)?;
+                        warp.after_strong_read(shared, launch, address, access);
                     }
                     _ => return Err(warp.fault(FaultKind::OutOfBounds, lane as u32, "an atomic on private memory")),
                 }
@@ -106,33 +88,34 @@ impl Warp {
         Ok(())
     }
 
-    fn check_atomic(
+    /// Changes a value, while nobody else does: who comes second sees what the first has done.
+    fn update(
         &self,
         shared: &Shared,
         launch: &Launch<'_>,
         region: &Region,
         lane: usize,
         offset: u64,
-        size: u8,
-        thread: u32,
+        access: Access,
         in_shared: bool,
-    ) -> Result<()> {
-        if launch.checks.unwritten && !region.is_written(offset, size) {
-            return Err(self.unwritten(lane as u32, region, offset, size));
+        update: impl FnOnce(&Region) -> u64,
+    ) -> Result<u64> {
+        if launch.checks.unwritten && !region.is_written(offset, access.size) {
+            return Err(self.unwritten(lane as u32, region, offset, access.size));
         }
         let observer = self.observer(shared, launch, in_shared);
-        if launch.checks.race && observer.watches() {
-            let granule = if in_shared { launch.program.shared_granule } else { launch.program.global_granule };
-            let (shadow, stamp) = (self.shadow(region, granule)?, observer.stamp(thread, true));
-            for cell in 0..(usize::from(size) / usize::from(granule)).max(1) {
-                let cell = (offset / u64::from(granule)) as usize + cell;
-                observer
-                    .write(shadow, cell, stamp, || true)
-                    .map_err(|race| self.raced(lane as u32, race, "updates", region, offset, size.into()))?;
-            }
-        }
-        Ok(())
+        let watch = launch.checks.race && observer.watches();
+        let Some(by) = observer.lane(lane as u32).filter(|_| watch) else { return Ok(update(region)) };
+        let granule = if in_shared { launch.program.shared_granule } else { launch.program.global_granule };
+        let touch = Touch::StrongWrite(access.scope);
+        self.touch(&by, region, granule, offset, access.size, touch, &|| true, || update(region))
     }
+}
+
+/// The way of a strong access: other blocks do not reach the memory of a block or a thread.
+fn way<'a>(shared: &'a mut Shared, launch: &'a Launch<'_>, address: u64) -> Way<'a> {
+    let private = (SHARED_WINDOW..PARAMETER_WINDOW + WINDOW).contains(&address);
+    Way { address, inside: &mut shared.published, outside: (!private).then_some(&launch.shelf) }
 }
 
 /// What an atomic makes of the value in memory.

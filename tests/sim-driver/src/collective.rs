@@ -85,8 +85,8 @@ impl Warp {
                 self.put_predicate(*within, all, chosen);
                 Ok(())
             }
-            Op::Fence => {
-                self.fence(shared, launch);
+            Op::Fence(scope) => {
+                self.fence(shared, launch, mask, *scope);
                 Ok(())
             }
             Op::Mma { mma, d, a, b, c } => {
@@ -204,6 +204,9 @@ impl Warp {
                 return Err(self.fault(FaultKind::Barrier, lane, why));
             }
             state.expected = Some(expected);
+        } else if state.expected.is_some() {
+            let why = "a barrier of the whole block, which others call with a number of threads";
+            return Err(self.fault(FaultKind::Barrier, lane, why));
         } else if let Some(other) = state.waiting.iter().find(|waiting| waiting.1 != here) {
             let line = program.steps[other.1 as usize].line;
             let why = format!("other threads of the block wait at the barrier of line {line}");
@@ -211,7 +214,15 @@ impl Warp {
         }
         // An aligned barrier with a number of threads counts whole warps.
         state.arrived += if expected.is_some() && *aligned { 32 } else { all.count_ones() };
-        state.warps |= 1 << self.index;
+        if state.lanes.len() <= self.index as usize {
+            state.lanes.resize(self.index as usize + 1, 0);
+        }
+        let again = state.lanes[self.index as usize] & all;
+        if again != 0 {
+            let why = format!("arrives at barrier {id} again, which still waits for others");
+            return Err(self.fault(FaultKind::Barrier, again.trailing_zeros(), why));
+        }
+        state.lanes[self.index as usize] |= all;
         if to.is_some() {
             let from = self.predicate(program, *from);
             let from = if *negated { !from } else { from };
@@ -222,6 +233,18 @@ impl Warp {
             state.waiting.push((self.index, here, all));
             self.waiting.push(Waiting { pc: here, mask: all, barrier: true });
             self.mask &= !all;
+        }
+        if let (Some(expected), Some(order)) = (state.expected, &self.order) {
+            order.arrive(&mut state.meeting, shared.clock as u32, shared.fence as u32, launch.warps_per_block());
+            // What the warp does behind an arrival is not covered.
+            shared.clock += 1;
+            // Exactly so many make it complete: who comes later is of the next time.
+            if state.arrived == expected {
+                shared.complete.push(std::mem::take(state));
+            } else if state.arrived > expected {
+                let why = format!("{} threads have come to a barrier of {expected}", state.arrived);
+                return Err(self.fault(FaultKind::Barrier, lane, why));
+            }
         }
         Ok(())
     }

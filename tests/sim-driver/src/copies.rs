@@ -1,18 +1,32 @@
 //! `cp.async`: copies that are done when somebody waits for them.
 
 use crate::access::lanes;
-use crate::fault::Fault;
+use crate::fault::{Fault, FaultKind};
 use crate::launch::{Launch, SHARED_WINDOW, Shared, WINDOW};
+use crate::ledger::Touch;
+use crate::order::Scope;
 use crate::program::{Access, Kind, Op, Place, Strength};
 use crate::ptx::Space;
 use crate::warp::{Copy, Warp};
 
+/// An access that orders nothing; the rest of it is replaced.
+const PLAIN: Access = Access {
+    space: Space::Generic,
+    size: 4,
+    count: 1,
+    address: Place { kind: Kind::B64, slot: 0 },
+    offset: 0,
+    strength: Strength::Plain,
+    scope: Scope::Block,
+};
+
 type Result<T> = std::result::Result<T, Fault>;
 
 impl Warp {
-    /// Notes copies that `cp.async` begins; they are done when somebody waits for them, as late as a device may.
-    pub(crate) fn begin_copies(&mut self, launch: &Launch<'_>, op: &Op, mask: u32) {
-        let Op::CopyAsync { to, to_offset, from, from_offset, size, read } = op else { return };
+    /// Notes copies that `cp.async` begins; they are done when somebody waits for them, as late as a device may. Since
+    /// a device may also do them at once, they read and write now as far as races go.
+    pub(crate) fn begin_copies(&mut self, shared: &mut Shared, launch: &Launch<'_>, op: &Op, mask: u32) -> Result<()> {
+        let Op::CopyAsync { to, to_offset, from, from_offset, size, read } = op else { return Ok(()) };
         let to = self.addresses(launch, *to, *to_offset);
         let from = self.addresses(launch, *from, *from_offset);
         let read = read.map_or([u32::from(*size); 32], |slot| self.get32(launch.program, slot));
@@ -20,12 +34,79 @@ impl Warp {
             let to = if to[lane].wrapping_sub(SHARED_WINDOW) < WINDOW { to[lane] - SHARED_WINDOW } else { to[lane] };
             let copy =
                 Copy { to, from: from[lane], size: *size, read: read[lane].min((*size).into()) as u8, pc: self.pc };
+            self.watch_copy(shared, launch, lane, copy)?;
             let group = self.copy_groups[lane];
             match self.copies.iter_mut().find(|(key, _)| *key == (group << 5 | lane as u32)) {
                 Some((_, copies)) => copies.push(copy),
                 None => self.copies.push((group << 5 | lane as u32, vec![copy])),
             }
         }
+        Ok(())
+    }
+
+    /// Looks for races of a copy that begins, and keeps others away from where it goes.
+    fn watch_copy(&mut self, shared: &mut Shared, launch: &Launch<'_>, lane: usize, copy: Copy) -> Result<()> {
+        let bytes = u64::from(copy.size);
+        self.in_shared(shared, lane, copy.to, bytes, "writes")?;
+        if copy.read > 0 {
+            if copy.from % bytes != 0 {
+                return Err(self.misaligned(lane as u32, copy.from, bytes, "reads"));
+            }
+            let size = if copy.read % 4 == 0 { 4 } else { 1 };
+            for at in (0..copy.read).step_by(size.into()) {
+                let access = Access { size, ..PLAIN };
+                self.read(shared, launch, access, 1 << lane, [copy.from + u64::from(at); 32])?;
+            }
+        }
+        let observer = self.observer(shared, launch, true);
+        if launch.checks.race && observer.watches() {
+            let granule = launch.program.shared_granule;
+            for at in (copy.to..copy.to + bytes).step_by(4) {
+                if let Some(by) = observer.lane(lane as u32) {
+                    let region = &shared.memory;
+                    self.touch(&by, region, granule, at, 4, Touch::Write, &|| true, || ())?;
+                    continue;
+                }
+                let shadow = self.shadow(&shared.memory, granule)?;
+                let stamp = observer.stamp(self.index * 32 + lane as u32);
+                for cell in at / u64::from(granule)..(at + 4) / u64::from(granule) {
+                    observer
+                        .write(shadow, cell as usize, stamp, || true)
+                        .map_err(|race| self.raced(lane as u32, race, "writes", &shared.memory, copy.to, bytes))?;
+                }
+            }
+        }
+        let line = launch.program.steps[copy.pc as usize - 1].line;
+        let words = (shared.bytes / 4 + 4) as usize;
+        if shared.copying.len() < words {
+            shared.copying.resize(words, (0, 0));
+        }
+        for word in copy.to / 4..(copy.to + bytes) / 4 {
+            shared.copying[word as usize] = (line, self.thread(lane as u32) + 1);
+            shared.copies += 1;
+        }
+        Ok(())
+    }
+
+    /// Fails where a copy is under way: until somebody has waited for it, the place is the copy's alone.
+    #[inline(always)]
+    pub(crate) fn no_copy(&self, shared: &Shared, lane: usize, address: u64, bytes: u64, what: &str) -> Result<()> {
+        if shared.copies == 0 {
+            return Ok(());
+        }
+        for word in address / 4..(address + bytes).div_ceil(4) {
+            if let Some(&(line, thread)) = shared.copying.get(word as usize).filter(|(_, thread)| *thread > 0) {
+                let why = format!(
+                    "{what} {bytes} bytes at byte {address} of {} of {} bytes, where the cp.async of thread {} \
+                     at line {line} is under way: nobody has waited for it",
+                    shared.memory.what,
+                    shared.memory.len,
+                    thread - 1,
+                );
+                return Err(self.fault(FaultKind::Race, lane as u32, why));
+            }
+        }
+        Ok(())
     }
 
     /// Does the copies of all groups but the last `left` closed ones; of the open one too when `None`.
@@ -57,16 +138,12 @@ impl Warp {
     }
 
     fn copy_one(&mut self, shared: &mut Shared, launch: &Launch<'_>, lane: usize, copy: Copy) -> Result<()> {
-        let bytes = u64::from(copy.size);
-        for (address, what) in [(copy.from, "reads"), (copy.to, "writes")] {
-            if address % bytes != 0 {
-                return Err(self.misaligned(lane as u32, address, bytes, what));
-            }
+        for word in copy.to / 4..(copy.to + u64::from(copy.size)) / 4 {
+            shared.copying[word as usize] = (0, 0);
+            shared.copies -= 1;
         }
-        let address = Place { kind: Kind::B64, slot: 0 };
         let unit = copy.size.min(8);
-        let mut access =
-            Access { space: Space::Global, size: 4, count: 1, address, offset: 0, strength: Strength::Plain };
+        let mut access = PLAIN;
         let mut at = 0;
         while at < copy.size {
             let mut values = [[0; 32]; 4];

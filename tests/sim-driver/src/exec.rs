@@ -5,9 +5,7 @@ use multiversion::multiversion;
 use crate::access::lanes;
 use crate::fault::{Fault, FaultKind};
 use crate::launch::{Launch, Shared};
-use crate::program::{
-    Bin32, Bin64, Compare, Convert, Kind, Logic, Op, Place, Program, Shift, Slot, Special, Tri32, Tri64, Un32, Un64,
-};
+use crate::program::{Bin32, Bin64, Compare, Convert, Kind, Logic, Op, Program, Shift, Slot, Tri32, Tri64, Un32, Un64};
 use crate::warp::{Pause, Warp};
 
 /// Instructions that a warp executes before others get a turn.
@@ -248,43 +246,6 @@ impl Warp {
         }
     }
 
-    fn special(&mut self, shared: &Shared, launch: &Launch<'_>, what: Special, to: Place, mask: u32) {
-        let [width, height, _] = launch.threads.map(u64::from);
-        let [columns, rows, _] = launch.grid.map(u64::from);
-        let first = u64::from(self.index) * 32;
-        let split = |i: u64, x: u64, y: u64, axis: u8| match axis {
-            0 => i % x,
-            1 => i / x % y,
-            _ => i / (x * y),
-        };
-        let warps = u64::from(launch.threads_per_block().div_ceil(32));
-        let values: [u64; 32] = std::array::from_fn(|i| {
-            let lane = i as u64;
-            match what {
-                Special::Tid(axis) => split(first + lane, width, height, axis),
-                Special::Ntid(axis) => launch.threads[axis as usize].into(),
-                Special::Ctaid(axis) => split(shared.block, columns, rows, axis),
-                Special::Nctaid(axis) => launch.grid[axis as usize].into(),
-                Special::Lane => lane,
-                Special::Warp => self.index.into(),
-                Special::Warps => warps,
-                Special::Processor => shared.block % u64::from(launch.processors),
-                Special::Processors => launch.processors.into(),
-                Special::Grid => launch.number,
-                Special::LaneMask(Compare::Eq) => 1 << lane,
-                Special::LaneMask(Compare::LeU) => (2u64 << lane) - 1,
-                Special::LaneMask(_) => (1u64 << lane) - 1,
-                Special::LaneMaskGe => 0xFFFF_FFFFu64 & !((1u64 << lane) - 1),
-                Special::LaneMaskGt => 0xFFFF_FFFFu64 & !((2u64 << lane) - 1),
-                Special::Clock | Special::Time => launch.begin.elapsed().as_nanos() as u64,
-                Special::DynamicShared => launch.dynamic_shared.into(),
-                Special::TotalShared => shared.bytes,
-                Special::Constant(value) => value.into(),
-            }
-        });
-        self.put(to, mask, values);
-    }
-
     /// Runs until all lanes are done, wait at a barrier, or the slice is over.
     pub(crate) fn run(&mut self, shared: &mut Shared, launch: &Launch<'_>) -> Result<Pause, Fault> {
         run(self, shared, launch)
@@ -465,7 +426,7 @@ fn run(warp: &mut Warp, shared: &mut Shared, launch: &Launch<'_>) -> Result<Paus
             Op::Load { access, signed, to } => warp.load(shared, launch, *access, *signed, to, mask)?,
             Op::Store { access, from } => warp.store(shared, launch, *access, from, mask)?,
             Op::Atomic { .. } => warp.atomic(shared, launch, &step.op, mask)?,
-            Op::CopyAsync { .. } => warp.begin_copies(launch, &step.op, mask),
+            Op::CopyAsync { .. } => warp.begin_copies(shared, launch, &step.op, mask)?,
             Op::CommitCopies => {
                 for lane in lanes(mask) {
                     warp.copy_groups[lane] += 1;

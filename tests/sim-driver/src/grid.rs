@@ -1,11 +1,11 @@
 //! Blocks: their warps take turns; and the grid, whose blocks run on the threads of the host.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use crate::fault::{Fault, FaultKind, Report};
-use crate::launch::{BlockSet, Launch, Shared};
+use crate::launch::{BarrierState, Launch, Shared};
+use crate::order::{Meeting, Published};
 use crate::program::Op;
 use crate::region::Region;
 use crate::warp::{Pause, Warp};
@@ -27,9 +27,12 @@ impl Block {
             bytes,
             clock: 1,
             fence: 0,
-            acquired: BlockSet::default(),
-            published: HashMap::new(),
+            published: Published::default(),
+            lists: [Mutex::default()],
+            copying: Vec::new(),
+            copies: 0,
             barriers: Vec::new(),
+            complete: Vec::new(),
         };
         let warps = launch.threads_per_block().div_ceil(32);
         let warps = (0..warps).map(|_| Warp::new()).collect();
@@ -43,14 +46,18 @@ impl Block {
         shared.memory.forget(shared.bytes);
         shared.clock = 1;
         shared.fence = 0;
-        shared.acquired = BlockSet::default();
         shared.published.clear();
+        for lists in &mut shared.lists {
+            lists.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+        shared.copying.fill((0, 0));
+        shared.copies = 0;
         shared.barriers.clear();
+        shared.complete.clear();
         let threads = launch.threads_per_block();
-        let warps = threads.div_ceil(32);
         for (i, warp) in self.warps.iter_mut().enumerate() {
             let lanes = (threads - i as u32 * 32).min(32);
-            warp.reset(launch.program, i as u32, warps, u32::MAX >> (32 - lanes))?;
+            warp.reset(launch.program, block, i as u32, u32::MAX >> (32 - lanes))?;
         }
         self.pauses.clear();
         self.pauses.resize(self.warps.len(), Pause::Slice);
@@ -79,61 +86,66 @@ impl Block {
 
     /// Lets go who waits at barriers that are complete.
     fn release(&mut self, launch: &Launch<'_>) -> bool {
+        let counted = std::mem::take(&mut self.shared.complete);
+        let mut any = !counted.is_empty();
+        for state in counted {
+            for (warp, _, _) in &state.waiting {
+                let warp = &mut self.warps[*warp as usize];
+                warp.fence = self.shared.clock;
+                if let Some(order) = &mut warp.order {
+                    order.leave(&state.meeting);
+                }
+            }
+            self.go_on(state, launch);
+        }
         let live: u32 = self.warps.iter().map(|warp| warp.live().count_ones()).sum();
-        let mut any = false;
         for id in 0..self.shared.barriers.len() {
             let state = &mut self.shared.barriers[id];
-            let complete = match state.expected {
-                Some(expected) => state.arrived >= expected,
-                None => state.arrived > 0 && state.arrived >= live && !state.waiting.is_empty(),
-            };
-            if !complete {
+            if state.expected.is_some() || state.waiting.is_empty() || state.arrived < live {
                 continue;
             }
             any = true;
             let state = std::mem::take(state);
-            self.order(state.warps, state.expected.is_none());
-            for (warp, pc, mask) in state.waiting {
-                let warp_state = &mut self.warps[warp as usize];
-                warp_state.waiting.retain(|group| !(group.barrier && group.pc == pc));
-                if let Op::Barrier { kind, to: Some(to), .. } = &launch.program.steps[pc as usize].op {
-                    use crate::program::Barrier::{And, Arrive, Count, Or, Sync};
-                    let value = match kind {
-                        Count => u64::from(state.trues),
-                        And => u64::from(state.trues == state.voters),
-                        Or => u64::from(state.trues > 0),
-                        Sync | Arrive => 0,
-                    };
-                    warp_state.put(*to, mask, [value; 32]);
-                }
-                warp_state.pending.push((pc + 1, mask));
-                self.pauses[warp as usize] = Pause::Slice;
-            }
+            self.meet(launch);
+            self.go_on(state, launch);
         }
         any
     }
 
-    /// Orders what the warps of a barrier did before it, before what they do behind it.
-    fn order(&mut self, warps: u64, whole: bool) {
-        let clock = self.shared.clock;
+    /// Orders all that the block did before all that it does from now on.
+    fn meet(&mut self, launch: &Launch<'_>) {
+        let (clock, fence) = (self.shared.clock, self.shared.fence);
         self.shared.clock += 1;
-        if whole {
-            self.shared.fence = self.shared.clock;
-            return;
-        }
-        let members: Vec<usize> = (0..self.warps.len()).filter(|&i| warps >> i & 1 == 1).collect();
-        let mut seen = vec![0; self.warps.len()];
-        for &i in &members {
-            for (all, one) in seen.iter_mut().zip(&self.warps[i].seen) {
-                *all = (*all).max(*one);
+        self.shared.fence = self.shared.clock;
+        if launch.program.exact {
+            let mut meeting = Meeting::default();
+            let orders = || self.warps.iter().filter_map(|warp| warp.order.as_ref());
+            orders().for_each(|order| order.arrive(&mut meeting, clock as u32, fence as u32, self.warps.len()));
+            for warp in &mut self.warps {
+                if let Some(order) = &mut warp.order {
+                    order.leave(&meeting);
+                }
             }
         }
-        for &i in &members {
-            seen[i] = clock;
-        }
-        for &i in &members {
-            self.warps[i].seen.clone_from(&seen);
-            self.warps[i].fence = clock + 1;
+    }
+
+    /// Wakes those who wait at a barrier.
+    fn go_on(&mut self, state: BarrierState, launch: &Launch<'_>) {
+        for (warp, pc, mask) in state.waiting {
+            let warp_state = &mut self.warps[warp as usize];
+            warp_state.waiting.retain(|group| !(group.barrier && group.pc == pc));
+            if let Op::Barrier { kind, to: Some(to), .. } = &launch.program.steps[pc as usize].op {
+                use crate::program::Barrier::{And, Arrive, Count, Or, Sync};
+                let value = match kind {
+                    Count => u64::from(state.trues),
+                    And => u64::from(state.trues == state.voters),
+                    Or => u64::from(state.trues > 0),
+                    Sync | Arrive => 0,
+                };
+                warp_state.put(*to, mask, [value; 32]);
+            }
+            warp_state.pending.push((pc + 1, mask));
+            self.pauses[warp as usize] = Pause::Slice;
         }
     }
 
@@ -178,10 +190,10 @@ fn no_memory() -> Fault {
 }
 
 /// Runs all blocks; the first fault ends the launch.
-pub(crate) fn run(launch: &Launch<'_>, cooperative: bool) -> Result<(), Box<Report>> {
+pub(crate) fn run(launch: &Launch<'_>) -> Result<(), Box<Report>> {
     let report =
         |fault: Fault, block: u64| Box::new(Report::new(fault, launch.program, block, launch.grid, launch.threads));
-    if cooperative {
+    if launch.cooperative {
         return together(launch).map_err(|(fault, block)| report(fault, block));
     }
     let next = AtomicU64::new(0);

@@ -1,11 +1,12 @@
 //! What all blocks of a launch share, and what one block is made of.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::fault::{Fault, FaultKind};
+use crate::ledger::Lists;
+use crate::order::{Meeting, Published, Shelf};
 use crate::program::Program;
 use crate::region::Region;
 
@@ -14,6 +15,9 @@ pub(crate) const SHARED_WINDOW: u64 = 0x1000_0000_0000;
 pub(crate) const LOCAL_WINDOW: u64 = 0x1100_0000_0000;
 pub(crate) const PARAMETER_WINDOW: u64 = 0x1200_0000_0000;
 pub(crate) const WINDOW: u64 = 1 << 32;
+/// Where a cooperative launch has the counter of its grid's barrier: below all device memory.
+pub(crate) const WORKSPACE: u64 = 0x1F00_0000_0000;
+const WORKSPACE_BYTES: u64 = 64;
 
 /// Below, addresses are null with something added.
 const FIRST_PAGE: u64 = 1 << 16;
@@ -25,56 +29,6 @@ pub(crate) struct Checks {
     pub(crate) unwritten: bool,
 }
 
-/// A set of blocks.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct BlockSet(Vec<u64>);
-
-impl BlockSet {
-    pub(crate) fn add(&mut self, i: u64) {
-        let word = (i / 64) as usize;
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        self.0[word] |= 1 << (i % 64);
-    }
-    pub(crate) fn holds(&self, i: u64) -> bool {
-        self.0.get((i / 64) as usize).is_some_and(|word| word >> (i % 64) & 1 == 1)
-    }
-    pub(crate) fn merge(&mut self, other: &Self) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
-        }
-        for (word, more) in self.0.iter_mut().zip(&other.0) {
-            *word |= more;
-        }
-    }
-}
-
-/// Places through which blocks have told each other that something is done: an atomic or strong write behind a fence.
-#[derive(Debug, Default)]
-pub(crate) struct Published {
-    any: AtomicBool,
-    places: Mutex<HashMap<u64, BlockSet>>,
-}
-
-impl Published {
-    pub(crate) fn release(&self, address: u64, block: u64, acquired: &BlockSet) {
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let set = places.entry(address).or_default();
-        set.add(block);
-        set.merge(acquired);
-        self.any.store(true, Relaxed);
-    }
-
-    pub(crate) fn acquire(&self, address: u64, into: &mut BlockSet) {
-        if self.any.load(Relaxed)
-            && let Some(set) = self.places.lock().unwrap_or_else(PoisonError::into_inner).get(&address)
-        {
-            into.merge(set);
-        }
-    }
-}
-
 /// The memory that a launch can reach, in the order of addresses.
 #[derive(Clone, Default)]
 pub(crate) struct Memories {
@@ -84,6 +38,16 @@ pub(crate) struct Memories {
 }
 
 impl Memories {
+    /// With zeros for the barrier of a cooperative grid; `None` when the host has no memory.
+    pub(crate) fn with_workspace(mut self, device: usize) -> Option<Self> {
+        let region = Region::new(WORKSPACE, WORKSPACE_BYTES, device, "the workspace of the grid".into())?;
+        region.fill(0, &[0], WORKSPACE_BYTES);
+        let mut live = Vec::clone(&self.live);
+        live.insert(live.partition_point(|region| region.start < WORKSPACE), Arc::new(region));
+        self.live = Arc::new(live);
+        Some(self)
+    }
+
     pub(crate) fn find(&self, address: u64) -> Option<usize> {
         let after = self.live.partition_point(|region| region.start <= address);
         let i = after.checked_sub(1)?;
@@ -179,15 +143,31 @@ pub(crate) struct Launch<'a> {
     pub(crate) checks: Checks,
     /// Instructions that are left, for all warps together.
     pub(crate) fuel: AtomicU64,
-    pub(crate) published: Published,
+    /// What blocks tell each other, and who reads what, for kernels that are watched exactly.
+    pub(crate) shelf: Shelf,
+    pub(crate) lists: Vec<Mutex<Lists>>,
     pub(crate) begin: Instant,
     pub(crate) number: u64,
+    /// Whether blocks may wait for each other.
+    pub(crate) cooperative: bool,
     pub(crate) processors: u32,
+}
+
+/// Lists of readers of device memory, so that blocks rarely wait for each other.
+const SHARDS: usize = 64;
+
+/// No reader yet.
+pub(crate) fn no_lists() -> Vec<Mutex<Lists>> {
+    (0..SHARDS).map(|_| Mutex::default()).collect()
 }
 
 impl Launch<'_> {
     pub(crate) fn threads_per_block(&self) -> u32 {
         self.threads.iter().product()
+    }
+
+    pub(crate) fn warps_per_block(&self) -> usize {
+        self.threads_per_block().div_ceil(32) as usize
     }
 
     /// Takes a share of the instructions that may be executed.
@@ -217,11 +197,15 @@ pub(crate) struct Shared {
     pub(crate) clock: u64,
     /// Everything before this time is ordered for all threads of the block.
     pub(crate) fence: u64,
-    /// Blocks whose work is ordered before what this block does now.
-    pub(crate) acquired: BlockSet,
-    /// As [`Published`] for the warps of the block: the clock of each.
-    pub(crate) published: HashMap<u64, Vec<u64>>,
+    /// As in [`Launch`], for the warps of the block.
+    pub(crate) published: Published,
+    pub(crate) lists: [Mutex<Lists>; 1],
+    /// Where `cp.async` is under way: by word, the line and the thread plus one; and how many words.
+    pub(crate) copying: Vec<(u32, u32)>,
+    pub(crate) copies: usize,
     pub(crate) barriers: Vec<BarrierState>,
+    /// Barriers that are complete, whose threads go on.
+    pub(crate) complete: Vec<BarrierState>,
 }
 
 /// Who waits at a barrier.
@@ -231,8 +215,10 @@ pub(crate) struct BarrierState {
     /// Threads that it waits for, where the instruction says so.
     pub(crate) expected: Option<u32>,
     pub(crate) waiting: Vec<(u32, u32, u32)>,
-    /// Warps that have arrived, waiting or not.
-    pub(crate) warps: u64,
+    /// Lanes that have arrived, waiting or not, by warp.
+    pub(crate) lanes: Vec<u32>,
+    /// What those who arrived know.
+    pub(crate) meeting: Meeting,
     pub(crate) trues: u32,
     pub(crate) voters: u32,
 }

@@ -21,9 +21,11 @@ mod fault;
 mod float;
 mod grid;
 mod launch;
+mod ledger;
 mod lex;
 mod lower;
 mod operands;
+mod order;
 mod parse;
 mod parse_body;
 #[cfg(test)]
@@ -33,7 +35,9 @@ mod program;
 mod ptx;
 mod race;
 mod region;
+mod shared;
 mod simulator;
+mod special;
 #[allow(dead_code, reason = "as above")]
 mod tensor;
 mod warp;

@@ -21,7 +21,7 @@ impl Op {
             | Self::Branch(_)
             | Self::Exit
             | Self::Trap(_)
-            | Self::Fence => {}
+            | Self::Fence(_) => {}
             Self::Un32(_, d, a) => {
                 see(B32, a, Use);
                 see(B32, d, Def);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::order::Scope;
 use crate::ptx::Space;
 use crate::tensor;
 
@@ -190,6 +191,7 @@ pub(crate) struct Access {
     pub(crate) address: Place,
     pub(crate) offset: i64,
     pub(crate) strength: Strength,
+    pub(crate) scope: Scope,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,6 +214,9 @@ pub(crate) enum Special {
     DynamicShared,
     TotalShared,
     Constant(u32),
+    /// Half of the address of a cooperative launch's workspace, by the amount that it is shifted.
+    Workspace(u8),
+    ClockHigh,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -390,7 +395,7 @@ pub(crate) enum Op {
         within: Slot,
         mask: Slot,
     },
-    Fence,
+    Fence(Scope),
     Mma {
         mma: tensor::Mma,
         d: Vec<Place>,
@@ -451,6 +456,8 @@ pub(crate) struct Program {
     /// Bytes of the smallest access to shared and to global memory (at most 4), which races are looked for in.
     pub(crate) shared_granule: u8,
     pub(crate) global_granule: u8,
+    /// Whether more than whole barriers can order its accesses, or decide what a race is.
+    pub(crate) exact: bool,
     /// `.loc` lines, and the text of each PTX line, for reports.
     pub(crate) sources: Vec<crate::ptx::Source>,
     pub(crate) files: Vec<(u32, String)>,

@@ -1,15 +1,19 @@
 //! Races: two threads touch the same bytes, one of them writes, and nothing orders the two.
 //!
-//! Every access leaves a stamp: block, the block's clock, thread. The clock counts synchronisations. An earlier access
-//! is ordered before a thread's present one when it is the thread's own, older than the last barrier of the block,
-//! older than the last `bar.warp.sync` of its own warp, older than a barrier or a released flag that this warp has
-//! passed, or of a block whose released flag this block has seen. A `bar.warp.sync` of a part of the warp counts for
-//! the whole one, and a flag for everything that its block did in the launch: some races are missed, none invented.
+//! Every access leaves a stamp: block, the block's clock, thread. The clock counts synchronisations. In a kernel
+//! without fences, atomics and barriers of a part of the block, which is what is done here, an earlier access is
+//! ordered before a thread's present one when it is the thread's own, older than the last barrier of the block, or
+//! older than the last `bar.warp.sync` of its own warp. Several readers that nothing orders are one stamp: what would
+//! order a write behind all of them orders it behind that. Other kernels are watched by [`crate::ledger`].
+//!
+//! A `bar.warp.sync` of a part of the warp counts for the whole one: some races are missed, none invented.
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::launch::BlockSet;
-use crate::region::{ATOMIC, CLOCK_BITS, MANY_THREADS, Shadow, Stamp, THREAD_BITS, block_of, clock_of, thread_of};
+use crate::ledger::Toucher;
+use crate::region::{
+    CLOCK_BITS, SEVERAL_LANES, SEVERAL_WARPS, Shadow, Stamp, THREADS, WHO_BITS, block_of, clock_of, warp_of, who_of,
+};
 
 /// The threads of one warp, as far as order goes.
 pub(crate) struct Observer<'a> {
@@ -22,8 +26,8 @@ pub(crate) struct Observer<'a> {
     pub(crate) fence: u64,
     pub(crate) warp_fence: u64,
     pub(crate) warp: u32,
-    pub(crate) seen: &'a [u64],
-    pub(crate) acquired: &'a BlockSet,
+    /// What else orders, for kernels that need it; the thread is the warp's first.
+    pub(crate) exact: Option<Toucher<'a>>,
     /// Memory of one block: stamps of others are of its past.
     pub(crate) shared: bool,
 }
@@ -33,6 +37,8 @@ pub(crate) struct Observer<'a> {
 pub(crate) enum Other {
     Thread(u64),
     SeveralThreads,
+    /// A thread of another block.
+    Elsewhere(u64, u64),
     Block(u64),
     SeveralBlocks,
 }
@@ -45,8 +51,8 @@ pub(crate) struct Race {
 }
 
 impl Observer<'_> {
-    pub(crate) fn stamp(&self, thread: u32, atomic: bool) -> Stamp {
-        self.block << 32 | u64::from(atomic) * ATOMIC | self.clock << THREAD_BITS | u64::from(thread)
+    pub(crate) fn stamp(&self, thread: u32) -> Stamp {
+        self.block << 32 | self.clock << WHO_BITS | u64::from(thread)
     }
 
     /// Whether clocks still fit their field. A block that synchronises more often is not watched any further.
@@ -54,35 +60,31 @@ impl Observer<'_> {
         self.clock < 1 << CLOCK_BITS
     }
 
+    /// As the exact watcher knows a lane.
+    pub(crate) fn lane(&self, lane: u32) -> Option<Toucher<'_>> {
+        self.exact.as_ref().map(|first| Toucher { thread: first.thread + lane, ..*first })
+    }
+
     #[inline(always)]
-    fn is_ordered(&self, stamp: Stamp, thread: u32) -> bool {
+    fn is_ordered(&self, stamp: Stamp, thread: u64) -> bool {
         let block = block_of(stamp);
         if block < self.first {
             return true;
         }
         if block != self.block {
-            return self.shared || (block != self.many && self.acquired.holds(block - self.first));
+            return self.shared;
         }
-        let (clock, by) = (clock_of(stamp), thread_of(stamp));
-        if clock < self.fence || by == u64::from(thread) {
-            return true;
-        }
-        if by == MANY_THREADS {
-            return false;
-        }
-        let warp = (by / 32) as u32;
-        if warp == self.warp {
-            clock < self.warp_fence
-        } else {
-            self.seen.get(warp as usize).is_some_and(|&seen| clock <= seen && seen > 0)
-        }
+        let clock = clock_of(stamp);
+        clock < self.fence
+            || who_of(stamp) == thread
+            || (warp_of(stamp) == u64::from(self.warp) && clock < self.warp_fence)
     }
 
     fn race(&self, stamp: Stamp, wrote: bool) -> Race {
         let block = block_of(stamp);
         let other = if block == self.block {
-            let thread = thread_of(stamp);
-            if thread == MANY_THREADS { Other::SeveralThreads } else { Other::Thread(thread) }
+            let who = who_of(stamp);
+            if who < THREADS { Other::Thread(who) } else { Other::SeveralThreads }
         } else if block == self.many {
             Other::SeveralBlocks
         } else {
@@ -93,9 +95,9 @@ impl Observer<'_> {
 
     #[inline(always)]
     pub(crate) fn read(&self, shadow: &Shadow, cell: usize, stamp: Stamp) -> Result<(), Race> {
-        let thread = thread_of(stamp) as u32;
+        let thread = who_of(stamp);
         let writer = shadow.writer[cell].load(Relaxed);
-        if !self.is_ordered(writer, thread) && (writer & stamp & ATOMIC == 0) {
+        if !self.is_ordered(writer, thread) {
             return Err(self.race(writer, true));
         }
         let reader = &shadow.reader[cell];
@@ -105,12 +107,14 @@ impl Observer<'_> {
         }
         let mut now = stamp;
         if block_of(before) >= self.first && !self.shared && block_of(before) != self.block {
-            now = self.many << 32 | (before & stamp & ATOMIC);
+            now = self.many << 32;
             if before == now {
                 return Ok(());
             }
         } else if block_of(before) == self.block && !self.is_ordered(before, thread) {
-            now = (stamp | MANY_THREADS) & (before | !ATOMIC);
+            // The clock is the later one: a write behind this read is behind all of them, or it races.
+            let same = warp_of(before) == u64::from(self.warp);
+            now = if same { stamp | SEVERAL_LANES } else { (stamp & !(THREADS - 1)) | SEVERAL_WARPS };
         }
         reader.store(now, Relaxed);
         Ok(())
@@ -125,7 +129,7 @@ impl Observer<'_> {
         stamp: Stamp,
         changes: impl Fn() -> bool,
     ) -> Result<(), Race> {
-        let thread = thread_of(stamp) as u32;
+        let thread = who_of(stamp);
         let cell_writer = &shadow.writer[cell];
         let writer = if self.shared {
             // One thread of the host runs a block: no need for an exchange, which is slow.
@@ -135,11 +139,11 @@ impl Observer<'_> {
         } else {
             cell_writer.swap(stamp, Relaxed)
         };
-        if !self.is_ordered(writer, thread) && writer & stamp & ATOMIC == 0 && changes() {
+        if !self.is_ordered(writer, thread) && changes() {
             return Err(self.race(writer, true));
         }
         let reader = shadow.reader[cell].load(Relaxed);
-        if !self.is_ordered(reader, thread) && reader & stamp & ATOMIC == 0 {
+        if !self.is_ordered(reader, thread) {
             return Err(self.race(reader, false));
         }
         Ok(())

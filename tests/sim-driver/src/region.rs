@@ -1,33 +1,41 @@
 //! Memory that kernels work on, with what is known about each byte of it: whether anybody has written it, and who
 //! touched it last.
 
+use crate::ledger::Cell;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
-/// Who touched a cell: block (32 bits), whether atomically (1), the block's clock (20), thread (11).
+/// Who touched a cell: block (32 bits), the block's clock (20), who of the block (12).
 pub(crate) type Stamp = u64;
-pub(crate) const ATOMIC: Stamp = 1 << 31;
 pub(crate) const CLOCK_BITS: u32 = 20;
-pub(crate) const THREAD_BITS: u32 = 11;
-/// In the place of a thread: more than one of the block.
-pub(crate) const MANY_THREADS: u64 = (1 << THREAD_BITS) - 1;
+pub(crate) const WHO_BITS: u32 = 12;
+/// Threads of a block; what is added for several lanes of the thread's warp, and in the place of several warps.
+pub(crate) const THREADS: u64 = 1 << 10;
+pub(crate) const SEVERAL_LANES: u64 = 1 << 10;
+pub(crate) const SEVERAL_WARPS: u64 = 1 << 11;
 
 pub(crate) fn block_of(stamp: Stamp) -> u64 {
     stamp >> 32
 }
-pub(crate) fn thread_of(stamp: Stamp) -> u64 {
-    stamp & MANY_THREADS
+/// The thread, unless there are several.
+pub(crate) fn who_of(stamp: Stamp) -> u64 {
+    stamp & ((1 << WHO_BITS) - 1)
+}
+/// The warp, and none that exists for several.
+pub(crate) fn warp_of(stamp: Stamp) -> u64 {
+    (who_of(stamp) & !SEVERAL_LANES) / 32
 }
 pub(crate) fn clock_of(stamp: Stamp) -> u64 {
-    (stamp >> THREAD_BITS) & ((1 << CLOCK_BITS) - 1)
+    (stamp >> WHO_BITS) & ((1 << CLOCK_BITS) - 1)
 }
 
 /// Types for which all bits zero is a value.
 pub(crate) trait Zero {}
 impl Zero for AtomicU8 {}
 impl Zero for AtomicU64 {}
+impl Zero for Cell {}
 
 /// Many zeros, which take no time and no memory until they are touched.
 pub(crate) struct Zeros<T: Zero> {
@@ -89,6 +97,8 @@ pub(crate) struct Region {
     written: Option<Zeros<AtomicU8>>,
     /// By the size of their cells: 1, 2 and 4 bytes.
     shadows: [OnceLock<Option<Shadow>>; 3],
+    /// As above, for kernels that are watched exactly.
+    ledgers: [OnceLock<Option<Zeros<Cell>>>; 3],
     pub(crate) device: usize,
     /// What it is, for messages.
     pub(crate) what: String,
@@ -118,15 +128,25 @@ impl Region {
             // SAFETY: `len` bytes were allocated just now.
             unsafe { data.as_ptr().write_bytes(UNWRITTEN, len as usize) };
         }
-        let shadows = Default::default();
-        Some(Self { start, len, data, owned: Some(layout), written: Some(written), shadows, device, what })
+        let (shadows, ledgers) = Default::default();
+        Some(Self { ledgers, start, len, data, owned: Some(layout), written: Some(written), shadows, device, what })
     }
 
     /// Memory of the host, which the device sees at the same address.
     pub(crate) fn of_host(data: NonNull<u8>, len: u64, device: usize) -> Self {
         let start = data.as_ptr().addr() as u64;
-        let shadows = Default::default();
-        Self { start, len, data, owned: None, written: None, shadows, device, what: "page-locked host memory".into() }
+        let (shadows, ledgers) = Default::default();
+        Self {
+            ledgers,
+            start,
+            len,
+            data,
+            owned: None,
+            written: None,
+            shadows,
+            device,
+            what: "page-locked host memory".into(),
+        }
     }
 
     pub(crate) fn end(&self) -> u64 {
@@ -146,6 +166,13 @@ impl Region {
     pub(crate) fn shadow(&self, granule: u8) -> Option<&Shadow> {
         let which = granule.trailing_zeros().min(2);
         self.shadows[which as usize].get_or_init(|| Shadow::new((self.len >> which) as usize + 2)).as_ref()
+    }
+
+    /// `None` when the host has no memory for it.
+    pub(crate) fn ledger(&self, granule: u8) -> Option<&[Cell]> {
+        let which = granule.trailing_zeros().min(2);
+        let cells = self.ledgers[which as usize].get_or_init(|| Zeros::new((self.len >> which) as usize + 8));
+        cells.as_ref().map(|cells| &**cells)
     }
 
     /// Makes everything unwritten again.

@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use crate::fault::{FaultKind, Report};
-use crate::launch::{Checks, Launch, Memories, Published, check_shape};
+use crate::launch::{Checks, Launch, Memories, check_shape, no_lists};
+use crate::order::Shelf;
 use crate::region::Region;
 
 /// Processors of the device: a cooperative launch has as many blocks as fit on them.
@@ -242,24 +243,31 @@ pub fn launch_with(
         let after = next.checked_add(len).and_then(|end| end.checked_next_multiple_of(512)?.checked_add(4096));
         next = after.ok_or_else(no_memory)?;
     }
+    let mut memories = Memories { live: Arc::new(live.clone()), freed: Arc::new(freed) };
+    if shape.cooperative {
+        let none = || Failure::text("memory", 0, "no memory for the workspace of the grid".into());
+        memories = memories.with_workspace(0).ok_or_else(none)?;
+    }
     let launch = Launch {
         program: &program,
         grid: shape.grid,
         threads: shape.block,
         parameters: &parameters,
         dynamic_shared: shape.shared,
-        memories: Memories { live: Arc::new(live.clone()), freed: Arc::new(freed) },
+        memories,
         device: 0,
         first_block: 1,
         blocks: shape.grid.iter().map(|&n| u64::from(n)).product(),
         checks: Checks { race: true, unwritten: true },
         fuel: AtomicU64::new(options.fuel),
-        published: Published::default(),
+        shelf: Shelf::default(),
+        lists: no_lists(),
         begin: Instant::now(),
         number: 1,
+        cooperative: shape.cooperative,
         processors: PROCESSORS,
     };
-    crate::grid::run(&launch, shape.cooperative).map_err(|report| Failure::from(*report))?;
+    crate::grid::run(&launch).map_err(|report| Failure::from(*report))?;
     let buffers = arguments.iter_mut().filter(|a| !matches!(a, Argument::Freed(_) | Argument::Value(_)));
     for (argument, region) in buffers.zip(&live) {
         let why = || Failure::text("memory", 0, format!("no memory for {} bytes", region.len));

@@ -1,7 +1,8 @@
 //! A warp: 32 lanes that execute one program, together as long as they agree.
 
 use crate::fault::{Fault, FaultKind};
-use crate::launch::{BlockSet, Launch, Shared};
+use crate::launch::{Launch, Shared};
+use crate::order::{Order, Scope};
 use crate::program::{CONSTANT, Kind, Place, Program, Slot};
 
 pub(crate) const FULL: u32 = u32::MAX;
@@ -47,12 +48,8 @@ pub(crate) struct Warp {
     pub(crate) region: usize,
     /// Everything of this warp before this time is ordered for all its lanes.
     pub(crate) fence: u64,
-    /// What of the other warps is ordered before what this one does now.
-    pub(crate) seen: Vec<u64>,
-    /// Whether a fence has been executed, and what a later one makes visible.
-    pub(crate) fenced: bool,
-    pub(crate) to_acquire: Vec<u64>,
-    pub(crate) blocks_to_acquire: BlockSet,
+    /// What else is ordered, for kernels that are watched exactly.
+    pub(crate) order: Option<Box<Order>>,
     /// Copies under way of each lane, by group; the last group is open.
     pub(crate) copies: Vec<(u32, Vec<Copy>)>,
     pub(crate) copy_groups: [u32; 32],
@@ -86,10 +83,7 @@ impl Warp {
             local: Vec::new(),
             region: 0,
             fence: 0,
-            seen: Vec::new(),
-            fenced: false,
-            to_acquire: Vec::new(),
-            blocks_to_acquire: BlockSet::default(),
+            order: None,
             copies: Vec::new(),
             copy_groups: [0; 32],
         }
@@ -97,7 +91,7 @@ impl Warp {
 
     /// Ready to run a program from its start.
     /// `None` when the host has no memory for it.
-    pub(crate) fn reset(&mut self, program: &Program, index: u32, warps: u32, lanes: u32) -> Option<()> {
+    pub(crate) fn reset(&mut self, program: &Program, block: u64, index: u32, lanes: u32) -> Option<()> {
         let [words, doubles, predicates] = program.registers.map(|n| n as usize);
         self.index = index;
         self.r32.clear();
@@ -118,11 +112,7 @@ impl Warp {
         self.local.try_reserve_exact(local).ok()?;
         self.local.resize(local, 0x5A);
         self.fence = 0;
-        self.seen.clear();
-        self.seen.resize(warps as usize, 0);
-        self.fenced = false;
-        self.to_acquire.clear();
-        self.blocks_to_acquire = BlockSet::default();
+        self.order = program.exact.then(|| Box::new(Order::new(block as u32, index)));
         self.copies.clear();
         self.copy_groups = [0; 32];
         Some(())
@@ -317,15 +307,17 @@ impl Warp {
     pub(crate) fn sync(&mut self, shared: &mut Shared) {
         shared.clock += 1;
         self.fence = shared.clock;
-        self.seen[self.index as usize] = shared.clock - 1;
+        if let Some(order) = &mut self.order {
+            order.meet(shared.clock as u32 - 1);
+        }
     }
 
-    /// `fence` and `membar`: what strong reads have seen of other warps and blocks becomes ordered.
-    pub(crate) fn fence(&mut self, shared: &mut Shared, _launch: &Launch<'_>) {
-        self.fenced = true;
-        for (seen, clock) in self.seen.iter_mut().zip(&self.to_acquire) {
-            *seen = (*seen).max(*clock);
+    /// `fence` and `membar` of some lanes.
+    pub(crate) fn fence(&mut self, shared: &mut Shared, launch: &Launch<'_>, mask: u32, scope: Scope) {
+        if let Some(order) = &mut self.order {
+            order.fence(mask, scope, shared.clock as u32, shared.fence as u32, launch.warps_per_block());
+            // What the lanes do from now on is not covered.
+            shared.clock += 1;
         }
-        shared.acquired.merge(&self.blocks_to_acquire);
     }
 }

@@ -9,11 +9,12 @@ use super::arguments::gather;
 use super::device::{PROCESSORS, shared_optin};
 use super::settings::SETTINGS;
 use super::state::{
-    Code, Function, INVALID_HANDLE, INVALID_VALUE, LAUNCH_FAILED, LAUNCH_OUT_OF_RESOURCES, Object, STATE, SUCCESS,
-    TOO_MANY_BLOCKS, lock,
+    Code, Function, INVALID_HANDLE, INVALID_VALUE, LAUNCH_FAILED, LAUNCH_OUT_OF_RESOURCES, OUT_OF_MEMORY, Object,
+    STATE, SUCCESS, TOO_MANY_BLOCKS, lock,
 };
 use super::{caught, code, current, enter, give, handle, on_stream, stream, tell};
-use crate::launch::{Launch, Published, Refused, check_shape};
+use crate::launch::{Launch, Refused, check_shape, no_lists};
+use crate::order::Shelf;
 
 pub(super) fn function(of: *mut c_void) -> Result<Arc<Function>, Code> {
     match STATE.find(handle(of)) {
@@ -111,7 +112,13 @@ fn run(function: &Function, shape: &Shape, parameters: &[u8]) -> Code {
     let first_block = taken.unwrap_or_else(|all| all);
     let mut checks = SETTINGS.checks;
     checks.race &= first_block.saturating_add(blocks) < u64::from(u32::MAX);
-    let memories = lock(&STATE.memory).memories();
+    let mut memories = lock(&STATE.memory).memories();
+    if shape.cooperative {
+        match memories.with_workspace(function.device) {
+            Some(more) => memories = more,
+            None => return OUT_OF_MEMORY,
+        }
+    }
     let launch = Launch {
         program: &function.program,
         grid: shape.grid,
@@ -124,12 +131,14 @@ fn run(function: &Function, shape: &Shape, parameters: &[u8]) -> Code {
         blocks,
         checks,
         fuel: AtomicU64::new(SETTINGS.fuel),
-        published: Published::default(),
+        shelf: Shelf::default(),
+        lists: no_lists(),
         begin: Instant::now(),
         number,
+        cooperative: shape.cooperative,
         processors: PROCESSORS as u32,
     };
-    let result = crate::grid::run(&launch, shape.cooperative);
+    let result = crate::grid::run(&launch);
     if SETTINGS.verbose {
         let used = SETTINGS.fuel - launch.fuel.load(Relaxed);
         super::say(&format!(

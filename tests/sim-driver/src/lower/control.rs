@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::memory::PLAIN;
 use super::{Lower, Named, Result, Scope};
-use crate::program::{Access, Barrier, Kind, Op, Place, Reduce, Shuffle, Slot, Strength, Vote};
+use crate::order;
+use crate::program::{Access, Barrier, Kind, Op, Place, Reduce, Shuffle, Slot, Vote};
 use crate::ptx::{Operand, Space, Type};
 use crate::tensor;
 
@@ -35,7 +37,7 @@ impl Lower<'_> {
             "trap" | "brkpt" => self.push(Op::Trap("trap")),
             "call" => return self.call(operands),
             "bar" | "barrier" => return self.barrier(parts, operands),
-            "membar" | "fence" => self.push(Op::Fence),
+            "membar" | "fence" => return Ok(self.fence(parts)),
             "shfl" => return self.shuffle(parts, operands),
             "vote" => return self.vote(parts, operands),
             "match" => return self.matching(parts, operands),
@@ -122,6 +124,23 @@ impl Lower<'_> {
         Ok(true)
     }
 
+    fn fence(&mut self, parts: &[&str]) -> bool {
+        let scope = match parts[1..] {
+            ["proxy", ..] => {
+                // Memory is reached in one way only.
+                self.push(Op::Nop);
+                return true;
+            }
+            ["cta"] | ["sc" | "acq_rel" | "acquire" | "release", "cta"] => order::Scope::Block,
+            ["gl" | "sys"] if parts[0] == "membar" => order::Scope::Device,
+            ["sc" | "acq_rel" | "acquire" | "release", "gpu" | "sys" | "cluster"] => order::Scope::Device,
+            _ => return false,
+        };
+        self.exact = true;
+        self.push(Op::Fence(scope));
+        true
+    }
+
     fn barrier(&mut self, parts: &[&str], operands: &[Operand]) -> Result<bool> {
         if parts.get(1) == Some(&"warp") {
             let [members] = operands else { return Ok(false) };
@@ -162,6 +181,7 @@ impl Lower<'_> {
             let id = self.value(id, Type::U32)?.slot;
             let threads = rest.get(1).map(|threads| self.value(threads, Type::U32)).transpose()?;
             let threads = threads.map(|place| place.slot);
+            self.exact |= threads.is_some();
             self.push(Op::Barrier { kind, aligned, id, threads, to: Some(to), from, negated });
             return Ok(true);
         }
@@ -171,6 +191,10 @@ impl Lower<'_> {
         };
         let threads = operands.get(1).map(|threads| self.value(threads, Type::U32)).transpose()?;
         let threads = threads.map(|place| place.slot);
+        if kind == Barrier::Arrive && threads.is_none() {
+            return Ok(false);
+        }
+        self.exact |= threads.is_some();
         self.push(Op::Barrier { kind, aligned, id, threads, to: None, from: none, negated: false });
         Ok(true)
     }
@@ -321,7 +345,7 @@ impl Lower<'_> {
             tensor::Space::Shared => Space::Shared,
         };
         let registers = self.registers(list, memory.fragment.registers(), !store)?;
-        let access = self.access(space, memory.fragment.elem.bytes() as u8, 1, address, Strength::Plain)?;
+        let access = self.access(space, memory.fragment.elem.bytes() as u8, 1, address, PLAIN)?;
         let stride = match operands.get(2) {
             Some(stride) => self.value(stride, Type::U32)?.slot,
             None => self.constant32(memory.default_stride() as u32),
@@ -337,7 +361,7 @@ impl Lower<'_> {
         let (list, address) = if store { (second, first) } else { (first, second) };
         let registers = self.registers(list, moves.count, !store)?;
         let space = if moves.shared { Space::Shared } else { Space::Generic };
-        let access: Access = self.access(space, 2, 1, address, Strength::Plain)?;
+        let access: Access = self.access(space, 2, 1, address, PLAIN)?;
         self.push(Op::MoveMatrix { moves, access, store, registers });
         Ok(true)
     }

@@ -2,13 +2,18 @@
 
 use super::{Lower, Named, Result};
 use crate::launch::{LOCAL_WINDOW, PARAMETER_WINDOW, SHARED_WINDOW, WINDOW};
+use crate::order::Scope;
 use crate::program::{Access, Atomic, Bin64, Kind, Op, Place, Strength, Un64};
 use crate::ptx::{Operand, Space, Type};
+
+/// Of an access that orders nothing.
+pub(super) const PLAIN: (Strength, Scope) = (Strength::Plain, Scope::Device);
 
 /// The modifiers of a memory instruction.
 struct Modifiers {
     space: Space,
     strength: Strength,
+    scope: Scope,
     count: u8,
     ty: Option<Type>,
     /// Whether a cache hint is one more operand.
@@ -17,7 +22,14 @@ struct Modifiers {
 
 /// Reads modifiers; `None` for one that is not known.
 fn modifiers(parts: &[&str]) -> Option<Modifiers> {
-    let mut all = Modifiers { space: Space::Generic, strength: Strength::Plain, count: 1, ty: None, hint: false };
+    let mut all = Modifiers {
+        space: Space::Generic,
+        strength: Strength::Plain,
+        scope: Scope::Device,
+        count: 1,
+        ty: None,
+        hint: false,
+    };
     for part in parts {
         match *part {
             "global" => all.space = Space::Global,
@@ -33,7 +45,8 @@ fn modifiers(parts: &[&str]) -> Option<Modifiers> {
             "v4" => all.count = 4,
             "L2::cache_hint" | "level::cache_hint" => all.hint = true,
             // Caches do not change results here.
-            "weak" | "nc" | "ca" | "cg" | "cs" | "cv" | "lu" | "wb" | "wt" | "cta" | "gpu" | "sys" | "cluster" => {}
+            "weak" | "nc" | "ca" | "cg" | "cs" | "cv" | "lu" | "wb" | "wt" | "gpu" | "sys" | "cluster" => {}
+            "cta" => all.scope = Scope::Block,
             part if part.starts_with("L1::") || part.starts_with("L2::") => {}
             part => all.ty = Some(Type::parse(part)?),
         }
@@ -72,7 +85,7 @@ impl Lower<'_> {
         size: u8,
         count: u8,
         operand: &Operand,
-        strength: Strength,
+        strength: (Strength, Scope),
     ) -> Result<Access> {
         let Operand::Address(base, offset) = operand else { return self.unsupported("an address was expected") };
         let mut offset = *offset;
@@ -94,7 +107,9 @@ impl Lower<'_> {
             _ => return self.unsupported("this kind of address"),
         };
         self.note(space, size);
-        Ok(Access { space, size, count, address, offset, strength })
+        let (strength, scope) = strength;
+        self.exact |= strength.is_atomic();
+        Ok(Access { space, size, count, address, offset, strength, scope })
     }
 
     fn load(&mut self, parts: &[&str], operands: &[Operand]) -> Result<bool> {
@@ -103,7 +118,7 @@ impl Lower<'_> {
         if ty == Type::B128 || operands.len() > 2 + usize::from(all.hint) {
             return Ok(false);
         }
-        let access = self.access(all.space, ty.bytes() as u8, all.count, from, all.strength)?;
+        let access = self.access(all.space, ty.bytes() as u8, all.count, from, (all.strength, all.scope))?;
         let to = self.elements(to, all.count, None)?;
         if access.space == Space::Param && all.count == 1 && access.address.slot & crate::program::CONSTANT != 0 {
             let size = access.size;
@@ -157,7 +172,7 @@ impl Lower<'_> {
         if ty == Type::B128 || operands.len() > 2 + usize::from(all.hint) || parts.contains(&"async") {
             return Ok(false);
         }
-        let access = self.access(all.space, ty.bytes() as u8, all.count, to, all.strength)?;
+        let access = self.access(all.space, ty.bytes() as u8, all.count, to, (all.strength, all.scope))?;
         let from = self.elements(from, all.count, Some(ty))?;
         self.push(Op::Store { access, from });
         Ok(true)
@@ -204,7 +219,7 @@ impl Lower<'_> {
         let (Some(address), Some(operand)) = (rest.first(), rest.get(1)) else { return Ok(false) };
         // Atomics are strong, even where no semantics is given.
         let strength = if all.strength == Strength::Plain { Strength::Relaxed } else { all.strength };
-        let access = self.access(all.space, ty.bytes() as u8, 1, address, strength)?;
+        let access = self.access(all.space, ty.bytes() as u8, 1, address, (strength, all.scope))?;
         let operand = self.value(operand, ty)?;
         let other = match (atomic, rest.get(2)) {
             (Atomic::CompareExchange, Some(other)) => Some(self.value(other, ty)?),
@@ -240,8 +255,8 @@ impl Lower<'_> {
                     None => None,
                     Some(_) => return Ok(false),
                 };
-                let to = self.access(Space::Shared, 4, 1, to, Strength::Plain)?;
-                let from = self.access(Space::Global, 4, 1, from, Strength::Plain)?;
+                let to = self.access(Space::Shared, 4, 1, to, PLAIN)?;
+                let from = self.access(Space::Global, 4, 1, from, PLAIN)?;
                 self.push(Op::CopyAsync {
                     to: to.address,
                     to_offset: to.offset,

@@ -79,6 +79,7 @@ struct Lower<'m> {
     carry: Slot,
     shared_granule: u8,
     global_granule: u8,
+    exact: bool,
 }
 
 /// Compiles one entry.
@@ -117,6 +118,7 @@ pub(crate) fn entry(
         carry: 0,
         shared_granule: 4,
         global_granule: 4,
+        exact: false,
     };
     lower.place_shared(function)?;
     let mut scope = HashMap::new();
@@ -374,6 +376,7 @@ impl Lower<'_> {
             most_threads: function.most_threads.unwrap_or(1024),
             shared_granule: self.shared_granule,
             global_granule: self.global_granule,
+            exact: self.exact,
             sources: self.sources,
             files: self.module.files.clone(),
             text: Arc::clone(text),

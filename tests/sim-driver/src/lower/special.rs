@@ -38,7 +38,8 @@ pub(super) fn special(name: &str) -> Option<(Special, Kind)> {
         "lanemask_lt" => (Special::LaneMask(Compare::LtU), Kind::B32),
         "lanemask_ge" => (Special::LaneMaskGe, Kind::B32),
         "lanemask_gt" => (Special::LaneMaskGt, Kind::B32),
-        "clock" | "clock_hi" | "globaltimer_lo" | "globaltimer_hi" => (Special::Clock, Kind::B32),
+        "clock" | "globaltimer_lo" => (Special::Clock, Kind::B32),
+        "clock_hi" | "globaltimer_hi" => (Special::ClockHigh, Kind::B32),
         "clock64" => (Special::Clock, Kind::B64),
         "globaltimer" => (Special::Time, Kind::B64),
         "dynamic_smem_size" => (Special::DynamicShared, Kind::B32),
@@ -46,6 +47,9 @@ pub(super) fn special(name: &str) -> Option<(Special, Kind)> {
         "cluster_ctarank" => (Special::Constant(0), Kind::B32),
         "cluster_nctarank" => (Special::Constant(1), Kind::B32),
         "is_explicit_cluster" => (Special::Constant(0), Kind::Predicate),
+        // What compilers of cooperative kernels read the workspace's address from.
+        "envreg1" => (Special::Workspace(32), Kind::B32),
+        "envreg2" => (Special::Workspace(0), Kind::B32),
         _ if name.starts_with("envreg") => (Special::Constant(0), Kind::B32),
         _ => return None,
     })

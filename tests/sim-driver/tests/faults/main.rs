@@ -4,7 +4,9 @@
 mod barriers;
 mod common;
 mod copies;
+mod cuda;
 mod memory;
+mod orders;
 mod races;
 mod refused;
 mod text;
