@@ -89,7 +89,7 @@ fn outputs_that_cannot_be_written() {
     for (output, code, words) in [
         ("no/folder/d.png", 5, &["d.png", "create the folder"][..]),
         ("gray.png/d.png", 5, &["d.png"]),
-        ("d.webp", 2, &[".webp", "can be written"]),
+        ("d.gif", 2, &[".gif", "can be written"]),
         ("d", 2, &["no file ending"]),
         ("d.ppm", 2, &["pgm"]),
     ] {

@@ -50,10 +50,14 @@ impl Kernels {
         assert_eq!(failure.kind, kind, "{failure}");
         assert!(failure.message.contains(&format!("in kernel {kernel},")), "{failure}");
         assert!(failure.block.is_some() && failure.thread.is_some() && failure.line > 0, "{failure}");
-        let instruction = self.1.lines().nth(failure.line as usize - 1).unwrap_or_default().trim();
+        let instruction = self.1.lines().nth(failure.line as usize - 1).unwrap_or_default();
+        // Reports have spaces where the compiler puts tabs.
+        let instruction = instruction.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(failure.message.contains(&format!("PTX line {} `{instruction}`", failure.line)), "{failure}");
         let lines: Vec<usize> = (1..).zip(self.2.lines()).filter(|(_, l)| l.contains(text)).map(|(i, _)| i).collect();
-        let named = |line: &usize| failure.message.contains(&format!(", {}.cu:{line}:", self.0));
+        let named = |line: &usize| {
+            [':', ','].iter().any(|end| failure.message.contains(&format!(" {}.cu:{line}{end}", self.0)))
+        };
         // Atomics are functions of a header.
         let header = text.starts_with("atomic") && failure.message.contains("_functions.hpp:");
         assert!(header || lines.iter().any(named), "{failure}\n`{text}` is in lines {lines:?}");
