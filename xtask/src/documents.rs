@@ -1,7 +1,8 @@
-//! What `lockstep nsct bench --json` and the peers print, as rows.
+//! What `lockstep nsct bench --json`, `lockstep style bench --json` and the peers print, as rows.
 //!
 //! Both are one JSON object: what was measured on what, and under `rows` one object an operation with `median_s`,
-//! `p10_s` and `p90_s`. Peers add `best`, their fastest variant of each operation, which is what counts.
+//! `p10_s` and `p90_s`. Peers add `best`, their fastest variant of each operation, which is what counts. A row that
+//! names its `kernel`, `shape` and `dtype` itself needs no document around it.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -32,7 +33,8 @@ pub(crate) fn rows(text: &str) -> Result<Vec<Row>> {
 fn one(document: &Value, row: &Value) -> Result<Row> {
     let seconds = |key: &str| row[key].as_f64().with_context(|| format!("a row has no {key}: {row}"));
     let median = seconds("median_s")?;
-    let bytes = document["floor_bytes"].as_f64().or(document["least_traffic_bytes"].as_f64());
+    let bytes = row["floor_bytes"].as_f64().or(document["floor_bytes"].as_f64());
+    let bytes = bytes.or(document["least_traffic_bytes"].as_f64());
     let copy = document["copy_bytes_per_s"].as_f64();
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let mut variant = text(&row["variant"]).or_else(|| text(&document["engine"])).unwrap_or_default();
@@ -42,16 +44,22 @@ fn one(document: &Value, row: &Value) -> Result<Row> {
     if document["compiled"] == true {
         variant.push_str(", compiled");
     }
+    let named = text(&row["kernel"]);
+    let element = row["dtype"].as_str().or(document["dtype"].as_str());
     Ok(Row {
-        kernel: operation(row)?,
-        shape: shape(document)?,
-        element: match document["dtype"].as_str() {
+        shape: match (&named, text(&row["shape"])) {
+            (Some(_), Some(shape)) => shape,
+            _ => shape(document)?,
+        },
+        kernel: named.map_or_else(|| operation(row), Ok)?,
+        element: match element {
             Some("float32") => "f32".into(),
             Some("float64") => "f64".into(),
             other => other.context("the document has no dtype")?.to_owned(),
         },
         variant,
         bytes,
+        flop: row["flop"].as_f64(),
         samples: row["samples"].as_u64().or(document["repeat"].as_u64()).unwrap_or(0),
         seconds_median: median,
         seconds_p10: seconds("p10_s")?,
@@ -121,5 +129,14 @@ mod tests {
     fn what_is_no_document_is_refused() {
         assert!(rows("no JSON").is_err() && rows("{\"rows\":[]}").is_err());
         assert!(rows(r#"{"rows":[{"what":"dec"}]}"#).unwrap_err().to_string().contains("median_s"));
+    }
+
+    #[test]
+    fn a_row_may_say_everything_itself() {
+        let text = r#"{"peer":"torch","rows":[{"kernel":"style","shape":"1x512x512","dtype":"f16",
+            "variant":"max-autotune","samples":20,"median_s":2e-3,"p10_s":1e-3,"p90_s":3e-3,"flop":8e10}]}"#;
+        let row = &rows(text).unwrap()[0];
+        assert_eq!((row.kernel.as_str(), row.shape.as_str(), row.element.as_str()), ("style", "1x512x512", "f16"));
+        assert_eq!((row.variant.as_str(), row.samples, row.flop), ("max-autotune", 20, Some(8e10)));
     }
 }
