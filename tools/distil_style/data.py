@@ -125,7 +125,9 @@ class Source:
                     break
         self.flat = torch.cat(flat).to(device)
         self.size = torch.tensor(size, device=device)
-        self.weight = torch.tensor(weight, device=device)
+        # Drawn by a search in the running sum: nothing in a batch may make the host wait for the GPU.
+        self.sum = (torch.tensor(weight).cumsum(0) / sum(weight)).to(device)
+        self.luma = torch.tensor([0.299, 0.587, 0.114], device=device).view(1, 3, 1, 1)
         self.past, self.filled, self.at = None, 0, 0
 
     def rand(self, *shape, lo=0.0, hi=1.0):
@@ -136,7 +138,7 @@ class Source:
 
     def crops(self, n, side):
         """Crops of photographs at random scale, aspect and sometimes angle."""
-        which = torch.multinomial(self.weight, n, True, generator=self.gen)
+        which = torch.searchsorted(self.sum, self.rand(n)).clamp(max=len(self.sum) - 1)
         off, h, w = (t.view(n, 1, 1) for t in self.size[which].unbind(1))
         hf, wf = h.float(), w.float()
         scale = torch.exp(self.rand(n, 1, 1, lo=math.log(0.55), hi=math.log(1.5)))
@@ -230,7 +232,7 @@ class Source:
         """Gamma, contrast, saturation, white balance, channel order, noise; `share` of the batch."""
         n = x.shape[0]
         y = 255 * (x.clamp(0, 255) / 255 + 1e-6) ** torch.exp(self.rand(n, 1, 1, 1, lo=-0.45, hi=0.45))
-        grey = (y * y.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        grey = (y * self.luma).sum(1, keepdim=True)
         keep = self.rand(n, 1, 1, 1, hi=1.7) * (self.rand(n, 1, 1, 1) > 0.08)
         y = grey + (y - grey) * keep
         y = y * torch.exp(self.randn(n, 3, 1, 1) * 0.12)

@@ -3,8 +3,8 @@
     python driver.py TEACHER_DIR OUT SECONDS [--photos DIR] [--gpus N] [-- arguments for train.py]
 
 One GPU trains the small TransformerNet, the others the transformer; with one GPU both share it.
-A trainer that dies, or shows no sign of life, is started again from its last checkpoint, on one
-GPU and without compilation. At the end a missing score is made up for.
+A trainer that dies, or shows no sign of life, is started again from its last checkpoint without
+compilation, and on one GPU unless its processes had met and only their first steps failed. At the end a missing score is made up for.
 """
 
 import argparse
@@ -55,13 +55,15 @@ class Job:
         self.tries, self.children, self.finished = 0, [], False
         self.start(gpus, safe=False)
 
+    def path(self, ending):
+        return os.path.join(self.work, f"{self.net}.{ending}")
+
     def start(self, gpus, safe):
         self.tries += 1
         self.begun = time.time()
-        try:
-            os.remove(os.path.join(self.work, f"{self.net}.beat"))
-        except FileNotFoundError:
-            pass
+        for ending in ("beat", "joined"):
+            if os.path.exists(self.path(ending)):
+                os.remove(self.path(ending))
         world, port = max(1, len(gpus)), free_port()
         command = [sys.executable, os.path.join(HERE, "train.py"), "--net", self.net]
         command += ["--teacher", os.path.join(self.a.teacher, "candy.safetensors"), "--out", self.a.out, "--work", self.work]
@@ -113,10 +115,10 @@ class Job:
             # Once training is over only the first process has work left.
             return None if now > self.train_end and codes[0] is None else f"exit codes {codes}"
         try:
-            with open(os.path.join(self.work, f"{self.net}.beat")) as f:
+            with open(self.path("beat")) as f:
                 silent, limit = now - json.load(f)["time"], self.a.silence
         except (OSError, ValueError):
-            silent, limit = now - self.begun, self.a.first_beat
+            silent, limit = now - self.begun, self.a.first_beat if os.path.exists(self.path("joined")) else self.a.join
         if now < self.train_end and silent > limit:
             return f"no sign of life for {silent:.0f} s"
         return None
@@ -128,11 +130,13 @@ class Job:
         if why is None:
             return
         self.log.line(f"driver: {self.net}: {why}")
+        # Processes that never met would not meet the next time either.
+        together = self.tries == 1 and os.path.exists(self.path("joined")) and not os.path.exists(self.path("beat"))
         self.stop()
         if self.tries >= 3 or time.time() > self.train_end - 20:
             self.finished = True
         else:
-            self.start(self.gpus[:1], safe=True)
+            self.start(self.gpus if together else self.gpus[:1], safe=True)
 
 
 def main():
@@ -145,6 +149,7 @@ def main():
     p.add_argument("--work", default="/tmp/distil_style")
     p.add_argument("--started", type=float, default=None, help="Unix time from which SECONDS counts")
     p.add_argument("--evaluation", type=float, default=50, help="seconds kept for the scores")
+    p.add_argument("--join", type=float, default=100, help="longest time until the processes of one job have met")
     p.add_argument("--first-beat", type=float, default=210, help="longest start, compilation included")
     p.add_argument("--silence", type=float, default=60, help="longest pause between signs of life")
     p.add_argument("--nets", default="nc16,vit")

@@ -13,13 +13,13 @@ def soft_clamp(y):
 def ssim(a, b):
     """Mean structural similarity, uniform 7 x 7 windows, range 255."""
 
-    def mean(t):
-        return F.avg_pool2d(t, 7, 1)
-
-    ma, mb = mean(a), mean(b)
     # Around the middle grey the squares stay small enough for f32 differences.
-    va, vb = mean((a - 128) ** 2) - (ma - 128) ** 2, mean((b - 128) ** 2) - (mb - 128) ** 2
-    cov = mean((a - 128) * (b - 128)) - (ma - 128) * (mb - 128)
+    a, b = a - 128, b - 128
+    # Rows, then columns: 14 reads a value in place of 49.
+    means = F.avg_pool2d(F.avg_pool2d(torch.cat([a, b, a * a, b * b, a * b], 1), (7, 1), 1), (1, 7), 1)
+    ma, mb, aa, bb, ab = means.chunk(5, 1)
+    va, vb, cov = aa - ma * ma, bb - mb * mb, ab - ma * mb
+    ma, mb = ma + 128, mb + 128
     n = 49 / 48
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     return (((2 * ma * mb + c1) * (2 * n * cov + c2)) / ((ma**2 + mb**2 + c1) * (n * (va + vb) + c2))).mean()

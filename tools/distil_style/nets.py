@@ -297,7 +297,10 @@ class StyleVit(nn.Module):
         n = self.dim // 4
         omega = frequencies(self.dim)
         steps = [(-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1), (-3, 0), (3, 0), (0, -3), (0, 3)]
-        normal(self.embed.weight, 0.7 / math.sqrt(192))
+        read = [min(n - 1, 1 + j * max(1, n // pairs)) for j in range(pairs)]
+        normal(self.embed.weight, 0.8 / math.sqrt(192))
+        # The picture starts in the channels that the heads do not read for the position.
+        self.embed.weight[[g * n + k for g in range(4) for k in read]] *= 0.1
         self.embed.bias.zero_()
         for index, block in enumerate(self.blocks.values()):
             for p in block.parameters():
@@ -313,8 +316,7 @@ class StyleVit(nn.Module):
             normal(block.ffn.fc2.weight, 1 / math.sqrt(self.hidden * 2 * self.depth))
             for head in range(self.heads):
                 step = steps[(index * self.heads + head) % len(steps)]
-                for j in range(pairs):
-                    k = min(n - 1, 1 + j * max(1, n // pairs))
+                for j, k in enumerate(read):
                     for axis in (0, 1):
                         sin, cos = axis * 2 * n + k, axis * 2 * n + n + k
                         turn = float(omega[k]) * step[axis] / 8

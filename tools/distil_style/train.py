@@ -114,7 +114,7 @@ class TokenHints(nn.Module):
 
 class Trainer:
     def __init__(self, a):
-        self.a, self.begun = a, time.time()
+        self.a, self.begun, self.step, self.seen = a, time.time(), 0, 0
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         cuda = torch.cuda.is_available()
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if cuda else torch.device("cpu")
@@ -124,7 +124,10 @@ class Trainer:
         self.say(f"torch {torch.__version__} is up, {self.world} process(es), {self.device}")
         if self.world > 1:
             dist.init_process_group("nccl" if cuda else "gloo")
-            dist.all_reduce(torch.zeros(1, device=self.device))
+            t = torch.ones(1, device=self.device)
+            dist.all_reduce(t)
+            self.say(f"{float(t):.0f} processes have joined")
+        self.mark("joined")
         torch.manual_seed(1)
         self.reference, self.teacher_meta = evaluate.load_teacher(a.teacher, self.device)
         self.source = data.Source(a.photos, self.device, 1000 + self.rank)
@@ -146,7 +149,6 @@ class Trainer:
                 if isinstance(m, nn.Conv2d):
                     m.half()
         self.checkpoint = os.path.join(a.work, f"{a.net}.pt")
-        self.step = self.seen = 0
         self.before = 0.0
         if a.resume and os.path.exists(self.checkpoint):
             c = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
@@ -158,7 +160,8 @@ class Trainer:
         if self.world > 1:
             for p in self.params:
                 dist.broadcast(p.data, 0)
-        self.ema = {k: v.detach().clone() for k, v in self.student.state_dict().items()}
+        self.state = self.student.state_dict()
+        self.ema = {k: v.detach().clone() for k, v in self.state.items()}
         decay = {"nc16": 1e-4, "vit": 0.02}[a.net]
         groups = [
             {"params": [p for p in self.params if p.ndim > 1], "weight_decay": decay},
@@ -174,7 +177,7 @@ class Trainer:
             print(f"[{self.a.net} {time.time() - self.begun:6.1f} s] {text}", flush=True)
 
     def half(self):
-        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.device.type == "cuda")
 
     def _label(self, x):
         with torch.no_grad():
@@ -248,9 +251,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         # Over about the last thousand steps; over fewer at the start.
         decay = min(0.999, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            state = self.student.state_dict()
-            torch._foreach_lerp_(list(self.ema.values()), [state[k] for k in self.ema], 1 - decay)
+        torch._foreach_lerp_(list(self.ema.values()), list(self.state.values()), 1 - decay)
 
     def fraction(self):
         """The share of the training time that has passed, the same on every GPU."""
@@ -262,9 +263,11 @@ class Trainer:
             f = float(t) / self.world
         return f
 
-    def beat(self):
+    def mark(self, ending):
+        """A sign of life that the driver reads."""
         if self.rank == 0:
-            weights_io.write_whole(os.path.join(self.a.work, f"{self.a.net}.beat"), json.dumps({"step": self.step, "time": time.time()}).encode())
+            text = json.dumps({"step": self.step, "time": time.time()})
+            weights_io.write_whole(os.path.join(self.a.work, f"{self.a.net}.{ending}"), text.encode())
 
     def run(self):
         fraction, total, count, last_beat, last_save, at = self.before, 0, 0, 0, time.time() - self.a.checkpoint_every + 25, (time.time(), self.step)
@@ -295,7 +298,7 @@ class Trainer:
                 fraction = self.fraction()
                 if time.time() - last_beat > 2:
                     last_beat = time.time()
-                    self.beat()
+                    self.mark("beat")
                 if self.rank == 0 and time.time() - last_save > self.a.checkpoint_every:
                     self.save(fraction)
                     last_save = time.time()
