@@ -247,13 +247,14 @@ class Source:
 
     def procedural(self, n, side):
         """Half freshly made, half taken from a store of earlier ones, since making them is slow."""
-        fresh = n if self.past is None or self.filled < 2 * n else (n + 1) // 2
-        new = self.leaves(fresh, side)
-        room = 2048 if self.device.type == "cuda" else 32
         if self.past is None:
+            room = 2048 if self.device.type == "cuda" else 32
             self.past = torch.zeros(room, 3, side, side, dtype=torch.uint8, device=self.device)
         if side != self.past.shape[2]:
-            return self.leaves(n, side) if fresh < n else new
+            return self.leaves(n, side)
+        room = len(self.past)
+        fresh = n if self.filled < 2 * n else (n + 1) // 2
+        new = self.leaves(fresh, side)
         slots = (torch.arange(fresh, device=self.device) + self.at) % room
         old = torch.randint(0, max(1, self.filled), (n - fresh,), device=self.device, generator=self.gen)
         x = torch.cat([new, self.past[old].float()]) if n > fresh else new

@@ -96,11 +96,11 @@ class Job:
 
     def stop(self):
         for c in self.children:
-            if c.poll() is None:
-                try:
-                    os.killpg(c.pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass
+            # The group outlives its first process while compiler helpers are left in it.
+            try:
+                os.killpg(c.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
         for c in self.children:
             c.wait()
 
@@ -148,9 +148,9 @@ def main():
     p.add_argument("--gpus", type=int)
     p.add_argument("--work", default="/tmp/distil_style")
     p.add_argument("--started", type=float, default=None, help="Unix time from which SECONDS counts")
-    p.add_argument("--evaluation", type=float, default=50, help="seconds kept for the scores")
+    p.add_argument("--evaluation", type=float, default=45, help="seconds kept for the scores")
     p.add_argument("--join", type=float, default=100, help="longest time until the processes of one job have met")
-    p.add_argument("--first-beat", type=float, default=210, help="longest start, compilation included")
+    p.add_argument("--first-beat", type=float, default=260, help="longest start, compilation included")
     p.add_argument("--silence", type=float, default=60, help="longest pause between signs of life")
     p.add_argument("--nets", default="nc16,vit")
     args = sys.argv[1:]

@@ -103,4 +103,4 @@ def slim(teacher, nc, images):
         if norm:
             for part in ("weight", "bias"):
                 state[f"{norm}.{part}"].copy_(source[f"{norm}.{part}"][out])
-    return student, {k: spread[k].float() for k in [*streams, "relu4"]}
+    return student, {k: spread[k].float().contiguous() for k in [*streams, "relu4"]}

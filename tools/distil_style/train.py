@@ -157,6 +157,8 @@ class Trainer:
             self.step, self.seen, self.before = c["step"], c["seen"], c["fraction"]
             self.say(f"going on from step {self.step}")
         self.params = [*self.student.parameters(), *self.hints.parameters()]
+        for p in self.params:
+            p.data = p.data.contiguous()
         if self.world > 1:
             for p in self.params:
                 dist.broadcast(p.data, 0)
