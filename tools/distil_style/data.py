@@ -120,7 +120,7 @@ class Source:
                 start += a.shape[0] * a.shape[1]
                 level = level.resize((level.width // 2, level.height // 2), Image.BOX)
                 share /= 2
-                # A crop of 256 may magnify by at most about two.
+                # A crop of 256 may magnify by at most about three.
                 if min(level.size) < 140:
                     break
         self.flat = torch.cat(flat).to(device)
@@ -141,7 +141,7 @@ class Source:
         which = torch.searchsorted(self.sum, self.rand(n)).clamp(max=len(self.sum) - 1)
         off, h, w = (t.view(n, 1, 1) for t in self.size[which].unbind(1))
         hf, wf = h.float(), w.float()
-        scale = torch.exp(self.rand(n, 1, 1, lo=math.log(0.55), hi=math.log(1.5)))
+        scale = torch.exp(self.rand(n, 1, 1, lo=math.log(0.33), hi=math.log(1.5)))
         scale = torch.where(self.rand(n, 1, 1) < 0.35, torch.ones_like(scale), scale)
         scale = torch.minimum(scale, torch.minimum(hf, wf) / (side * 1.08))
         aspect = torch.exp(self.rand(n, 1, 1, lo=-0.08, hi=0.08))
@@ -169,6 +169,17 @@ class Source:
         top = at(y0, x0) * (1 - fx) + at(y0, x1) * fx
         low = at(y1, x0) * (1 - fx) + at(y1, x1) * fx
         return (top * (1 - fy) + low * fy).permute(0, 3, 1, 2)
+
+    def defocus(self, x):
+        """Blurs a part of some pictures: backgrounds out of focus are where a style invents most."""
+        n, _, side, _ = x.shape
+        small = F.pad(F.avg_pool2d(x, 4), (2, 2, 2, 2), mode="reflect")
+        soft = F.interpolate(F.avg_pool2d(small, 5, 1), (side, side), mode="bilinear", align_corners=False)
+        r = torch.arange(side, device=self.device, dtype=torch.float32) / side
+        dy, dx = r.view(1, 1, side, 1) - self.rand(n, 1, 1, 1), r.view(1, 1, 1, side) - self.rand(n, 1, 1, 1)
+        far = (dy * dy + dx * dx).sqrt() - self.rand(n, 1, 1, 1, lo=-0.3, hi=0.6)
+        mask = torch.sigmoid(far * self.rand(n, 1, 1, 1, lo=8, hi=60)) * (self.rand(n, 1, 1, 1) < 0.3)
+        return x + (soft - x) * mask
 
     def clouds(self, n, side):
         """Noise with a random power spectrum and partly common channels."""
@@ -266,6 +277,6 @@ class Source:
     def batch(self, n, side):
         """Half photographs, half procedural, at whole grey levels as 8-bit files have them."""
         made = n // 2
-        x = torch.cat([self.colours(self.crops(n - made, side), 0.65), self.colours(self.procedural(made, side), 0.35)])
+        x = torch.cat([self.colours(self.defocus(self.crops(n - made, side)), 0.65), self.colours(self.procedural(made, side), 0.35)])
         x = x.clamp(0, 255).round()
         return x.contiguous(memory_format=torch.channels_last)
