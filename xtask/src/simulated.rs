@@ -123,7 +123,11 @@ fn watch(command: &mut Command) -> Result<(Tally, bool)> {
     let mut tally = Tally::default();
     let (mut current, mut unknown): (Option<String>, Vec<String>) = (None, Vec::new());
     let status = tee(command, |_, text| {
-        if let Some(name) = text.trim_start().strip_prefix("FAIL [") {
+        // As nextest begins a failed test's output, and as `cargo test` does.
+        let of_libtest = text.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"));
+        if let Some(name) = of_libtest {
+            current = Some(name.to_owned());
+        } else if let Some(name) = text.trim_start().strip_prefix("FAIL [") {
             current = name.rsplit(' ').next().map(str::to_owned);
         } else if text.contains(UNKNOWN)
             && let Some(name) = current.take()
@@ -175,6 +179,10 @@ mod tests {
         let unknown = "echo '  FAIL [ 1s] p::t a::cuda_x'; echo 'code 801 (unsupported in kernel k, PTX line 3)';\
             echo 'Summary [ 1s] 3 tests run: 2 passed, 1 failed, 0 skipped'; exit 100";
         let (tally, good) = shell(unknown);
+        assert!(good && (tally.passed, tally.failed, tally.skipped) == (2, 0, 1), "{tally}");
+        let libtest = "echo '---- a::cuda_x stdout ----'; echo 'code 801 (unsupported in kernel k, PTX line 3)';\
+            echo 'test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out'; exit 101";
+        let (tally, good) = shell(libtest);
         assert!(good && (tally.passed, tally.failed, tally.skipped) == (2, 0, 1), "{tally}");
         let (tally, good) = shell(&unknown.replace("unsupported in kernel", "wrong in kernel"));
         assert!(!good && (tally.failed, tally.skipped) == (1, 0), "{tally}");
