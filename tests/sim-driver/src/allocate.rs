@@ -101,7 +101,6 @@ fn each_register(step: &mut Step, bases: [usize; 3], see: &mut dyn FnMut(usize, 
 }
 
 /// Renumbers the registers of `counts` kinds so that few are left, and says how many.
-/// The second result are registers that may be read before they are written.
 pub(crate) fn allocate(steps: &mut [Step], counts: [u32; 3]) -> [u32; 3] {
     let bases = [0, counts[0] as usize, (counts[0] + counts[1]) as usize];
     let total = counts.iter().map(|&n| n as usize).sum();

@@ -89,8 +89,23 @@ impl Warp {
                 self.fence(shared, launch, mask, *scope);
                 Ok(())
             }
+            Op::Transpose { to, from } => {
+                if !self.whole_warp(mask)? {
+                    return Ok(());
+                }
+                let values = self.get32(program, *from);
+                let half = |row: usize, column: usize| values[row * 4 + column / 2] >> (16 * (column % 2)) & 0xFFFF;
+                let out = std::array::from_fn(|lane| {
+                    let (row, column) = (lane / 4, lane % 4 * 2);
+                    half(column, row) | half(column + 1, row) << 16
+                });
+                self.put32(*to, FULL, out);
+                Ok(())
+            }
             Op::Mma { mma, d, a, b, c } => {
-                self.whole_warp(mask)?;
+                if !self.whole_warp(mask)? {
+                    return Ok(());
+                }
                 let read = |places: &[Place]| -> Vec<Register> {
                     places.iter().map(|&place| self.get(program, place)).collect()
                 };
@@ -127,10 +142,13 @@ impl Warp {
         Ok(self.converge(mask, needed, false).map(|all| (all, named)))
     }
 
-    /// Matrix instructions need all 32 lanes.
-    fn whole_warp(&mut self, mask: u32) -> Result<()> {
+    /// Matrix instructions need all 32 lanes, and wait for them; whether they have come.
+    fn whole_warp(&mut self, mask: u32) -> Result<bool> {
         if mask == FULL {
-            return Ok(());
+            return Ok(true);
+        }
+        if self.live() == FULL {
+            return Ok(self.converge(mask, FULL, false).is_some());
         }
         let why = format!("only lanes {mask:#010x} of warp {} execute an instruction of the whole warp", self.index);
         Err(self.fault(FaultKind::WarpSync, mask.trailing_zeros(), why))
@@ -251,7 +269,10 @@ impl Warp {
 
     fn fragment(&mut self, shared: &mut Shared, launch: &Launch<'_>, op: &Op, mask: u32) -> Result<()> {
         let Op::Fragment { memory, access, stride, store, registers } = op else { return Ok(()) };
-        self.whole_warp(mask)?;
+        if !self.whole_warp(mask)? {
+            return Ok(());
+        }
+        let mask = FULL;
         let program = launch.program;
         let fragment = memory.fragment;
         let stride = self.get32(program, *stride);
@@ -298,7 +319,10 @@ impl Warp {
 
     fn move_matrix(&mut self, shared: &mut Shared, launch: &Launch<'_>, op: &Op, mask: u32) -> Result<()> {
         let Op::MoveMatrix { moves, access, store, registers } = op else { return Ok(()) };
-        self.whole_warp(mask)?;
+        if !self.whole_warp(mask)? {
+            return Ok(());
+        }
+        let mask = FULL;
         let program = launch.program;
         let rows = self.addresses(launch, access.address, access.offset);
         for lane in 0..moves.address_lanes() {

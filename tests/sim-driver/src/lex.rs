@@ -43,6 +43,13 @@ pub(crate) struct SyntaxError {
     pub(crate) why: String,
 }
 
+impl SyntaxError {
+    /// Whether the text is right, and only this crate does not know it.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        self.why.starts_with("Unsupported")
+    }
+}
+
 impl fmt::Display for SyntaxError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}: {}", self.line, self.why)

@@ -40,6 +40,7 @@ mod simulator;
 mod special;
 #[allow(dead_code, reason = "as above")]
 mod tensor;
+mod variables;
 mod warp;
 
 pub use simulator::{Argument, Failure, Options, Shape, launch, launch_with};

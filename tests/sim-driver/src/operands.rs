@@ -205,6 +205,10 @@ impl Op {
                     see(place.kind, &mut place.slot, if *store { Use } else { Def });
                 }
             }
+            Self::Transpose { to, from } => {
+                see(B32, from, Use);
+                see(B32, to, Def);
+            }
             Self::MoveMatrix { access, store, registers, .. } => {
                 see(access.address.kind, &mut access.address.slot, Use);
                 for place in registers {

@@ -333,7 +333,19 @@ impl Parser {
             }
             return Ok(());
         }
-        let bits = match self.operand()? {
+        // The variable as a generic address, which for device memory is the same.
+        let generic = self.take_word("generic");
+        let value = self.operand()?;
+        let bits = match value {
+            Operand::List(mut inner) if generic && inner.len() == 1 => {
+                match inner.pop() {
+                    Some(Operand::Name(name)) => addresses.push((out.len(), name, 0)),
+                    Some(Operand::Sum(name, offset)) => addresses.push((out.len(), name, offset)),
+                    _ => return self.error("expected a variable"),
+                }
+                0
+            }
+            _ if generic => return self.error("expected a variable"),
             Operand::Integer(bits) => bits,
             Operand::Single(bits) => bits.into(),
             Operand::Double(bits) if ty == Type::F32 => (f64::from_bits(bits) as f32).to_bits().into(),
@@ -431,7 +443,31 @@ impl Parser {
                 _ => return self.error(format!("Unsupported: directive {word}")),
             }
         }
-        self.body(&mut function)?;
+        let begin = self.at;
+        match self.body(&mut function) {
+            // The module's other kernels can do without.
+            Err(e) if e.is_unsupported() => {
+                self.at = begin;
+                self.skip_body()?;
+                function.unsupported = Some(e);
+            }
+            done => done?,
+        }
         Ok(function)
+    }
+
+    /// What follows the brace that opens a body.
+    fn skip_body(&mut self) -> Result<()> {
+        let mut depth = 1;
+        while depth > 0 {
+            match self.peek() {
+                Some(What::Mark('{')) => depth += 1,
+                Some(What::Mark('}')) => depth -= 1,
+                Some(_) => {}
+                None => return self.error("expected `}`"),
+            }
+            self.at += 1;
+        }
+        Ok(())
     }
 }

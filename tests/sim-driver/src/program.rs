@@ -411,6 +411,11 @@ pub(crate) enum Op {
         store: bool,
         registers: Vec<Place>,
     },
+    /// Of a matrix of 8 x 8 halves, two neighbours of a row in each lane.
+    Transpose {
+        to: Slot,
+        from: Slot,
+    },
     MoveMatrix {
         moves: tensor::MatrixMove,
         access: Access,

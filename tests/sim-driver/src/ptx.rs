@@ -1,5 +1,7 @@
 //! PTX as a tree: modules, functions, instructions. Nothing here knows what an instruction does.
 
+use crate::lex::SyntaxError;
+
 /// A state space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Space {
@@ -175,6 +177,8 @@ pub(crate) struct Function {
     pub(crate) most_threads: Option<u32>,
     /// Lines of the source that `.loc` names.
     pub(crate) sources: Vec<Source>,
+    /// What of the body is not known.
+    pub(crate) unsupported: Option<SyntaxError>,
 }
 
 #[derive(Clone, Debug, Default)]

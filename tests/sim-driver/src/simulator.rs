@@ -9,6 +9,7 @@ use crate::fault::{FaultKind, Report};
 use crate::launch::{Checks, Launch, Memories, check_shape, no_lists};
 use crate::order::Shelf;
 use crate::region::Region;
+use crate::variables;
 
 /// Processors of the device: a cooperative launch has as many blocks as fit on them.
 const PROCESSORS: u32 = 8;
@@ -16,6 +17,14 @@ const PROCESSORS: u32 = 8;
 const MOST_SHARED: u64 = 227 << 10;
 /// Instructions of one launch: an endless loop is told after less than a minute.
 const FUEL: u64 = 100_000_000;
+
+/// Where device memory begins.
+const FIRST_ADDRESS: u64 = 0x2000_0000_0000;
+
+/// Where the next allocation begins; `None` beyond all addresses.
+fn after(start: u64, len: u64) -> Option<u64> {
+    start.checked_add(len)?.checked_next_multiple_of(512)?.checked_add(4096)
+}
 
 /// Shape of a launch.
 #[derive(Clone, Copy, Debug)]
@@ -203,9 +212,31 @@ pub fn launch_with(
     arguments: &mut [Argument],
     options: Options,
 ) -> Result<(), Failure> {
-    let module = crate::parse::module(ptx).map_err(|e| Failure::text("syntax", e.line, e.to_string()))?;
+    let module = crate::parse::module(ptx).map_err(|e| {
+        let kind = if e.is_unsupported() { FaultKind::Unsupported.name() } else { "syntax" };
+        Failure::text(kind, e.line, e.to_string())
+    })?;
+    let mut next = FIRST_ADDRESS;
+    let (mut live, mut freed) = (Vec::new(), Vec::new());
+    let mut allocate = |next: &mut u64, len: u64, what: String| -> Result<Arc<Region>, Failure> {
+        let none = || Failure::text("memory", 0, format!("no memory for {len} bytes"));
+        let region = Arc::new(Region::new(*next, len, 0, what).ok_or_else(none)?);
+        *next = after(*next, len).ok_or_else(none)?;
+        live.push(Arc::clone(&region));
+        Ok(region)
+    };
+    let mut addresses = HashMap::new();
+    let mut variables = Vec::new();
+    for variable in variables::of(&module) {
+        addresses.insert(variable.name.clone(), next);
+        let what = format!("the variable {}", variable.name);
+        variables.push((variable, allocate(&mut next, variable.size.max(1) as u64, what)?));
+    }
+    for (variable, region) in variables {
+        variables::fill(&module, variable, &addresses, &region, 0).map_err(|why| Failure::text("syntax", 0, why))?;
+    }
     let text = Arc::new(ptx.lines().map(str::to_owned).collect());
-    let program = crate::lower::entry(&module, entry, &HashMap::new(), &text)
+    let program = crate::lower::entry(&module, entry, &addresses, &text)
         .map_err(|e| Failure::text(FaultKind::Unsupported.name(), e.line, format!("line {}: {}", e.line, e.why)))?;
     if program.parameters.len() != arguments.len() {
         let why = format!("{entry} takes {} arguments, not {}", program.parameters.len(), arguments.len());
@@ -217,8 +248,7 @@ pub fn launch_with(
         let why = format!("{} and {} bytes of shared memory", program.shared_end, shape.shared);
         return Err(Failure::text("arguments", 0, why));
     }
-    let mut next = 0x2000_0000_0000u64;
-    let (mut live, mut freed) = (Vec::new(), Vec::new());
+    let mut buffers = Vec::new();
     let mut parameters = vec![0u8; program.parameter_bytes as usize];
     for (i, (argument, &(offset, size))) in arguments.iter().zip(&program.parameters).enumerate() {
         let bytes = match argument {
@@ -232,18 +262,16 @@ pub fn launch_with(
         parameters[offset as usize..(offset + size) as usize].copy_from_slice(&bytes);
         let Some(len) = argument.buffer() else { continue };
         let what = format!("argument {i}");
-        let no_memory = || Failure::text("memory", 0, format!("no memory for {len} bytes"));
         if matches!(argument, Argument::Freed(_)) {
             freed.push((next, len, what));
-        } else {
-            let region = Region::new(next, len, 0, what).ok_or_else(no_memory)?;
-            argument.store(&region);
-            live.push(Arc::new(region));
+            next = after(next, len).ok_or_else(|| Failure::text("memory", 0, format!("no memory for {len} bytes")))?;
+            continue;
         }
-        let after = next.checked_add(len).and_then(|end| end.checked_next_multiple_of(512)?.checked_add(4096));
-        next = after.ok_or_else(no_memory)?;
+        let region = allocate(&mut next, len, what)?;
+        argument.store(&region);
+        buffers.push(region);
     }
-    let mut memories = Memories { live: Arc::new(live.clone()), freed: Arc::new(freed) };
+    let mut memories = Memories { live: Arc::new(live), freed: Arc::new(freed) };
     if shape.cooperative {
         let none = || Failure::text("memory", 0, "no memory for the workspace of the grid".into());
         memories = memories.with_workspace(0).ok_or_else(none)?;
@@ -268,8 +296,8 @@ pub fn launch_with(
         processors: PROCESSORS,
     };
     crate::grid::run(&launch).map_err(|report| Failure::from(*report))?;
-    let buffers = arguments.iter_mut().filter(|a| !matches!(a, Argument::Freed(_) | Argument::Value(_)));
-    for (argument, region) in buffers.zip(&live) {
+    let changed = arguments.iter_mut().filter(|a| !matches!(a, Argument::Freed(_) | Argument::Value(_)));
+    for (argument, region) in changed.zip(&buffers) {
         let why = || Failure::text("memory", 0, format!("no memory for {} bytes", region.len));
         argument.load(region).ok_or_else(why)?;
     }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 
 use super::device::{SHARED, shared_optin};
 use super::settings::SETTINGS;
@@ -12,7 +12,7 @@ use super::state::{
     STATE, lock,
 };
 use super::{caught, code, current, enter, give, handle, pointer, tell};
-use crate::ptx::Space;
+use crate::variables;
 
 const ERROR_LOG: c_int = 5;
 const ERROR_LOG_BYTES: c_int = 6;
@@ -21,37 +21,27 @@ const ERROR_LOG_BYTES: c_int = 6;
 fn load(text: &str, device: usize) -> Result<Module, (Code, String)> {
     let text = SETTINGS.patches.apply(text);
     let tree = crate::parse::module(&text).map_err(|e| {
-        let code = if e.why.starts_with("Unsupported") { NOT_SUPPORTED } else { INVALID_PTX };
+        let code = if e.is_unsupported() { NOT_SUPPORTED } else { INVALID_PTX };
         (code, e.to_string())
     })?;
     check_target(&tree.target)?;
-    let mut variables = HashMap::new();
-    let device_variables =
-        || tree.variables.iter().filter(|v| matches!(v.space, Space::Global | Space::Const) && !v.is_extern);
+    let (mut variables, mut addresses) = (HashMap::new(), HashMap::new());
     let mut memory = lock(&STATE.memory);
-    for variable in device_variables() {
+    for variable in variables::of(&tree) {
         let bytes = variable.size.max(1) as u64;
         let what = format!("the variable {}", variable.name);
         let start = memory.allocate(device, bytes, &what).map_err(|code| (code, "no memory for a variable".into()))?;
         variables.insert(variable.name.clone(), (start, bytes));
+        addresses.insert(variable.name.clone(), start);
     }
-    for variable in device_variables() {
-        let (start, _) = variables[&variable.name];
-        let mut bytes = variable.contents.clone();
-        for (at, name, offset) in &variable.addresses {
-            let Some((address, _)) = variables.get(name) else {
-                return Err((INVALID_PTX, format!("{} holds the address of {name}, which is not here", variable.name)));
-            };
-            bytes[*at..*at + 8].copy_from_slice(&address.wrapping_add(*offset as u64).to_le_bytes());
-        }
-        if let Some((region, offset)) = memory.find(start, variable.size as u64) {
-            region.put(offset, &bytes);
-            region.fill(offset + bytes.len() as u64, &[0], (variable.size - bytes.len()) as u64);
+    for variable in variables::of(&tree) {
+        if let Some((region, offset)) = memory.find(addresses[&variable.name], variable.size as u64) {
+            variables::fill(&tree, variable, &addresses, &region, offset).map_err(|why| (INVALID_PTX, why))?;
         }
     }
     drop(memory);
     let text = Arc::new(text.lines().map(str::to_owned).collect());
-    Ok(Module { device, tree, text, variables })
+    Ok(Module { device, tree, text, variables, addresses, functions: Mutex::default() })
 }
 
 /// A device runs code for its own architecture and for older ones.
@@ -164,6 +154,9 @@ extern "C" fn cuModuleUnload(of: *mut c_void) -> Code {
     caught(|| {
         let result = enter("cuModuleUnload").and_then(|()| module(of)).map(|module| {
             STATE.remove(handle(of));
+            for function in lock(&module.functions).values() {
+                STATE.remove(*function);
+            }
             let mut memory = lock(&STATE.memory);
             for (start, _) in module.variables.values() {
                 memory.free(*start);
@@ -171,6 +164,21 @@ extern "C" fn cuModuleUnload(of: *mut c_void) -> Code {
         });
         code(result)
     })
+}
+
+/// Compiles a kernel.
+fn compiled(module: &Module, name: &str) -> Result<Function, Code> {
+    let program = crate::lower::entry(&module.tree, name, &module.addresses, &module.text).map_err(|e| {
+        let line = module.text.get(e.line.saturating_sub(1) as usize).map_or("", |line| line.trim());
+        let why = format!("unsupported in kernel {name}, PTX line {} `{line}`: {}", e.line, e.why);
+        tell::refuse_with(NOT_SUPPORTED, &why)
+    })?;
+    if program.shared > shared_optin() as u32 {
+        let why = format!("kernel {name} declares {} bytes of shared memory", program.shared);
+        return Err(tell::refuse(INVALID_PTX, &why));
+    }
+    let most = (SHARED as usize).saturating_sub(program.shared as usize);
+    Ok(Function { device: module.device, program, most_dynamic: AtomicUsize::new(most) })
 }
 
 #[unsafe(no_mangle)]
@@ -187,20 +195,16 @@ unsafe extern "C" fn cuModuleGetFunction(to: *mut *mut c_void, of: *mut c_void, 
                 let entries = module.tree.functions.iter().filter(|f| f.is_entry).map(|f| f.name.as_str());
                 return Err(not_found("kernel", name, entries));
             }
-            let addresses = module.variables.iter().map(|(name, (start, _))| (name.clone(), *start)).collect();
-            let program = crate::lower::entry(&module.tree, name, &addresses, &module.text).map_err(|e| {
-                let line = module.text.get(e.line.saturating_sub(1) as usize).map_or("", |line| line.trim());
-                let why = format!("unsupported in kernel {name}, PTX line {} `{line}`: {}", e.line, e.why);
-                tell::refuse_with(NOT_SUPPORTED, &why)
-            })?;
-            if program.shared > shared_optin() as u32 {
-                let why = format!("kernel {name} declares {} bytes of shared memory", program.shared);
-                return Err(tell::refuse(INVALID_PTX, &why));
-            }
-            let most = (SHARED as usize).saturating_sub(program.shared as usize);
-            let function = Function { device: module.device, program, most_dynamic: AtomicUsize::new(most) };
+            let mut functions = lock(&module.functions);
+            let known = if let Some(known) = functions.get(name) {
+                *known
+            } else {
+                let function = STATE.add(Object::Function(Arc::new(compiled(&module, name)?)));
+                functions.insert(name.to_owned(), function);
+                function
+            };
             // SAFETY: the caller's pointer.
-            unsafe { give(to, pointer(STATE.add(Object::Function(Arc::new(function))))) }
+            unsafe { give(to, pointer(known)) }
         });
         code(result)
     })

@@ -95,7 +95,7 @@ impl Settings {
             arch,
             memory: positive("SIM_MEMORY", 8 << 30)?,
             checks: checks(&get("SIM_CHECKS").unwrap_or_else(|| "all".into()))?,
-            fuel: positive("SIM_FUEL", 20_000_000_000)?,
+            fuel: positive("SIM_FUEL", 1_000_000_000)?,
             report: get("SIM_REPORT"),
             patches,
             errors,

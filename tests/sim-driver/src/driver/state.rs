@@ -50,7 +50,11 @@ pub(crate) struct Module {
     pub(crate) device: usize,
     pub(crate) tree: ptx::Module,
     pub(crate) text: Arc<Vec<String>>,
+    /// Address and bytes of each variable; and the address alone.
     pub(crate) variables: HashMap<String, (u64, u64)>,
+    pub(crate) addresses: HashMap<String, u64>,
+    /// Handles of the entries.
+    pub(crate) functions: Mutex<HashMap<String, u64>>,
 }
 
 /// A kernel, with what a program may set.

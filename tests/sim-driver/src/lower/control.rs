@@ -58,6 +58,14 @@ impl Lower<'_> {
                 return self.mma(mma, operands);
             }
             "wmma" => return self.wmma(parts, operands),
+            "movmatrix" => {
+                let (["movmatrix", "sync", "aligned", "m8n8", "trans", "b16"], [to, from]) = (parts, operands) else {
+                    return Ok(false);
+                };
+                let from = self.value(from, Type::B32)?.slot;
+                let to = self.target(to, Kind::B32)?.slot;
+                self.push(Op::Transpose { to, from });
+            }
             "ldmatrix" | "stmatrix" => return self.move_matrix(parts, operands),
             "nanosleep" | "pmevent" | "prefetch" | "prefetchu" | "discard" | "applypriority" | "griddepcontrol"
             | "setmaxnreg" => {
@@ -84,7 +92,8 @@ impl Lower<'_> {
             return Ok(true);
         }
         let found = self.module.functions.iter().find(|function| function.name == *name);
-        let Some(function) = found.filter(|function| !function.body.is_empty()) else {
+        let Some(function) = found.filter(|function| !function.body.is_empty() || function.unsupported.is_some())
+        else {
             return self.unsupported(format!("call of {name}, which has no body here"));
         };
         if self.depth >= DEEPEST {

@@ -48,6 +48,8 @@ impl Lower<'_> {
             ("neg", _) => (1, |a, _, _| a ^ 0x8000),
             ("abs", _) => (1, |a, _, _| a & 0x7FFF),
             ("tanh", false) => (1, |a, _, _| float::tanh_approx_f16(a)),
+            ("tanh", true) => (1, |a, _, _| float::tanh_approx_bf16(a)),
+            ("ex2", true) if ftz => (1, |a, _, _| float::ex2_approx_ftz_bf16(a)),
             ("ex2", false) => (1, |a, _, _| float::ex2_approx_f16(a)),
             ("min", false) if nan => (2, |a, b, _| float::min_nan_f16(a, b)),
             ("max", false) if nan => (2, |a, b, _| float::max_nan_f16(a, b)),

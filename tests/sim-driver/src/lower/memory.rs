@@ -3,7 +3,7 @@
 use super::{Lower, Named, Result};
 use crate::launch::{LOCAL_WINDOW, PARAMETER_WINDOW, SHARED_WINDOW, WINDOW};
 use crate::order::Scope;
-use crate::program::{Access, Atomic, Bin64, Kind, Op, Place, Strength, Un64};
+use crate::program::{Access, Atomic, Bin64, Kind, Op, Place, Slot, Strength, Un64};
 use crate::ptx::{Operand, Space, Type};
 
 /// Of an access that orders nothing.
@@ -63,6 +63,7 @@ impl Lower<'_> {
             "cp" => self.copy_async(parts, operands),
             "cvta" => self.generic(parts, operands),
             "isspacep" => self.is_space(parts, operands),
+            "createpolicy" => self.policy(parts, operands),
             _ => Ok(false),
         }
     }
@@ -119,7 +120,7 @@ impl Lower<'_> {
             return Ok(false);
         }
         let access = self.access(all.space, ty.bytes() as u8, all.count, from, (all.strength, all.scope))?;
-        let to = self.elements(to, all.count, None)?;
+        let to = self.elements(to, all.count, ty, false)?;
         if access.space == Space::Param && all.count == 1 && access.address.slot & crate::program::CONSTANT != 0 {
             let size = access.size;
             let inside = |offset: &u32| {
@@ -138,7 +139,7 @@ impl Lower<'_> {
     }
 
     /// The registers of a vector, or values to store.
-    fn elements(&mut self, operand: &Operand, count: u8, store: Option<Type>) -> Result<[Place; 4]> {
+    fn elements(&mut self, operand: &Operand, count: u8, ty: Type, store: bool) -> Result<[Place; 4]> {
         let single = [operand.clone()];
         let list = match operand {
             Operand::List(list) => &list[..],
@@ -149,18 +150,20 @@ impl Lower<'_> {
         }
         let mut places = [Place { kind: Kind::B32, slot: 0 }; 4];
         for (place, operand) in places.iter_mut().zip(list) {
-            *place = match store {
+            *place = match operand {
                 // Registers may be wider than what is stored.
-                Some(ty) => match operand {
-                    Operand::Name(name) if matches!(self.find(name), Some(Named::Register(..))) => {
-                        self.register(operand)?
-                    }
-                    _ => self.value(operand, ty)?,
-                },
-                None => self.register(operand)?,
+                Operand::Name(name) if store && !matches!(self.find(name), Some(Named::Register(..))) => {
+                    self.value(operand, ty)?
+                }
+                Operand::Name(_) => self.register(operand)?,
+                _ if store => self.value(operand, ty)?,
+                _ => self.register(operand)?,
             };
             if place.kind == Kind::Predicate {
                 return self.unsupported("a predicate in memory");
+            }
+            if place.kind == Kind::B32 && ty.bytes() == 8 {
+                return self.unsupported("a register that is narrower than the memory");
             }
         }
         Ok(places)
@@ -173,7 +176,7 @@ impl Lower<'_> {
             return Ok(false);
         }
         let access = self.access(all.space, ty.bytes() as u8, all.count, to, (all.strength, all.scope))?;
-        let from = self.elements(from, all.count, Some(ty))?;
+        let from = self.elements(from, all.count, ty, true)?;
         self.push(Op::Store { access, from });
         Ok(true)
     }
@@ -185,7 +188,10 @@ impl Lower<'_> {
         let Some(op) = parts.iter().copied().find(|part| name(part)) else { return Ok(false) };
         let rest: Vec<&str> = parts[1..].iter().copied().filter(|part| *part != op && *part != "noftz").collect();
         let Some(all) = modifiers(&rest) else { return Ok(false) };
-        let Some(ty) = all.ty.filter(|_| all.count == 1) else { return Ok(false) };
+        let Some(ty) = all.ty else { return Ok(false) };
+        if operands.len() > 4 + usize::from(all.hint) {
+            return Ok(false);
+        }
         let signed = ty.is_signed();
         let atomic = match (op, ty) {
             ("add", Type::F32) => Atomic::AddF32,
@@ -220,6 +226,19 @@ impl Lower<'_> {
         // Atomics are strong, even where no semantics is given.
         let strength = if all.strength == Strength::Plain { Strength::Relaxed } else { all.strength };
         let access = self.access(all.space, ty.bytes() as u8, 1, address, (strength, all.scope))?;
+        if all.count > 1 {
+            // One atomic for each element: the vector itself is none.
+            let Operand::List(list) = operand else { return Ok(false) };
+            if has_result || list.len() != usize::from(all.count) {
+                return Ok(false);
+            }
+            for (i, operand) in (0..).zip(list) {
+                let access = Access { offset: access.offset + i * i64::from(access.size), ..access };
+                let operand = self.value(operand, ty)?;
+                self.push(Op::Atomic { access, op: atomic, to: None, operand, other: None });
+            }
+            return Ok(true);
+        }
         let operand = self.value(operand, ty)?;
         let other = match (atomic, rest.get(2)) {
             (Atomic::CompareExchange, Some(other)) => Some(self.value(other, ty)?),
@@ -242,18 +261,23 @@ impl Lower<'_> {
                 self.push(Op::WaitCopies(Some(*left as u32)));
             }
             Some(&("ca" | "cg")) => {
-                let (Some(to), Some(from), Some(Operand::Integer(size))) =
-                    (operands.first(), operands.get(1), operands.get(2))
-                else {
-                    return Ok(false);
-                };
-                if !matches!(size, 4 | 8 | 16) || parts.contains(&"mbarrier") {
+                let cache =
+                    |part: &&str| matches!(*part, "shared" | "shared::cta" | "global") || part.starts_with("L2::");
+                if !parts[3..].iter().all(cache) {
                     return Ok(false);
                 }
-                let read = match operands.get(3) {
-                    Some(read) if !parts.contains(&"L2::cache_hint") => Some(self.value(read, Type::U32)?.slot),
-                    None => None,
-                    Some(_) => return Ok(false),
+                let operands = match operands.split_last() {
+                    Some((_, rest)) if parts.contains(&"L2::cache_hint") => rest,
+                    _ => operands,
+                };
+                let [to, from, Operand::Integer(size), rest @ ..] = operands else { return Ok(false) };
+                if !matches!(size, 4 | 8 | 16) {
+                    return Ok(false);
+                }
+                let read = match rest {
+                    [] => None,
+                    [read] => Some(self.bytes_to_read(read, *size as u32)?),
+                    _ => return Ok(false),
                 };
                 let to = self.access(Space::Shared, 4, 1, to, PLAIN)?;
                 let from = self.access(Space::Global, 4, 1, from, PLAIN)?;
@@ -269,6 +293,30 @@ impl Lower<'_> {
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// A policy for caches, which there are none of.
+    fn policy(&mut self, parts: &[&str], operands: &[Operand]) -> Result<bool> {
+        let known = |part: &&str| {
+            matches!(*part, "fractional" | "range" | "cvt" | "global" | "L2" | "b64") || part.starts_with("L2::")
+        };
+        let Some(to) = operands.first().filter(|_| parts[1..].iter().all(known)) else { return Ok(false) };
+        let (to, none) = (self.target(to, Kind::B64)?.slot, self.constant64(0));
+        self.push(Op::Un64(Un64::Mov, to, none));
+        Ok(true)
+    }
+
+    /// How much an asynchronous copy reads: a number of bytes, or nothing where a predicate says so.
+    fn bytes_to_read(&mut self, operand: &Operand, size: u32) -> Result<Slot> {
+        if let Operand::Name(name) = operand
+            && let Some(Named::Register(Kind::Predicate, ignore)) = self.find(name)
+        {
+            let to = self.fresh(Kind::B32);
+            let (none, all) = (self.constant32(0), self.constant32(size));
+            self.push(Op::Select32(to, none, all, ignore));
+            return Ok(to);
+        }
+        Ok(self.value(operand, Type::U32)?.slot)
     }
 
     /// `cvta` between a space and generic addresses.

@@ -6,6 +6,7 @@ mod control;
 mod convert;
 mod half;
 mod memory;
+mod modifiers;
 mod moves;
 mod names;
 mod scalar;
@@ -46,6 +47,8 @@ struct Scope {
     labels: HashMap<String, usize>,
 }
 
+/// Instructions of a kernel, with those of all that it calls.
+const MOST_STEPS: usize = 1 << 19;
 /// Bytes of parameters that a launch can have.
 const MOST_PARAMETERS: u64 = 32_764;
 
@@ -201,6 +204,9 @@ impl Lower<'_> {
     }
 
     fn body(&mut self, function: &Function) -> Result<()> {
+        if let Some(e) = &function.unsupported {
+            return Err(Unsupported { line: e.line, why: e.why.clone() });
+        }
         let before = (self.source_base, self.guard);
         self.source_base = self.sources.len() as u32;
         self.sources.extend(&function.sources);
@@ -235,6 +241,12 @@ impl Lower<'_> {
             self.guard = Some(Guard { slot, negated: *negated });
         }
         let parts: Vec<&str> = instruction.opcode.split('.').collect();
+        if let Some(part) = modifiers::unknown(&parts) {
+            return self.unsupported(format!("{part} in {}", instruction.opcode));
+        }
+        if self.steps.len() > MOST_STEPS {
+            return self.unsupported(format!("more than {MOST_STEPS} instructions, calls put in place"));
+        }
         let done = self.instruction(&parts, &instruction.operands);
         self.guard = outer;
         match done {

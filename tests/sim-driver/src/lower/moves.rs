@@ -144,18 +144,24 @@ impl Lower<'_> {
             }
             to => (self.target(to, Kind::Predicate)?, None),
         };
-        if matches!(ty, Type::F16x2 | Type::Bf16x2) {
+        let pair = matches!(ty, Type::F16x2 | Type::Bf16x2);
+        if pair && opposite.is_none() {
             return Ok(false);
         }
         if logic.is_none() && opposite.is_none() {
             return self.compare(name, ty, to, a, b, parts.contains(&"ftz"));
         }
         let plain = self.temporary(Kind::Predicate);
-        if !self.compare(name, ty, plain, a, b, parts.contains(&"ftz"))? {
-            return Ok(false);
-        }
         let mut inverse = None;
-        if opposite.is_some() {
+        if pair {
+            // Of a pair, the second result is of the upper half.
+            let (low, high) = (self.half_of(name, ty, a, b, parts, 0)?, self.half_of(name, ty, a, b, parts, 16)?);
+            let (Some(low), Some(high)) = (low, high) else { return Ok(false) };
+            self.push(Op::MovP(plain.slot, low.slot));
+            inverse = Some(high);
+        } else if !self.compare(name, ty, plain, a, b, parts.contains(&"ftz"))? {
+            return Ok(false);
+        } else if opposite.is_some() {
             let place = self.temporary(Kind::Predicate);
             self.push(Op::NotP(place.slot, plain.slot));
             inverse = Some(place);
@@ -246,6 +252,43 @@ impl Lower<'_> {
         Ok(true)
     }
 
+    /// The comparison of one half of a pair.
+    fn half_of(
+        &mut self,
+        name: &str,
+        ty: Type,
+        a: &Operand,
+        b: &Operand,
+        parts: &[&str],
+        shift: u32,
+    ) -> Result<Option<Place>> {
+        let (a, b) = (self.value(a, ty)?, self.value(b, ty)?);
+        let widen = if ty == Type::F16x2 { f16_to_f32 } else { bf16_to_f32 };
+        let ftz = parts.contains(&"ftz") && ty == Type::F16x2;
+        let flush = move |value: f32| if ftz && value.abs() < 1.0 / 16384.0 { 0.0 * value } else { value };
+        let Some(compare) = float_comparison(name) else { return Ok(None) };
+        let to = self.temporary(Kind::Predicate);
+        let half = move |x: u64| flush(widen((x >> shift) as u16));
+        self.scalar(to, &[a, b], move |x| u64::from(compare(half(x[0]), half(x[1]))));
+        Ok(Some(to))
+    }
+
+    /// `set` of pairs: a mask, or 1.0, for each half.
+    fn set_pair(&mut self, parts: &[&str], result: Type, ty: Type, operands: &[Operand]) -> Result<bool> {
+        let (Some(&name), [to, a, b]) = (parts.get(1), operands) else { return Ok(false) };
+        let truth = match (result, ty) {
+            (Type::U32 | Type::S32, _) => 0xFFFF,
+            (Type::F16x2, Type::F16x2) => 0x3C00,
+            (Type::Bf16x2, Type::Bf16x2) => 0x3F80,
+            _ => return Ok(false),
+        };
+        let (low, high) = (self.half_of(name, ty, a, b, parts, 0)?, self.half_of(name, ty, a, b, parts, 16)?);
+        let (Some(low), Some(high)) = (low, high) else { return Ok(false) };
+        let to = self.target(to, Kind::B32)?;
+        self.scalar(to, &[low, high], move |x| (x[0] | x[1] << 16) * truth);
+        Ok(true)
+    }
+
     fn push_compare(&mut self, op: Compare, to: Place, a: Place, b: Place, swapped: bool) {
         let (a, b) = if swapped { (b, a) } else { (a, b) };
         self.push(match a.kind {
@@ -258,6 +301,10 @@ impl Lower<'_> {
     fn set(&mut self, parts: &[&str], operands: &[Operand]) -> Result<bool> {
         let types: Vec<Type> = parts[1..].iter().filter_map(|ty| Type::parse(ty)).collect();
         let (&[result, _], Some((to, rest))) = (&types[..], operands.split_first()) else { return Ok(false) };
+        let Some(ty) = parts.last().and_then(|ty| Type::parse(ty)) else { return Ok(false) };
+        if matches!(ty, Type::F16x2 | Type::Bf16x2) {
+            return self.set_pair(parts, result, ty, operands);
+        }
         let truth = match result {
             Type::U32 | Type::S32 => u64::from(u32::MAX),
             Type::F32 => 1f32.to_bits().into(),

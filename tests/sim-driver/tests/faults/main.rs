@@ -6,6 +6,7 @@ mod common;
 mod copies;
 mod cuda;
 mod memory;
+mod modules;
 mod orders;
 mod races;
 mod refused;
