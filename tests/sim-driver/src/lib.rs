@@ -17,7 +17,6 @@ mod copies;
 mod driver;
 mod exec;
 mod fault;
-#[allow(dead_code, unused_imports, reason = "the set of operations is whole, whether an instruction uses each or not")]
 mod float;
 mod grid;
 mod launch;
@@ -38,7 +37,6 @@ mod region;
 mod shared;
 mod simulator;
 mod special;
-#[allow(dead_code, reason = "as above")]
 mod tensor;
 mod variables;
 mod warp;

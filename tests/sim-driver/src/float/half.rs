@@ -1,7 +1,7 @@
 //! f16 and bf16 values and their arithmetic (`.rn`, the only rounding PTX has).
 
 use super::convert::{f64_to_bf16, f64_to_f16};
-use super::round::{NAN_BF16, NAN_F16, NAN_F32, Rounding::Nearest, add_odd};
+use super::round::{NAN_F32, Rounding::Nearest, add_odd};
 
 /// f16 to f32, exact; NaN gives the canonical f32 NaN.
 #[inline]
@@ -89,77 +89,8 @@ pub(crate) fn fma_bf16(a: u16, b: u16, c: u16) -> u16 {
     f64_to_bf16(add_odd(exact_product, wide_bf16(c), Nearest), Nearest)
 }
 
-/// Whether an f16 is NaN.
-#[inline]
-pub(crate) fn is_nan_f16(x: u16) -> bool {
-    x & 0x7FFF > 0x7C00
-}
-
-/// Whether a bf16 is NaN.
-#[inline]
-pub(crate) fn is_nan_bf16(x: u16) -> bool {
-    x & 0x7FFF > 0x7F80
-}
-
-/// Flips the sign bit (`neg.f16`, `neg.bf16`; the ISA leaves the NaN unspecified).
-#[inline]
-pub(crate) fn neg_half(x: u16) -> u16 {
-    x ^ 0x8000
-}
-
-/// Clears the sign bit (`abs.f16`, `abs.bf16`; the ISA leaves the NaN unspecified).
-#[inline]
-pub(crate) fn abs_half(x: u16) -> u16 {
-    x & 0x7FFF
-}
-
-/// Flushes a subnormal f16 to zero of the same sign (`.ftz`).
-#[inline]
-pub(crate) fn ftz_f16(x: u16) -> u16 {
-    if x & 0x7C00 == 0 { x & 0x8000 } else { x }
-}
-
 /// Flushes a subnormal bf16 to zero of the same sign (`.ftz`).
 #[inline]
 pub(crate) fn ftz_bf16(x: u16) -> u16 {
     if x & 0x7F80 == 0 { x & 0x8000 } else { x }
-}
-
-/// Clamps to [+0, 1] with NaN giving +0 (`.sat` of f16).
-#[inline]
-pub(crate) fn sat_f16(x: u16) -> u16 {
-    const ONE: u16 = 0x3C00;
-    // The patterns of non-negative numbers order like the numbers.
-    if is_nan_f16(x) || x & 0x8000 != 0 { 0 } else { x.min(ONE) }
-}
-
-/// Clamps to [+0, 1] with NaN giving +0 (`.sat` of bf16).
-#[inline]
-pub(crate) fn sat_bf16(x: u16) -> u16 {
-    const ONE: u16 = 0x3F80;
-    if is_nan_bf16(x) || x & 0x8000 != 0 { 0 } else { x.min(ONE) }
-}
-
-/// Clamps negative values to +0, with NaN canonical (`.relu` of f16).
-#[inline]
-pub(crate) fn relu_f16(x: u16) -> u16 {
-    if is_nan_f16(x) {
-        NAN_F16
-    } else if x & 0x8000 != 0 {
-        0
-    } else {
-        x
-    }
-}
-
-/// Clamps negative values to +0, with NaN canonical (`.relu` of bf16).
-#[inline]
-pub(crate) fn relu_bf16(x: u16) -> u16 {
-    if is_nan_bf16(x) {
-        NAN_BF16
-    } else if x & 0x8000 != 0 {
-        0
-    } else {
-        x
-    }
 }

@@ -96,46 +96,10 @@ pub(crate) fn min_f64(a: f64, b: f64) -> f64 {
     f64::from_bits(select(&F64, a.to_bits(), b.to_bits(), false, false))
 }
 
-/// Smaller magnitude, signed by the exclusive-or of the signs (`min.xorsign.abs.f64`).
-#[inline]
-pub(crate) fn min_xorsign_abs_f64(a: f64, b: f64) -> f64 {
-    f64::from_bits(select_xorsign(&F64, a.to_bits(), b.to_bits(), false, false))
-}
-
-/// Smaller operand (`min.NaN.f64`).
-#[inline]
-pub(crate) fn min_nan_f64(a: f64, b: f64) -> f64 {
-    f64::from_bits(select(&F64, a.to_bits(), b.to_bits(), false, true))
-}
-
-/// Smaller magnitude, signed by the exclusive-or of the signs (`min.NaN.xorsign.abs.f64`).
-#[inline]
-pub(crate) fn min_nan_xorsign_abs_f64(a: f64, b: f64) -> f64 {
-    f64::from_bits(select_xorsign(&F64, a.to_bits(), b.to_bits(), false, true))
-}
-
 /// Larger operand (`max.f64`).
 #[inline]
 pub(crate) fn max_f64(a: f64, b: f64) -> f64 {
     f64::from_bits(select(&F64, a.to_bits(), b.to_bits(), true, false))
-}
-
-/// Larger magnitude, signed by the exclusive-or of the signs (`max.xorsign.abs.f64`).
-#[inline]
-pub(crate) fn max_xorsign_abs_f64(a: f64, b: f64) -> f64 {
-    f64::from_bits(select_xorsign(&F64, a.to_bits(), b.to_bits(), true, false))
-}
-
-/// Larger operand (`max.NaN.f64`).
-#[inline]
-pub(crate) fn max_nan_f64(a: f64, b: f64) -> f64 {
-    f64::from_bits(select(&F64, a.to_bits(), b.to_bits(), true, true))
-}
-
-/// Larger magnitude, signed by the exclusive-or of the signs (`max.NaN.xorsign.abs.f64`).
-#[inline]
-pub(crate) fn max_nan_xorsign_abs_f64(a: f64, b: f64) -> f64 {
-    f64::from_bits(select_xorsign(&F64, a.to_bits(), b.to_bits(), true, true))
 }
 
 /// Smaller operand (`min.f16`).
@@ -144,22 +108,10 @@ pub(crate) fn min_f16(a: u16, b: u16) -> u16 {
     select(&F16, a.into(), b.into(), false, false) as u16
 }
 
-/// Smaller magnitude, signed by the exclusive-or of the signs (`min.xorsign.abs.f16`).
-#[inline]
-pub(crate) fn min_xorsign_abs_f16(a: u16, b: u16) -> u16 {
-    select_xorsign(&F16, a.into(), b.into(), false, false) as u16
-}
-
 /// Smaller operand (`min.NaN.f16`).
 #[inline]
 pub(crate) fn min_nan_f16(a: u16, b: u16) -> u16 {
     select(&F16, a.into(), b.into(), false, true) as u16
-}
-
-/// Smaller magnitude, signed by the exclusive-or of the signs (`min.NaN.xorsign.abs.f16`).
-#[inline]
-pub(crate) fn min_nan_xorsign_abs_f16(a: u16, b: u16) -> u16 {
-    select_xorsign(&F16, a.into(), b.into(), false, true) as u16
 }
 
 /// Larger operand (`max.f16`).
@@ -168,22 +120,10 @@ pub(crate) fn max_f16(a: u16, b: u16) -> u16 {
     select(&F16, a.into(), b.into(), true, false) as u16
 }
 
-/// Larger magnitude, signed by the exclusive-or of the signs (`max.xorsign.abs.f16`).
-#[inline]
-pub(crate) fn max_xorsign_abs_f16(a: u16, b: u16) -> u16 {
-    select_xorsign(&F16, a.into(), b.into(), true, false) as u16
-}
-
 /// Larger operand (`max.NaN.f16`).
 #[inline]
 pub(crate) fn max_nan_f16(a: u16, b: u16) -> u16 {
     select(&F16, a.into(), b.into(), true, true) as u16
-}
-
-/// Larger magnitude, signed by the exclusive-or of the signs (`max.NaN.xorsign.abs.f16`).
-#[inline]
-pub(crate) fn max_nan_xorsign_abs_f16(a: u16, b: u16) -> u16 {
-    select_xorsign(&F16, a.into(), b.into(), true, true) as u16
 }
 
 /// Smaller operand (`min.bf16`).
@@ -192,22 +132,10 @@ pub(crate) fn min_bf16(a: u16, b: u16) -> u16 {
     select(&BF16, a.into(), b.into(), false, false) as u16
 }
 
-/// Smaller magnitude, signed by the exclusive-or of the signs (`min.xorsign.abs.bf16`).
-#[inline]
-pub(crate) fn min_xorsign_abs_bf16(a: u16, b: u16) -> u16 {
-    select_xorsign(&BF16, a.into(), b.into(), false, false) as u16
-}
-
 /// Smaller operand (`min.NaN.bf16`).
 #[inline]
 pub(crate) fn min_nan_bf16(a: u16, b: u16) -> u16 {
     select(&BF16, a.into(), b.into(), false, true) as u16
-}
-
-/// Smaller magnitude, signed by the exclusive-or of the signs (`min.NaN.xorsign.abs.bf16`).
-#[inline]
-pub(crate) fn min_nan_xorsign_abs_bf16(a: u16, b: u16) -> u16 {
-    select_xorsign(&BF16, a.into(), b.into(), false, true) as u16
 }
 
 /// Larger operand (`max.bf16`).
@@ -216,20 +144,8 @@ pub(crate) fn max_bf16(a: u16, b: u16) -> u16 {
     select(&BF16, a.into(), b.into(), true, false) as u16
 }
 
-/// Larger magnitude, signed by the exclusive-or of the signs (`max.xorsign.abs.bf16`).
-#[inline]
-pub(crate) fn max_xorsign_abs_bf16(a: u16, b: u16) -> u16 {
-    select_xorsign(&BF16, a.into(), b.into(), true, false) as u16
-}
-
 /// Larger operand (`max.NaN.bf16`).
 #[inline]
 pub(crate) fn max_nan_bf16(a: u16, b: u16) -> u16 {
     select(&BF16, a.into(), b.into(), true, true) as u16
-}
-
-/// Larger magnitude, signed by the exclusive-or of the signs (`max.NaN.xorsign.abs.bf16`).
-#[inline]
-pub(crate) fn max_nan_xorsign_abs_bf16(a: u16, b: u16) -> u16 {
-    select_xorsign(&BF16, a.into(), b.into(), true, true) as u16
 }

@@ -30,4 +30,4 @@ pub(crate) use arith::*;
 pub(crate) use convert::*;
 pub(crate) use half::*;
 pub(crate) use minmax::*;
-pub(crate) use round::{IntRounding, NAN_BF16, NAN_F16, NAN_F32, NAN_F64, Rounding};
+pub(crate) use round::Rounding;

@@ -13,19 +13,6 @@ pub(crate) enum Rounding {
     Up,
 }
 
-/// Rounding to an integer: PTX `.rni`, `.rzi`, `.rmi`, `.rpi`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum IntRounding {
-    /// `.rni`: to nearest, ties to even.
-    Rni,
-    /// `.rzi`: towards zero.
-    Rzi,
-    /// `.rmi`: towards negative infinity.
-    Rmi,
-    /// `.rpi`: towards positive infinity.
-    Rpi,
-}
-
 /// Canonical f16 NaN.
 pub(crate) const NAN_F16: u16 = 0x7FFF;
 /// Canonical bf16 NaN.

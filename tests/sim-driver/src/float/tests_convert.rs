@@ -1,6 +1,6 @@
 //! Conversions, half precision, min/max and the approximate functions.
-use super::IntRounding::{Rmi, Rni, Rpi, Rzi};
 use super::Rounding::{Down, Nearest, Up, Zero};
+use super::round::{NAN_BF16, NAN_F16, NAN_F32, NAN_F64};
 use super::tests::{ALL, CASES, Random};
 use super::*;
 
@@ -27,8 +27,8 @@ fn every_half_round_trips() {
     for h in 0..=u16::MAX {
         let (f, b) = (f16_to_f32(h), bf16_to_f32(h));
         let want = (value(h, 10, 15), value(h, 7, 127));
-        assert_eq!(f.is_nan(), is_nan_f16(h));
-        assert_eq!(b.is_nan(), is_nan_bf16(h));
+        assert_eq!(f.is_nan(), want.0.is_nan());
+        assert_eq!(b.is_nan(), want.1.is_nan());
         if !f.is_nan() {
             assert_eq!(f64::from(f).to_bits(), want.0.to_bits());
         }
@@ -36,9 +36,8 @@ fn every_half_round_trips() {
             assert_eq!(f64::from(b).to_bits(), want.1.to_bits());
         }
         for r in ALL {
-            assert_eq!(f32_to_f16(f, r), if f.is_nan() { NAN_F16 } else { h });
             assert_eq!(f64_to_f16(f.into(), r), if f.is_nan() { NAN_F16 } else { h });
-            assert_eq!(f32_to_bf16(b, r), if b.is_nan() { NAN_BF16 } else { h });
+            assert_eq!(f64_to_bf16(b.into(), r), if b.is_nan() { NAN_BF16 } else { h });
         }
     }
 }
@@ -88,16 +87,16 @@ fn narrowing_to_half_against_search() {
             assert_eq!(f64_to_f16(x, r), search(x, 10, 15, r), "{x:e} {r:?}");
             assert_eq!(f64_to_bf16(x, r), search(x, 7, 127, r), "{x:e} {r:?}");
             if single.is_finite() {
-                assert_eq!(f32_to_f16(single, r), search(single.into(), 10, 15, r));
-                assert_eq!(f32_to_bf16(single, r), search(single.into(), 7, 127, r));
+                assert_eq!(f64_to_f16(single.into(), r), search(single.into(), 10, 15, r));
+                assert_eq!(f64_to_bf16(single.into(), r), search(single.into(), 7, 127, r));
             }
         }
     }
-    assert_eq!(f32_to_f16(65519.0, Nearest), 0x7BFF);
-    assert_eq!(f32_to_f16(65520.0, Nearest), 0x7C00);
-    assert_eq!(f32_to_f16(1e10, Zero), 0x7BFF);
-    assert_eq!(f32_to_f16(f32::NEG_INFINITY, Zero), 0xFC00);
-    assert_eq!(f32_to_f16(-1e-30, Down), 0x8001);
+    assert_eq!(f64_to_f16(65519.0, Nearest), 0x7BFF);
+    assert_eq!(f64_to_f16(65520.0, Nearest), 0x7C00);
+    assert_eq!(f64_to_f16(1e10, Zero), 0x7BFF);
+    assert_eq!(f64_to_f16(f64::NEG_INFINITY, Zero), 0xFC00);
+    assert_eq!(f64_to_f16(-1e-30, Down), 0x8001);
     // One rounding: through f32 this would tie and go to 0x3C00.
     assert_eq!(f64_to_f16(1.0 + 2f64.powi(-11) + 2f64.powi(-40), Nearest), 0x3C01);
 }
@@ -120,8 +119,6 @@ fn narrowing_to_f32_brackets() {
     }
     assert_eq!(f64_to_f32(f64::NAN, Nearest).to_bits(), 0x7FFF_FFFF);
     assert_eq!(f64_to_f32(f64::NAN, Up).to_bits(), 0x7FFF_FFFF);
-    assert_eq!(f32_to_f64(f32::from_bits(0xFF80_0001)).to_bits(), 0xFFF8_0000_2000_0000);
-    assert_eq!(f32_to_f64(-1.5), -1.5);
 }
 
 #[test]
@@ -132,16 +129,8 @@ fn tf32() {
         let bits = f64::from(x);
         assert_eq!(f32_to_tf32_rn(x), (round::narrow::<10, 8>(bits, Nearest) << 13) as u32);
         assert_eq!(f32_to_tf32_rz(x), (round::narrow::<10, 8>(bits, Zero) << 13) as u32);
-        let away = f32::from_bits(f32_to_tf32(x));
-        let (lo, hi) = (f32_to_tf32_rz(x), f32_to_tf32_rz(x) + 0x2000);
-        let near_hi = x.to_bits() - lo >= 0x1000;
-        assert_eq!(away.to_bits(), if near_hi { hi } else { lo });
     }
-    assert_eq!(f32_to_tf32(f32::from_bits(0x3F80_1000)), 0x3F80_2000);
     assert_eq!(f32_to_tf32_rn(f32::from_bits(0x3F80_1000)), 0x3F80_0000);
-    assert_eq!(f32_to_tf32(f32::from_bits(0xFFC0_0000)), 0x7FFF_FFFF);
-    assert_eq!(f32_to_tf32(f32::NEG_INFINITY), 0xFF80_0000);
-    assert_eq!(f32_to_tf32(f32::MAX), 0x7F80_0000);
 }
 
 #[test]
@@ -188,48 +177,6 @@ fn integers_to_floats() {
 }
 
 #[test]
-fn floats_to_integers() {
-    for (x, want) in [(2.5, [2, 2, 2, 3]), (-2.5, [-2, -2, -3, -2]), (3.5, [4, 3, 3, 4]), (-0.3, [0, 0, -1, 0])] {
-        for (r, want) in [Rni, Rzi, Rmi, Rpi].into_iter().zip(want) {
-            assert_eq!(f64_to_int(x, r, 32, true), u64::from(want as u32));
-            assert_eq!(f32_to_int(x as f32, r, 64, true), i64::from(want) as u64);
-            assert_eq!(f64_to_int(x, r, 64, false), want.max(0) as u64);
-            assert_eq!(rint_f64(x, r), f64::from(want));
-            assert_eq!(rint_f32(x as f32, r), want as f32);
-            assert_eq!(f16_to_f32(rint_f16(f64_to_f16(x, Nearest), r)), want as f32);
-            assert_eq!(f16_to_int(f64_to_f16(x, Nearest), r, 8, true), u64::from(want as u8));
-            // 0.3 is not a bf16 value, but rounds to the same integers.
-            assert_eq!(bf16_to_f32(rint_bf16(f64_to_bf16(x, Nearest), r)), want as f32);
-        }
-    }
-    assert_eq!(rint_f64(-0.3, Rni).to_bits(), 1 << 63);
-    for (bits, signed, low, high) in [
-        (8, true, 0x80, 0x7F),
-        (8, false, 0, 0xFF),
-        (16, true, 0x8000, 0x7FFF),
-        (16, false, 0, 0xFFFF),
-        (32, true, 0x8000_0000, 0x7FFF_FFFF),
-        (32, false, 0, 0xFFFF_FFFF),
-        (64, true, 1 << 63, u64::MAX >> 1),
-        (64, false, 0, u64::MAX),
-    ] {
-        for big in [1e30, f64::INFINITY] {
-            assert_eq!(f64_to_int(big, Rzi, bits, signed), high);
-            assert_eq!(f64_to_int(-big, Rzi, bits, signed), low);
-            assert_eq!(f32_to_int(-big as f32, Rni, bits, signed), low);
-        }
-        assert_eq!(f64_to_int(f64::NAN, Rzi, bits, signed), 1 << (bits - 1));
-        let want = if bits == 64 { 1 << 63 } else { 0 };
-        assert_eq!(f32_to_int(f32::NAN, Rzi, bits, signed), want);
-        assert_eq!(f16_to_int(NAN_F16, Rzi, bits, signed), want);
-        assert_eq!(bf16_to_int(NAN_BF16, Rzi, bits, signed), want);
-    }
-    assert_eq!(f64_to_int(2_147_483_647.5, Rni, 32, true), 0x7FFF_FFFF);
-    assert_eq!(f64_to_int(2f64.powi(63), Rni, 64, false), 1 << 63);
-    assert_eq!(bf16_to_int(0xC000, Rni, 32, true), 0xFFFF_FFFE);
-}
-
-#[test]
 fn half_arithmetic_against_integer_arithmetic() {
     let mut rng = Random(15);
     for _ in 0..CASES {
@@ -254,14 +201,9 @@ fn half_arithmetic_against_integer_arithmetic() {
     assert_eq!(fma_bf16(0x7F80, 0, 0), NAN_BF16);
     // 1 + 2^-11 ties; the product's last bit decides: (1+2^-10)^2 * 2^-11 + 1.
     assert_eq!(fma_f16(0x3C01, f64_to_f16(2f64.powi(-11), Nearest), 0x3C00), 0x3C01);
-    assert_eq!(ftz_f16(0x83FF), 0x8000);
-    assert_eq!(ftz_f16(0x0400), 0x0400);
     assert_eq!(ftz_bf16(0x807F), 0x8000);
-    assert_eq!([sat_f16(0x7FFF), sat_f16(0x8000), sat_f16(0x4000), sat_f16(1)], [0, 0, 0x3C00, 1]);
-    assert_eq!([sat_bf16(0x7FFF), sat_bf16(0xFF80), sat_bf16(0x7F80)], [0, 0, 0x3F80]);
-    assert_eq!([relu_f16(0xFE00), relu_f16(0x8000), relu_f16(0x7C00)], [0x7FFF, 0, 0x7C00]);
-    assert_eq!([relu_bf16(0xFFC0), relu_bf16(0xBF80), relu_bf16(0x7F80)], [0x7FFF, 0, 0x7F80]);
-    assert_eq!([neg_half(0x3C00), abs_half(0xBC00)], [0xBC00, 0x3C00]);
+    assert_eq!(ftz_f32(-1e-40).to_bits(), 0x8000_0000);
+    assert_eq!(ftz_f32(f32::MIN_POSITIVE), f32::MIN_POSITIVE);
 }
 
 #[test]
@@ -273,7 +215,6 @@ fn min_and_max() {
         let (lo, hi) = if less { (a, b) } else { (b, a) };
         assert_eq!(min_f32(a, b).to_bits(), lo.to_bits());
         assert_eq!(max_f32(a, b).to_bits(), hi.to_bits());
-        assert_eq!(min_nan_f64(a.into(), b.into()), f64::from(lo));
         assert_eq!(max_f64(a.into(), b.into()), f64::from(hi));
         let sign = a.signum() * b.signum();
         assert_eq!(min_xorsign_abs_f32(a, b), a.abs().min(b.abs()) * sign);
@@ -292,7 +233,6 @@ fn min_and_max() {
     assert_eq!(min_f16(0x8000, 0), 0x8000);
     assert_eq!(max_f16(0x7E00, 0xFC00), 0xFC00);
     assert_eq!(min_nan_bf16(0xFFC0, 0), NAN_BF16);
-    assert_eq!(max_xorsign_abs_bf16(0xBF80, 0x4000), 0xC000);
 }
 
 #[test]
@@ -346,30 +286,4 @@ fn approximate_functions() {
     assert_eq!(rsqrt_approx_ftz_f64(4.0), 0.5);
     assert!(rsqrt_approx_ftz_f64(-4.0).is_nan());
     assert_eq!(rsqrt_approx_ftz_f64(f64::INFINITY).to_bits(), 0);
-}
-
-#[test]
-fn small_ones() {
-    use TestProperty::{Finite, Infinite, Normal, NotANumber, Number, Subnormal};
-    assert_eq!([sat_f32(f32::NAN), sat_f32(-1.0), sat_f32(2.0), sat_f32(0.5)], [0., 0., 1., 0.5]);
-    assert_eq!(sat_f32(-0.0).to_bits(), 0);
-    assert_eq!([sat_f64(f64::NAN), sat_f64(2.0)], [0., 1.]);
-    assert_eq!([relu_f32(-1.0), relu_f32(3.0)], [0., 3.]);
-    assert_eq!(relu_f32(-f32::NAN).to_bits(), 0x7FFF_FFFF);
-    assert_eq!(ftz_f32(-1e-40).to_bits(), 0x8000_0000);
-    assert_eq!(ftz_f32(f32::MIN_POSITIVE), f32::MIN_POSITIVE);
-    assert_eq!(copysign_f32(-1.0, 3.0), -3.0);
-    assert_eq!(copysign_f64(1.0, -3.0), 3.0);
-    let all = [Finite, Infinite, Number, NotANumber, Normal, Subnormal];
-    for (x, want) in [
-        (0.0, [true, false, true, false, true, false]),
-        (1.0, [true, false, true, false, true, false]),
-        (1e-40, [true, false, true, false, false, true]),
-        (f32::INFINITY, [false, true, true, false, false, false]),
-        (f32::NAN, [false, false, false, true, false, false]),
-    ] {
-        assert_eq!(all.map(|p| testp_f32(x, p)), want);
-        let wide = if x == 1e-40 { 1e-310 } else { f64::from(x) };
-        assert_eq!(all.map(|p| testp_f64(wide, p)), want);
-    }
 }

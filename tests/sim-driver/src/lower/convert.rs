@@ -233,3 +233,39 @@ fn conversion(to: Type, from: Type, modifiers: Vec<String>) -> Conversion {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn integer(value: f64, from: Type, ty: Type, how: &str) -> u64 {
+        low(to_integer(value, from, ty, &[how.to_owned()]), ty)
+    }
+
+    #[test]
+    fn floats_to_integers() {
+        for (x, want) in [(2.5, [2, 2, 2, 3]), (-2.5, [-2, -2, -3, -2]), (3.5, [4, 3, 3, 4]), (-0.3, [0, 0, -1, 0])] {
+            for (how, want) in ["rni", "rzi", "rmi", "rpi"].into_iter().zip(want) {
+                assert_eq!(integer(x, Type::F64, Type::S32, how), u64::from(want as u32));
+                assert_eq!(integer(x, Type::F32, Type::S64, how), i64::from(want) as u64);
+                assert_eq!(integer(x, Type::F16, Type::S8, how), u64::from(want as u8));
+                assert_eq!(integer(x, Type::F64, Type::U64, how), want.max(0) as u64);
+            }
+        }
+        for (ty, low, high) in [
+            (Type::S8, 0x80, 0x7F),
+            (Type::U8, 0, 0xFF),
+            (Type::S32, 0x8000_0000, 0x7FFF_FFFF),
+            (Type::U32, 0, 0xFFFF_FFFF),
+            (Type::S64, 1 << 63, u64::MAX >> 1),
+            (Type::U64, 0, u64::MAX),
+        ] {
+            for big in [1e30, f64::INFINITY] {
+                assert_eq!(integer(big, Type::F64, ty, "rzi"), high);
+                assert_eq!(integer(-big, Type::F32, ty, "rni"), low);
+            }
+            assert_eq!(integer(f64::NAN, Type::F64, ty, "rzi"), 1 << (ty.bits() - 1));
+            assert_eq!(integer(f64::NAN, Type::F32, ty, "rzi"), if ty.bits() == 64 { 1 << 63 } else { 0 });
+        }
+    }
+}

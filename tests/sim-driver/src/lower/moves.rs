@@ -308,6 +308,8 @@ impl Lower<'_> {
         let truth = match result {
             Type::U32 | Type::S32 => u64::from(u32::MAX),
             Type::F32 => 1f32.to_bits().into(),
+            Type::F16 => 0x3C00,
+            Type::Bf16 => 0x3F80,
             _ => return Ok(false),
         };
         let held = self.fresh(Kind::Predicate);

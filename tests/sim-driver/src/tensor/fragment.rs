@@ -155,6 +155,7 @@ impl Fragment {
     }
 
     /// Row and column of every element of every lane: `places()[lane][element]`.
+    #[cfg(test)]
     #[must_use]
     pub(crate) fn places(&self) -> Vec<Vec<(usize, usize)>> {
         let lane = |lane| (0..self.elements()).map(|element| self.place(lane, element)).collect();

@@ -79,10 +79,9 @@ fn modifiers_that_an_instruction_does_not_have() {
 
 #[test]
 fn calls_that_double_at_each_level() {
-    let mut functions = ".func f0() { ret; }\n".to_owned();
-    for i in 1..23 {
-        functions += &format!(".func f{i}() {{ call.uni f{}; call.uni f{}; ret; }}\n", i - 1, i - 1);
-    }
+    let level = |i: usize| format!(".func f{i}() {{ call.uni f{0}; call.uni f{0}; ret; }}", i - 1);
+    let functions: Vec<String> = (1..23).map(level).collect();
+    let functions = format!(".func f0() {{ ret; }}\n{}\n", functions.join("\n"));
     let failure =
         launch(&module(&functions, "call.uni f22;"), "k", shape(1, 1), &mut [words(1), words(1)]).unwrap_err();
     assert!(failure.kind == "unsupported" && failure.message.contains("calls put in place"), "{failure}");
@@ -104,7 +103,7 @@ fn matrices_wait_for_all_lanes() {
     let after = good(body, shape(1, 32));
     for lane in 0..32 {
         let (row, column) = (lane / 4, lane % 4 * 2);
-        assert_eq!(after[lane], (column * 8 + row | ((column + 1) * 8 + row) << 16) as u32, "lane {lane}");
+        assert_eq!(after[lane], ((column * 8 + row) | (((column + 1) * 8 + row) << 16)) as u32, "lane {lane}");
     }
 }
 
