@@ -15,8 +15,8 @@ use crate::variables;
 const PROCESSORS: u32 = 8;
 /// Bytes of shared memory that a block may have.
 const MOST_SHARED: u64 = 227 << 10;
-/// Instructions of one launch: an endless loop is told after less than a minute.
-const FUEL: u64 = 100_000_000;
+/// Instructions of one launch: an endless loop is told after less than half a minute.
+const FUEL: u64 = 50_000_000;
 
 /// Where device memory begins.
 const FIRST_ADDRESS: u64 = 0x2000_0000_0000;
