@@ -69,7 +69,7 @@ impl Warp {
         by.touch(cells, first, count, touch, changes, work).map_err(|race| {
             let what = match touch {
                 Touch::Read | Touch::StrongRead(_) => "reads",
-                Touch::Write | Touch::StrongWrite(_) => "writes",
+                Touch::Write | Touch::CopyWrite | Touch::StrongWrite(_) => "writes",
             };
             self.raced(lane, race, what, region, offset, size.into())
         })

@@ -3,7 +3,7 @@
 use crate::access::lanes;
 use crate::fault::{Fault, FaultKind};
 use crate::launch::{BarrierState, Launch, Shared};
-use crate::program::{Access, Barrier, Kind, Op, Place, Reduce, Shuffle, Slot, Strength, Vote};
+use crate::program::{Access, Barrier, CLUSTER, Kind, Op, Place, Reduce, Shuffle, Slot, Strength, Vote};
 use crate::tensor::Register;
 use crate::warp::{FULL, Waiting, Warp};
 
@@ -89,6 +89,17 @@ impl Warp {
                 self.fence(shared, launch, mask, *scope);
                 Ok(())
             }
+            Op::ProxyFence => {
+                shared.proxy = shared.clock;
+                shared.clock += 1;
+                Ok(())
+            }
+            Op::Bulk(step) => self.begin_bulk(shared, launch, step, mask),
+            Op::CommitBulk => {
+                self.stores.commit(mask);
+                Ok(())
+            }
+            Op::WaitBulk { left, read } => self.wait_bulk(shared, launch, *left, *read, mask),
             Op::Transpose { to, from } => {
                 if !self.whole_warp(mask)? {
                     return Ok(());
@@ -202,8 +213,12 @@ impl Warp {
             }
         }
         let lane = all.trailing_zeros();
-        let id = self.get32(program, *id)[lane as usize];
-        if id > 15 {
+        let id = match self.get32(program, *id)[lane as usize] {
+            CLUSTER => 16,
+            16 => 17,
+            id => id,
+        };
+        if id > 16 {
             return Err(self.fault(FaultKind::Barrier, lane, format!("barrier {id}: there are 16")));
         }
         let expected = threads.map(|threads| self.get32(program, threads)[lane as usize]);

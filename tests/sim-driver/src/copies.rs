@@ -2,7 +2,7 @@
 
 use crate::access::lanes;
 use crate::fault::{Fault, FaultKind};
-use crate::launch::{Launch, SHARED_WINDOW, Shared, WINDOW};
+use crate::launch::{Launch, Shared};
 use crate::ledger::Touch;
 use crate::order::Scope;
 use crate::program::{Access, Kind, Op, Place, Strength};
@@ -10,7 +10,7 @@ use crate::ptx::Space;
 use crate::warp::{Copy, Warp};
 
 /// An access that orders nothing; the rest of it is replaced.
-const PLAIN: Access = Access {
+pub(crate) const PLAIN: Access = Access {
     space: Space::Generic,
     size: 4,
     count: 1,
@@ -31,7 +31,7 @@ impl Warp {
         let from = self.addresses(launch, *from, *from_offset);
         let read = read.map_or([u32::from(*size); 32], |slot| self.get32(launch.program, slot));
         for lane in lanes(mask) {
-            let to = if to[lane].wrapping_sub(SHARED_WINDOW) < WINDOW { to[lane] - SHARED_WINDOW } else { to[lane] };
+            let to = Self::shared_offset(to[lane]);
             let copy =
                 Copy { to, from: from[lane], size: *size, read: read[lane].min((*size).into()) as u8, pc: self.pc };
             self.watch_copy(shared, launch, lane, copy)?;
@@ -77,34 +77,40 @@ impl Warp {
             }
         }
         let line = launch.program.steps[copy.pc as usize - 1].line;
-        let words = (shared.bytes / 4 + 4) as usize;
-        if shared.copying.len() < words {
-            shared.copying.resize(words, (0, 0));
-        }
-        for word in copy.to / 4..(copy.to + bytes) / 4 {
-            shared.copying[word as usize] = (line, self.thread(lane as u32) + 1);
-            shared.copies += 1;
-        }
+        shared.guard(copy.to, bytes, (line, self.thread(lane as u32) + 1));
         Ok(())
     }
 
     /// Fails where a copy is under way: until somebody has waited for it, the place is the copy's alone.
     #[inline(always)]
     pub(crate) fn no_copy(&self, shared: &Shared, lane: usize, address: u64, bytes: u64, what: &str) -> Result<()> {
-        if shared.copies == 0 {
+        if shared.copies == 0 && shared.sources.is_empty() {
             return Ok(());
         }
+        let place = || {
+            format!("{what} {bytes} bytes at byte {address} of {} of {} bytes", shared.memory.what, shared.memory.len)
+        };
         for word in address / 4..(address + bytes).div_ceil(4) {
             if let Some(&(line, thread)) = shared.copying.get(word as usize).filter(|(_, thread)| *thread > 0) {
+                if thread == u32::MAX {
+                    let why = format!("{}, where the mbarrier of line {line} is", place());
+                    return Err(self.fault(FaultKind::Mbarrier, lane as u32, why));
+                }
                 let why = format!(
-                    "{what} {bytes} bytes at byte {address} of {} of {} bytes, where the cp.async of thread {} \
-                     at line {line} is under way: nobody has waited for it",
-                    shared.memory.what,
-                    shared.memory.len,
+                    "{}, where the cp.async of thread {} at line {line} is under way: nobody has waited for it",
+                    place(),
                     thread - 1,
                 );
                 return Err(self.fault(FaultKind::Race, lane as u32, why));
             }
+        }
+        let overlaps = |&&(at, len, _, _): &&(u64, u64, u32, u32)| address < at + len && at < address + bytes;
+        if let Some((_, _, line, thread)) = shared.sources.iter().find(overlaps).filter(|_| what != "reads") {
+            let why = format!(
+                "{}, which the cp.async.bulk of thread {thread} at line {line} still reads: nobody has waited for it",
+                place()
+            );
+            return Err(self.fault(FaultKind::Race, lane as u32, why));
         }
         Ok(())
     }
@@ -138,10 +144,7 @@ impl Warp {
     }
 
     fn copy_one(&mut self, shared: &mut Shared, launch: &Launch<'_>, lane: usize, copy: Copy) -> Result<()> {
-        for word in copy.to / 4..(copy.to + u64::from(copy.size)) / 4 {
-            shared.copying[word as usize] = (0, 0);
-            shared.copies -= 1;
-        }
+        shared.unguard(copy.to, copy.size.into());
         let unit = copy.size.min(8);
         let mut access = PLAIN;
         let mut at = 0;

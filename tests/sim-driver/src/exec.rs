@@ -260,7 +260,7 @@ fn run(warp: &mut Warp, shared: &mut Shared, launch: &Launch<'_>) -> Result<Paus
     let steps = &program.steps[..];
     let mut left = SLICE;
     // Instructions of earlier turns of this slice.
-    let mut before = 0;
+    let mut before = 0u64;
     let mut ahead = false;
     loop {
         if (warp.pc >= warp.next && !ahead) || warp.mask == 0 {
@@ -270,14 +270,14 @@ fn run(warp: &mut Warp, shared: &mut Shared, launch: &Launch<'_>) -> Result<Paus
                 }
                 // Also a loop around a barrier comes to an end some day.
                 let here = warp.waiting.first().map_or(warp.pc, |group| group.pc);
-                launch.burn(before + u64::from(SLICE - left) + 1, here)?;
+                launch.burn(before.wrapping_add(u64::from(SLICE - left) + 1), here)?;
                 return Ok(if warp.waiting.is_empty() { Pause::Done } else { Pause::Barrier });
             }
             ahead = false;
         }
         if left == 0 {
             if warp.pending.is_empty() || ahead {
-                launch.burn(before + u64::from(SLICE), warp.pc)?;
+                launch.burn(before.wrapping_add(SLICE.into()), warp.pc)?;
                 if warp.mask != 0 {
                     warp.regroup();
                 }
@@ -286,7 +286,7 @@ fn run(warp: &mut Warp, shared: &mut Shared, launch: &Launch<'_>) -> Result<Paus
             // Lanes of this warp may wait for others that are ahead of them.
             warp.turn();
             (ahead, left) = (true, TURN);
-            before += u64::from(TURN);
+            before = before.wrapping_add(TURN.into());
         }
         left -= 1;
         let step = &steps[warp.pc as usize];
@@ -450,7 +450,15 @@ fn run(warp: &mut Warp, shared: &mut Shared, launch: &Launch<'_>) -> Result<Paus
                 warp.regroup();
                 ahead = false;
             }
+            Op::Mbarrier(step) => {
+                if warp.mbarrier(shared, launch, step, mask)? {
+                    // Whoever it waits for gets a turn.
+                    before = before.wrapping_sub(left.into());
+                    left = 0;
+                }
+            }
             Op::Exit => {
+                warp.end_bulk(shared, launch, mask)?;
                 warp.finish_copies(shared, launch, None, mask)?;
                 warp.exited |= mask;
                 warp.mask &= !mask;

@@ -14,6 +14,7 @@ pub(crate) enum FaultKind {
     Race,
     Barrier,
     WarpSync,
+    Mbarrier,
     Trap,
     Assertion,
     Endless,
@@ -32,6 +33,7 @@ impl FaultKind {
             Self::Race => "race",
             Self::Barrier => "divergent barrier",
             Self::WarpSync => "lanes missing at a warp's instruction",
+            Self::Mbarrier => "misuse of an mbarrier",
             Self::Trap => "trap",
             Self::Assertion => "assertion failed",
             Self::Endless => "too many instructions",
@@ -49,7 +51,7 @@ impl FaultKind {
             Self::Misaligned => 716,
             Self::Unsupported => 801,
             Self::Memory => 2,
-            Self::Unwritten | Self::Race | Self::Barrier | Self::WarpSync | Self::Trap => 719,
+            Self::Unwritten | Self::Race | Self::Barrier | Self::WarpSync | Self::Mbarrier | Self::Trap => 719,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Blocks: their warps take turns; and the grid, whose blocks run on the threads of the host.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
@@ -31,6 +32,9 @@ impl Block {
             lists: [Mutex::default()],
             copying: Vec::new(),
             copies: 0,
+            sources: Vec::new(),
+            mbarriers: HashMap::new(),
+            proxy: 0,
             barriers: Vec::new(),
             complete: Vec::new(),
         };
@@ -52,6 +56,9 @@ impl Block {
         }
         shared.copying.fill((0, 0));
         shared.copies = 0;
+        shared.sources.clear();
+        shared.mbarriers.clear();
+        shared.proxy = 0;
         shared.barriers.clear();
         shared.complete.clear();
         let threads = launch.threads_per_block();

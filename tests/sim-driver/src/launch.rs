@@ -1,11 +1,13 @@
 //! What all blocks of a launch share, and what one block is made of.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use crate::fault::{Fault, FaultKind};
 use crate::ledger::Lists;
+use crate::mbarrier::Mbarrier;
 use crate::order::{Meeting, Published, Shelf};
 use crate::program::Program;
 use crate::region::Region;
@@ -200,12 +202,39 @@ pub(crate) struct Shared {
     /// As in [`Launch`], for the warps of the block.
     pub(crate) published: Published,
     pub(crate) lists: [Mutex<Lists>; 1],
-    /// Where `cp.async` is under way: by word, the line and the thread plus one; and how many words.
+    /// Where `cp.async` is under way: by word, the line and the thread plus one, or the largest for an mbarrier; and
+    /// how many words.
     pub(crate) copying: Vec<(u32, u32)>,
     pub(crate) copies: usize,
+    /// Where bulk copies still read: first byte, bytes, line, thread.
+    pub(crate) sources: Vec<(u64, u64, u32, u32)>,
+    pub(crate) mbarriers: HashMap<u64, Mbarrier>,
+    /// When somebody last made writes visible to bulk copies.
+    pub(crate) proxy: u64,
     pub(crate) barriers: Vec<BarrierState>,
     /// Barriers that are complete, whose threads go on.
     pub(crate) complete: Vec<BarrierState>,
+}
+
+impl Shared {
+    /// Keeps plain accesses away from words: what is there, as a line and a thread plus one.
+    pub(crate) fn guard(&mut self, at: u64, bytes: u64, by: (u32, u32)) {
+        let words = (self.bytes / 4 + 4) as usize;
+        if self.copying.len() < words {
+            self.copying.resize(words, (0, 0));
+        }
+        for word in at / 4..(at + bytes) / 4 {
+            self.copying[word as usize] = by;
+            self.copies += 1;
+        }
+    }
+
+    pub(crate) fn unguard(&mut self, at: u64, bytes: u64) {
+        for word in at / 4..(at + bytes) / 4 {
+            self.copying[word as usize] = (0, 0);
+            self.copies -= 1;
+        }
+    }
 }
 
 /// Who waits at a barrier.

@@ -21,6 +21,8 @@ pub(crate) type Cell = [AtomicU64; 4];
 pub(crate) enum Touch {
     Read,
     Write,
+    /// What a bulk copy brings.
+    CopyWrite,
     StrongRead(Scope),
     /// Also an atomic.
     StrongWrite(Scope),
@@ -62,6 +64,8 @@ impl Epoch {
 /// Of a write: there is one; it was an atomic of the block only.
 const PRESENT: u64 = 1;
 const OF_BLOCK: u64 = 2;
+/// Of a write: a bulk copy has brought it.
+const BY_COPY: u64 = 4;
 /// Of a reader, beside its sort: it has read the last atomic's value.
 const OBSERVED: u64 = 4;
 
@@ -173,9 +177,19 @@ impl Toucher<'_> {
     fn conflicts(&self, touch: Touch, sort: Sort, block: u32) -> bool {
         match (touch, sort) {
             (Touch::Read | Touch::StrongRead(_), _) => false,
-            (Touch::Write, _) | (_, Sort::Plain) => true,
+            (Touch::Write | Touch::CopyWrite, _) | (_, Sort::Plain) => true,
             (Touch::StrongWrite(scope), _) => block != self.block && (scope == Scope::Block || sort == Sort::Block),
         }
+    }
+
+    /// The thread of this block that wrote to a cell later than this clock, if no copy did.
+    pub(crate) fn written_after(&self, cell: &Cell, clock: u64) -> Option<u32> {
+        let [tag, write, atomic, _] = [0, 1, 2, 3].map(|i| cell[i].load(Relaxed));
+        let late = |word: &&u64| {
+            let epoch = Epoch::unpack(**word);
+            **word != 0 && epoch.block == self.block && epoch.bits & BY_COPY == 0 && u64::from(epoch.clock) > clock
+        };
+        [write, atomic].iter().find(late).filter(|_| tag == self.tag).map(|word| Epoch::unpack(*word).thread)
     }
 
     /// Touches `count` cells from the first on, and does `work` while nobody else touches them.
@@ -197,6 +211,8 @@ impl Toucher<'_> {
     }
 
     fn one(&self, cell: &Cell, lists: &mut Lists, touch: Touch, changes: &dyn Fn() -> bool) -> Result<(), Race> {
+        let origin = if touch == Touch::CopyWrite { BY_COPY } else { 0 };
+        let touch = if touch == Touch::CopyWrite { Touch::Write } else { touch };
         if cell[0].load(Relaxed) != self.tag {
             cell[0].store(self.tag, Relaxed);
             for word in &cell[1..] {
@@ -213,7 +229,7 @@ impl Toucher<'_> {
         let last = Epoch::unpack(atomic);
         if atomic != 0 && !self.after(last) {
             let races = match touch {
-                Touch::Read | Touch::Write => !self.observed(readers, lists) && !passes(),
+                Touch::Read | Touch::Write | Touch::CopyWrite => !self.observed(readers, lists) && !passes(),
                 Touch::StrongRead(scope) | Touch::StrongWrite(scope) => {
                     last.block != self.block && (scope == Scope::Block || last.bits & OF_BLOCK != 0)
                 }
@@ -232,10 +248,11 @@ impl Toucher<'_> {
             }
             Touch::Write => {
                 lists.remove(readers);
-                cell[1].store(now.pack(), Relaxed);
+                cell[1].store(Epoch { bits: PRESENT | origin, ..now }.pack(), Relaxed);
                 cell[2].store(0, Relaxed);
                 cell[3].store(0, Relaxed);
             }
+            Touch::CopyWrite => {}
             Touch::StrongWrite(scope) => {
                 let bits = if scope == Scope::Block { PRESENT | OF_BLOCK } else { PRESENT };
                 cell[2].store(Epoch { bits, ..now }.pack(), Relaxed);

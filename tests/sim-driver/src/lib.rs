@@ -12,6 +12,7 @@
 mod access;
 mod allocate;
 mod atomics;
+mod bulk;
 mod collective;
 mod copies;
 mod driver;
@@ -23,6 +24,7 @@ mod launch;
 mod ledger;
 mod lex;
 mod lower;
+mod mbarrier;
 mod operands;
 mod order;
 mod parse;

@@ -20,6 +20,9 @@ impl Op {
             | Self::WaitCopies(_)
             | Self::Branch(_)
             | Self::Exit
+            | Self::CommitBulk
+            | Self::WaitBulk { .. }
+            | Self::ProxyFence
             | Self::Trap(_)
             | Self::Fence(_) => {}
             Self::Un32(_, d, a) => {
@@ -142,6 +145,23 @@ impl Op {
                 if let Some(read) = read {
                     see(B32, read, Use);
                 }
+            }
+            Self::Mbarrier(step) => {
+                see(step.access.address.kind, &mut step.access.address.slot, Use);
+                see(B32, &mut step.operand, Use);
+                let waits = step.to.is_some();
+                if let Some(state) = &mut step.state {
+                    see(B64, state, if waits { Use } else { Def });
+                }
+                if let Some(to) = &mut step.to {
+                    see(Predicate, to, Def);
+                }
+            }
+            Self::Bulk(step) => {
+                for (place, _) in [&mut step.inside, &mut step.outside].into_iter().chain(&mut step.barrier) {
+                    see(place.kind, &mut place.slot, Use);
+                }
+                see(B32, &mut step.size, Use);
             }
             Self::BranchIndex(index, _) => see(B32, index, Use),
             Self::Barrier { id, threads, to, from, .. } => {

@@ -86,6 +86,15 @@ impl Known {
     }
 }
 
+impl Known {
+    /// Adds what a thread of a block did up to a time.
+    pub(crate) fn learn(known: &mut Arc<Self>, block: u32, thread: u32, clock: u32) {
+        let mut own = BlockClock::default();
+        own.add_thread(thread, clock);
+        Arc::make_mut(known).add(block, &Arc::new(own));
+    }
+}
+
 /// Adds all that `more` knows.
 fn unite(known: &mut Arc<Known>, more: &Arc<Known>) {
     if Arc::ptr_eq(known, more) || more.0.is_empty() {
@@ -193,10 +202,7 @@ impl Order {
     fn acquire(&mut self, scope: Scope) {
         for i in 0..=scope as usize {
             for (_, known) in std::mem::take(&mut self.pending[i]) {
-                if let Some(own) = known.0.get(&self.block) {
-                    self.seen.merge(own);
-                }
-                unite(&mut self.others, &known);
+                self.take_over(&known);
             }
         }
     }
@@ -239,6 +245,23 @@ impl Order {
         if scope == Scope::Device {
             self.put(way, Scope::Device, own, &self.others);
         }
+    }
+
+    /// What an arrival at an mbarrier tells those who wait: all that its thread did up to this clock, which must be
+    /// advanced behind it.
+    pub(crate) fn hand_on(&self, to: &mut Arc<Known>, lane: usize, clock: u32, fence: u32, warps: usize) {
+        let mut own = self.own(fence, warps);
+        own.add_thread(self.warp * 32 + lane as u32, clock);
+        unite(to, &self.others);
+        Arc::make_mut(to).add(self.block, &Arc::new(own));
+    }
+
+    /// What those who wait at an mbarrier are told.
+    pub(crate) fn take_over(&mut self, known: &Arc<Known>) {
+        if let Some(own) = known.0.get(&self.block) {
+            self.seen.merge(own);
+        }
+        unite(&mut self.others, known);
     }
 
     fn put(&self, way: &mut Way<'_>, reach: Scope, own: BlockClock, others: &Arc<Known>) {

@@ -438,7 +438,16 @@ impl Parser {
                 ".minnctapersm" | ".maxnreg" | ".maxnctapersm" => {
                     self.integer()?;
                 }
-                ".noreturn" => {}
+                ".reqnctapercluster" => {
+                    let mut blocks = self.integer()?;
+                    while self.take(',') {
+                        blocks = blocks.saturating_mul(self.integer()?);
+                    }
+                    if blocks != 1 {
+                        function.unsupported = self.error::<()>("Unsupported: clusters of several blocks").err();
+                    }
+                }
+                ".noreturn" | ".explicitcluster" => {}
                 ".pragma" => self.skip_to_semicolon(),
                 _ => return self.error(format!("Unsupported: directive {word}")),
             }

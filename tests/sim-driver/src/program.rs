@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::order::Scope;
 use crate::ptx::Space;
-use crate::tensor;
+use crate::{bulk, mbarrier, tensor};
 
 /// The registers of 32 lanes, by the width that they are kept in. Narrower ones live zero-extended in 32 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -279,6 +279,9 @@ pub(crate) enum Barrier {
     Or,
 }
 
+/// In the place of a barrier's number: the cluster's.
+pub(crate) const CLUSTER: u32 = u32::MAX;
+
 /// A function of the bits of up to five operands, for everything that is not worth an instruction of its own.
 pub(crate) type Scalar = Arc<dyn Fn(&[u64; 5]) -> u64 + Send + Sync>;
 
@@ -411,6 +414,16 @@ pub(crate) enum Op {
         store: bool,
         registers: Vec<Place>,
     },
+    Mbarrier(Box<mbarrier::Step>),
+    Bulk(Box<bulk::Step>),
+    CommitBulk,
+    /// Waits until at most so many groups of bulk copies are under way, or have yet to read.
+    WaitBulk {
+        left: u32,
+        read: bool,
+    },
+    /// `fence.proxy.async`.
+    ProxyFence,
     /// Of a matrix of 8 x 8 halves, two neighbours of a row in each lane.
     Transpose {
         to: Slot,

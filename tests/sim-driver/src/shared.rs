@@ -97,7 +97,7 @@ impl Warp {
         for lane in lanes(outside & mask) {
             self.in_shared(shared, lane, addresses[lane], bytes, what)?;
         }
-        if shared.copies > 0 {
+        if shared.copies > 0 || !shared.sources.is_empty() {
             for lane in lanes(mask) {
                 self.no_copy(shared, lane, addresses[lane], bytes, what)?;
             }

@@ -139,9 +139,10 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// Sort of the fault. What the kernel did: `out of bounds`, `use after free`, `misaligned address`, `read of
-    /// memory that nobody wrote`, `race`, `divergent barrier`, `lanes missing at a warp's instruction`, `trap`,
-    /// `assertion failed`, `too many instructions`. What cannot be run: `syntax` and `unsupported` for the text,
-    /// `arguments` for arguments or a shape that the kernel does not take, `memory` and `out of memory` for want of it.
+    /// memory that nobody wrote`, `race`, `divergent barrier`, `lanes missing at a warp's instruction`,
+    /// `misuse of an mbarrier`, `trap`, `assertion failed`, `too many instructions`. What cannot be run: `syntax` and
+    /// `unsupported` for the text, `arguments` for arguments or a shape that the kernel does not take, `memory` and
+    /// `out of memory` for want of it.
     pub kind: String,
     /// Line of the PTX text.
     pub line: u32,

@@ -1,5 +1,6 @@
 //! A warp: 32 lanes that execute one program, together as long as they agree.
 
+use crate::bulk::Stores;
 use crate::fault::{Fault, FaultKind};
 use crate::launch::{Launch, Shared};
 use crate::order::{Order, Scope};
@@ -53,6 +54,8 @@ pub(crate) struct Warp {
     /// Copies under way of each lane, by group; the last group is open.
     pub(crate) copies: Vec<(u32, Vec<Copy>)>,
     pub(crate) copy_groups: [u32; 32],
+    /// Bulk copies out of shared memory.
+    pub(crate) stores: Stores,
 }
 
 /// Why a warp stopped.
@@ -86,6 +89,7 @@ impl Warp {
             order: None,
             copies: Vec::new(),
             copy_groups: [0; 32],
+            stores: Stores::default(),
         }
     }
 
@@ -115,6 +119,7 @@ impl Warp {
         self.order = program.exact.then(|| Box::new(Order::new(block as u32, index)));
         self.copies.clear();
         self.copy_groups = [0; 32];
+        self.stores.clear();
         Some(())
     }
 

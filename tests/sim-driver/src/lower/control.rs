@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::memory::PLAIN;
 use super::{Lower, Named, Result, Scope};
 use crate::order;
-use crate::program::{Access, Barrier, Kind, Op, Place, Reduce, Shuffle, Slot, Vote};
+use crate::program::{Access, Barrier, CLUSTER, Kind, Op, Place, Reduce, Shuffle, Slot, Vote};
 use crate::ptx::{Operand, Space, Type};
 use crate::tensor;
 
@@ -122,7 +122,7 @@ impl Lower<'_> {
             self.push(Op::Branch(leave as u32));
             self.guard = None;
         }
-        let scope = std::mem::replace(&mut self.scope, Scope { names: vec![names], labels: HashMap::new() });
+        let scope = std::mem::replace(&mut self.scope, Scope { names: vec![names], labels: Vec::new() });
         let before = (self.leave.replace(leave), self.line, self.source);
         self.depth += 1;
         self.body(function)?;
@@ -135,11 +135,7 @@ impl Lower<'_> {
 
     fn fence(&mut self, parts: &[&str]) -> bool {
         let scope = match parts[1..] {
-            ["proxy", ..] => {
-                // Memory is reached in one way only.
-                self.push(Op::Nop);
-                return true;
-            }
+            ["proxy" | "mbarrier_init", ..] => return self.proxy_fence(parts),
             ["cta"] | ["sc" | "acq_rel" | "acquire" | "release", "cta"] => order::Scope::Block,
             ["gl" | "sys"] if parts[0] == "membar" => order::Scope::Device,
             ["sc" | "acq_rel" | "acquire" | "release", "gpu" | "sys" | "cluster"] => order::Scope::Device,
@@ -157,13 +153,15 @@ impl Lower<'_> {
             self.push(Op::SyncWarp(members.slot));
             return Ok(true);
         }
-        if parts.contains(&"cluster") {
-            // A cluster of one block.
-            self.push(Op::Nop);
-            return Ok(true);
-        }
         // `bar` is aligned by itself, `barrier` where it says so.
         let aligned = parts[0] == "bar" || parts.contains(&"aligned");
+        if parts.contains(&"cluster") {
+            // A cluster of one block: all of them meet where they wait.
+            let (id, from) = (self.constant32(CLUSTER), self.constant32(0));
+            let wait = Op::Barrier { kind: Barrier::Sync, aligned, id, threads: None, to: None, from, negated: false };
+            self.push(if parts.contains(&"wait") { wait } else { Op::Nop });
+            return Ok(operands.is_empty());
+        }
         let kind = match () {
             () if parts.contains(&"arrive") => Barrier::Arrive,
             () if parts.contains(&"popc") => Barrier::Count,

@@ -34,7 +34,7 @@ fn modifiers(parts: &[&str]) -> Option<Modifiers> {
         match *part {
             "global" => all.space = Space::Global,
             "const" => all.space = Space::Const,
-            "shared" | "shared::cta" => all.space = Space::Shared,
+            "shared" | "shared::cta" | "shared::cluster" => all.space = Space::Shared,
             "local" => all.space = Space::Local,
             "param" | "param::entry" | "param::func" => all.space = Space::Param,
             "volatile" | "relaxed" | "mmio" => all.strength = Strength::Relaxed,
@@ -64,6 +64,8 @@ impl Lower<'_> {
             "cvta" => self.generic(parts, operands),
             "isspacep" => self.is_space(parts, operands),
             "createpolicy" => self.policy(parts, operands),
+            "mbarrier" => self.mbarrier(parts, operands),
+            "mapa" | "getctarank" => self.cluster(parts, operands),
             _ => Ok(false),
         }
     }
@@ -254,6 +256,8 @@ impl Lower<'_> {
             return Ok(false);
         }
         match parts.get(2) {
+            Some(&"bulk") => return self.bulk(parts, operands),
+            Some(&"mbarrier") => return self.arrive_after_copies(parts, operands),
             Some(&"commit_group") => self.push(Op::CommitCopies),
             Some(&"wait_all") => self.push(Op::WaitCopies(None)),
             Some(&"wait_group") => {

@@ -5,6 +5,7 @@ mod bits;
 mod control;
 mod convert;
 mod half;
+mod mbarrier;
 mod memory;
 mod modifiers;
 mod moves;
@@ -44,7 +45,8 @@ enum Named {
 #[derive(Default)]
 struct Scope {
     names: Vec<HashMap<String, Named>>,
-    labels: HashMap<String, usize>,
+    /// Of each brace.
+    labels: Vec<HashMap<String, usize>>,
 }
 
 /// Instructions of a kernel, with those of all that it calls.
@@ -194,13 +196,30 @@ impl Lower<'_> {
     }
 
     fn label(&mut self, name: &str) -> usize {
-        if let Some(&label) = self.scope.labels.get(name) {
+        if let Some(&label) = self.scope.labels.iter().rev().find_map(|labels| labels.get(name)) {
             return label;
         }
-        let label = self.labels.len();
+        // One that is not there, which is told at the end.
         self.labels.push(None);
-        self.scope.labels.insert(name.to_owned(), label);
-        label
+        self.labels.len() - 1
+    }
+
+    /// Makes the labels known that stand between two braces.
+    fn open_labels(&mut self, inside: &[Statement]) {
+        let (mut depth, mut labels) = (0, HashMap::new());
+        for statement in inside {
+            match statement {
+                Statement::Open => depth += 1,
+                Statement::Close if depth == 0 => break,
+                Statement::Close => depth -= 1,
+                Statement::Label(name) if depth == 0 => {
+                    labels.insert(name.clone(), self.labels.len());
+                    self.labels.push(None);
+                }
+                _ => {}
+            }
+        }
+        self.scope.labels.push(labels);
     }
 
     fn body(&mut self, function: &Function) -> Result<()> {
@@ -210,7 +229,8 @@ impl Lower<'_> {
         let before = (self.source_base, self.guard);
         self.source_base = self.sources.len() as u32;
         self.sources.extend(&function.sources);
-        for statement in &function.body {
+        self.open_labels(&function.body);
+        for (i, statement) in function.body.iter().enumerate() {
             match statement {
                 Statement::Label(name) => {
                     let label = self.label(name);
@@ -219,9 +239,13 @@ impl Lower<'_> {
                 Statement::Instruction(instruction) => self.one(instruction)?,
                 Statement::Registers(ty, name, count) => self.declare(*ty, name, *count)?,
                 Statement::Variable(variable) => self.variable(variable)?,
-                Statement::Open => self.scope.names.push(HashMap::new()),
+                Statement::Open => {
+                    self.scope.names.push(HashMap::new());
+                    self.open_labels(&function.body[i + 1..]);
+                }
                 Statement::Close => {
                     self.scope.names.pop();
+                    self.scope.labels.pop();
                 }
                 Statement::Targets(name, targets) => self.name(name, Named::Targets(targets.clone())),
             }

@@ -5,6 +5,7 @@ mod barriers;
 mod common;
 mod copies;
 mod cuda;
+mod mbarriers;
 mod memory;
 mod modules;
 mod orders;
