@@ -49,6 +49,8 @@ pub(crate) fn variables(library: &Path) -> Vec<(String, String)> {
         ("LOCKSTEP_REQUIRE_CUDA", "1"),
         // It has red zones of its own, and only without painted ones it sees what nobody wrote.
         ("LOCKSTEP_RED_ZONES", "0"),
+        // Fewer blocks in the second and third direction than some twins have planes: kernels loop over the rest.
+        ("SIM_ATTRIBUTES", "6=1024,7=1024"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .to_vec()

@@ -120,6 +120,16 @@ impl<'a> Launch<'a> {
         self
     }
 
+    /// Takes no more blocks in one direction (0 to 2) than the device allows: for kernels that loop over the rest.
+    pub fn looping(mut self, axis: usize) -> Self {
+        let limits = self.queue.gpu().limits.grid;
+        let blocks = [&mut self.grid.0, &mut self.grid.1, &mut self.grid.2];
+        if let (Some(blocks), Some(most)) = (blocks.into_iter().nth(axis), limits.get(axis)) {
+            *blocks = (*blocks).min(*most);
+        }
+        self
+    }
+
     /// Number of threads of a block in each direction.
     pub fn block(mut self, threads: (u32, u32, u32)) -> Self {
         self.block = threads;

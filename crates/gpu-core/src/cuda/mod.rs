@@ -94,6 +94,11 @@ impl Cuda {
         Ok(Launch::new(&self.queue, gpu.loaded.kernel(gpu, kernels, name)?))
     }
 
+    /// Blocks that a grid may have in each direction.
+    pub fn most_blocks(&self) -> [u32; 3] {
+        self.queue.gpu().limits.grid
+    }
+
     fn on(machine: Arc<Machine>) -> Result<Self> {
         let handle = Arc::new(());
         Ok(Self { queue: Queue::new(machine, &handle)?, handle })

@@ -101,7 +101,8 @@ impl RowBlur for gpu_core::Cuda {
             .read(w)?
             .write(y)?
             .arg(p)
-            .grid((Grid::cover(p.width as usize, threads)?, p.height.min(65_535), 1))
+            .grid((Grid::cover(p.width as usize, threads)?, p.height, 1))
+            .looping(1)
             .block((threads, 1, 1))
             .shared(shared);
         // SAFETY: void row_blur_f32(const float* x, const float* w, float* y, RowBlurParams p); `row_blur` has checked

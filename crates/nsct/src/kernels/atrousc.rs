@@ -148,6 +148,7 @@ impl<T: Real> Atrousc<T> for gpu_core::Cuda {
             .write(y)?
             .arg(p)
             .grid(super::cuda::pixels(out)?)
+            .looping(2)
             .block(super::cuda::BLOCK);
         // SAFETY: void atrousc_T(const T* x, const T* h, T* y, AtrouscParams p); `atrousc` has checked that every plane
         // lies inside its view and that the stretched filter lies inside a plane.

@@ -147,6 +147,7 @@ impl<T: Real> Bivariate<T> for gpu_core::Cuda {
             .write(y)?
             .arg(p)
             .grid(super::cuda::elements(p.area, p.count)?)
+            .looping(1)
             .block(super::cuda::LINE);
         // SAFETY: void bivariate_T(const T* variances, const T* energies, T* y, BivariateParams p); `bivariate` has
         // checked that every plane lies inside its view and that parent and child do not overlap.

@@ -110,9 +110,9 @@ impl<T: Real> BoxSquare<T> for gpu_core::Cuda {
         use gpu_core::cuda::Grid;
 
         // A block makes 32 x 32 outputs.
-        let grid = (Grid::cover(p.width as usize, 32)?, Grid::cover(p.height as usize, 32)?, p.count.clamp(1, 65_535));
+        let grid = (Grid::cover(p.width as usize, 32)?, Grid::cover(p.height as usize, 32)?, p.count.max(1));
         let kernel = self.kernel(&super::cuda::KERNELS, &format!("box_square_{}", T::NAME))?;
-        let launch = kernel.read(x)?.write(y)?.arg(p).grid(grid).block(super::cuda::BLOCK);
+        let launch = kernel.read(x)?.write(y)?.arg(p).grid(grid).looping(2).block(super::cuda::BLOCK);
         // SAFETY: void box_square_T(const T* x, T* y, BoxSquareParams p); `box_square` has checked that every plane lies
         // inside its view and that the window fits into the kernel's shared memory.
         unsafe { launch.launch() }

@@ -154,6 +154,7 @@ impl<T: Real> DigitCounts<T> for gpu_core::Cuda {
             .write(counts)?
             .arg(p)
             .grid(super::cuda::chunks(p.area, p.count)?)
+            .looping(1)
             .block(super::cuda::LINE);
         // SAFETY: void digit_counts_T(const u64* prefixes, const T* x, u64* counts, DigitCountsParams p); `digit_counts`
         // has checked that every plane lies inside its view, and that there is a prefix and room for it.

@@ -116,6 +116,7 @@ impl<T: Real> Efilter2<T> for gpu_core::Cuda {
             .write(y)?
             .arg(p)
             .grid(super::cuda::pixels(p.planes())?)
+            .looping(2)
             .block(super::cuda::BLOCK);
         // SAFETY: void efilter2_T(const T* x, const T* h, T* y, Efilter2Params p); `efilter2` has checked that every
         // plane lies inside its view, and the starts are reduced to the size of a plane.

@@ -78,8 +78,13 @@ impl<T: Real> FuseMean<T> for Cpu {
 impl<T: Real> FuseMean<T> for gpu_core::Cuda {
     fn fuse_mean_unchecked(&self, p: FuseMeanParams, x: View<'_, Self, T>, y: ViewMut<'_, Self, T>) -> Result<()> {
         let kernel = self.kernel(&super::cuda::KERNELS, &format!("fuse_mean_{}", T::NAME))?;
-        let launch =
-            kernel.read(x)?.write(y)?.arg(p).grid(super::cuda::elements(p.area, p.count)?).block(super::cuda::LINE);
+        let launch = kernel
+            .read(x)?
+            .write(y)?
+            .arg(p)
+            .grid(super::cuda::elements(p.area, p.count)?)
+            .looping(1)
+            .block(super::cuda::LINE);
         // SAFETY: void fuse_mean_T(const T* x, T* y, FuseMeanParams p); `fuse_mean` has checked that every plane lies
         // inside its view.
         unsafe { launch.launch() }

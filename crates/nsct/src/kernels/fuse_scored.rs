@@ -145,6 +145,7 @@ impl<T: Real> FuseScored<T> for gpu_core::Cuda {
             .write(y_scores)?
             .arg(p)
             .grid(super::cuda::elements(p.area, p.count)?)
+            .looping(1)
             .block(super::cuda::LINE);
         // SAFETY: void fuse_scored_T(const T* x, const T* f, T* y, T* e, FuseScoredParams p); `fuse_scored` has checked
         // that every plane lies inside its view.

@@ -77,8 +77,13 @@ impl<T: Real> FuseSelect<T> for Cpu {
 impl<T: Real> FuseSelect<T> for gpu_core::Cuda {
     fn fuse_select_unchecked(&self, p: FuseSelectParams, x: View<'_, Self, T>, y: ViewMut<'_, Self, T>) -> Result<()> {
         let kernel = self.kernel(&super::cuda::KERNELS, &format!("fuse_select_{}", T::NAME))?;
-        let launch =
-            kernel.read(x)?.write(y)?.arg(p).grid(super::cuda::elements(p.area, p.count)?).block(super::cuda::LINE);
+        let launch = kernel
+            .read(x)?
+            .write(y)?
+            .arg(p)
+            .grid(super::cuda::elements(p.area, p.count)?)
+            .looping(1)
+            .block(super::cuda::LINE);
         // SAFETY: void fuse_select_T(const T* x, T* y, FuseSelectParams p); `fuse_select` has checked that every plane
         // lies inside its view.
         unsafe { launch.launch() }

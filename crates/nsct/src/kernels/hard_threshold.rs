@@ -91,6 +91,7 @@ impl<T: Real> HardThreshold<T> for gpu_core::Cuda {
             .write(y)?
             .arg(p)
             .grid(super::cuda::elements(p.area, p.count)?)
+            .looping(1)
             .block(super::cuda::LINE);
         // SAFETY: void hard_threshold_T(const T* thresholds, T* y, HardThresholdParams p); `hard_threshold` has checked
         // that every plane lies inside its view and has a threshold.

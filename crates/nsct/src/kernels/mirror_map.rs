@@ -154,7 +154,8 @@ impl<T: Real> MirrorMap<T> for gpu_core::Cuda {
     fn mirror_map_unchecked(&self, p: MirrorMapParams, x: View<'_, Self, T>, y: ViewMut<'_, Self, T>) -> Result<()> {
         let planes = Planes { count: p.count as usize, height: p.height as usize, width: p.width as usize };
         let kernel = self.kernel(&super::cuda::KERNELS, &format!("mirror_map_{}", T::NAME))?;
-        let launch = kernel.read(x)?.write(y)?.arg(p).grid(super::cuda::pixels(planes)?).block(super::cuda::BLOCK);
+        let launch =
+            kernel.read(x)?.write(y)?.arg(p).grid(super::cuda::pixels(planes)?).looping(2).block(super::cuda::BLOCK);
         // SAFETY: void mirror_map_T(const T* x, T* y, MirrorMapParams p); `mirror_map` has checked that every plane
         // lies inside its view.
         unsafe { launch.launch() }

@@ -231,9 +231,11 @@ pub(crate) mod cuda {
     /// Threads of a block for one thread a pixel.
     pub(crate) const BLOCK: (u32, u32, u32) = (32, 8, 1);
 
-    /// Blocks over columns, rows and planes; kernels loop over planes beyond the limit of the third axis.
+    // Kernels loop over planes beyond the limit of their axis (`Launch::looping`).
+
+    /// Blocks over columns, rows and planes.
     pub(crate) fn pixels(p: Planes) -> Result<(u32, u32, u32)> {
-        Ok((Grid::cover(p.width, 32)?, Grid::cover(p.height, 8)?, p.count.clamp(1, 65_535) as u32))
+        Ok((Grid::cover(p.width, 32)?, Grid::cover(p.height, 8)?, p.count.clamp(1, u32::MAX as usize) as u32))
     }
 
     /// Threads of a block for kernels that see a plane as one line of elements.
@@ -242,13 +244,13 @@ pub(crate) mod cuda {
     /// Blocks over elements and planes; such kernels loop in both directions.
     pub(crate) fn elements(area: u64, count: u32) -> Result<(u32, u32, u32)> {
         let blocks = Grid::cover(area.min(1 << 24) as usize, 256)?;
-        Ok((blocks, count.clamp(1, 65_535), 1))
+        Ok((blocks, count.max(1), 1))
     }
 
     /// Blocks over chunks of 16 384 elements and planes, for kernels that count in shared memory; they loop over chunks
     /// and planes beyond the limits.
     pub(crate) fn chunks(area: u64, count: u32) -> Result<(u32, u32, u32)> {
-        Ok((Grid::cover(area.min(1 << 30) as usize, 1 << 14)?, count.clamp(1, 65_535), 1))
+        Ok((Grid::cover(area.min(1 << 30) as usize, 1 << 14)?, count.max(1), 1))
     }
 }
 

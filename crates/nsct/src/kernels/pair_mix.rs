@@ -97,8 +97,13 @@ impl<T: Real> PairMix<T> for Cpu {
 impl<T: Real> PairMix<T> for gpu_core::Cuda {
     fn pair_mix_unchecked(&self, p: PairMixParams, x: View<'_, Self, T>, y: ViewMut<'_, Self, T>) -> Result<()> {
         let kernel = self.kernel(&super::cuda::KERNELS, &format!("pair_mix_{}", T::NAME))?;
-        let launch =
-            kernel.read(x)?.write(y)?.arg(p).grid(super::cuda::elements(p.area, p.count)?).block(super::cuda::LINE);
+        let launch = kernel
+            .read(x)?
+            .write(y)?
+            .arg(p)
+            .grid(super::cuda::elements(p.area, p.count)?)
+            .looping(1)
+            .block(super::cuda::LINE);
         // SAFETY: void pair_mix_T(const T* x, T* y, PairMixParams p); `pair_mix` has checked that every plane lies
         // inside its view.
         unsafe { launch.launch() }

@@ -100,6 +100,7 @@ impl<T: Real> PlaneHistogram<T> for gpu_core::Cuda {
             .write(counts)?
             .arg(p)
             .grid(super::cuda::chunks(p.area, p.count)?)
+            .looping(1)
             .block(super::cuda::LINE);
         // SAFETY: void plane_histogram_T(const double* bounds, const T* x, u64* counts, PlaneHistogramParams p);
         // `plane_histogram` has checked that every plane lies inside its view, and that there is a bound and room for it.

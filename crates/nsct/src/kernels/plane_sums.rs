@@ -153,7 +153,8 @@ impl<T: Real> PlaneSums<T> for gpu_core::Cuda {
             .read(x)?
             .write(sums)?
             .arg(p)
-            .grid((p.chunks, p.count.min(65_535), 1))
+            .grid((p.chunks, p.count, 1))
+            .looping(1)
             .block(super::cuda::LINE);
         // SAFETY: void plane_sums_T(const double* shifts, const T* x, double* sums, PlaneSumsParams p); `plane_sums` has
         // checked that every plane lies inside its view, and that there is a shift and room for it.

@@ -155,6 +155,7 @@ impl<T: Real> PolyPair<T> for gpu_core::Cuda {
             .write(y)?
             .arg(p)
             .grid(super::cuda::elements(p.area, p.count)?)
+            .looping(1)
             .block(super::cuda::LINE);
         // SAFETY: void poly_pair_T(const T* x, const T* t1, const T* t2, const T* t3, const T* t4, T* y,
         // PolyPairParams p); `poly_pair` has checked that every plane lies inside its view.

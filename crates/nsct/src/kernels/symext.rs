@@ -117,7 +117,8 @@ impl<T: Real> Symext<T> for gpu_core::Cuda {
     fn symext_unchecked(&self, p: SymextParams, x: View<'_, Self, T>, y: ViewMut<'_, Self, T>) -> Result<()> {
         let out = Planes { count: p.count as usize, height: p.out_height as usize, width: p.out_width as usize };
         let kernel = self.kernel(&super::cuda::KERNELS, &format!("symext_{}", T::NAME))?;
-        let launch = kernel.read(x)?.write(y)?.arg(p).grid(super::cuda::pixels(out)?).block(super::cuda::BLOCK);
+        let launch =
+            kernel.read(x)?.write(y)?.arg(p).grid(super::cuda::pixels(out)?).looping(2).block(super::cuda::BLOCK);
         // SAFETY: void symext_T(const T* x, T* y, SymextParams p); `symext` has checked that every plane lies inside its
         // view, and the mirrored index always lies inside a plane.
         unsafe { launch.launch() }

@@ -232,6 +232,7 @@ impl<T: Real> Taps<T> for gpu_core::Cuda {
             .write(y)?
             .arg(p)
             .grid(super::cuda::pixels(planes)?)
+            .looping(2)
             .block(super::cuda::BLOCK);
         // SAFETY: void taps_T(const T* x, const int* offsets, const T* values, T* y, TapsParams p); `taps` has checked
         // that every plane lies inside its view and that the table is for this size.

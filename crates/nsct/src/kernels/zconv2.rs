@@ -151,6 +151,7 @@ impl<T: Real> Zconv2<T> for gpu_core::Cuda {
             .write(y)?
             .arg(p)
             .grid(super::cuda::pixels(p.planes())?)
+            .looping(2)
             .block(super::cuda::BLOCK);
         // SAFETY: void zconv2_T(const T* x, const T* h, T* y, Zconv2Params p); `zconv2` has checked that every plane
         // lies inside its view, and starts and steps are reduced to the size of a plane.

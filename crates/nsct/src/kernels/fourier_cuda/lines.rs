@@ -44,8 +44,6 @@ const TREE_ELEMENTS: usize = 1 << 26;
 const GROUP: usize = 4;
 /// Elements of the images that the other operations work on in one launch.
 const IMAGE_ELEMENTS: usize = 1 << 23;
-/// Images or pairs in one launch: the limit of a grid's second axis.
-const MAX_GRID: usize = 65_535;
 
 /// Tables for one plane size.
 #[derive(Debug)]
@@ -54,6 +52,8 @@ pub(super) struct Lines {
     width: usize,
     rows: Tables,
     columns: Tables,
+    /// Images or pairs in one launch: the limit of a grid's second axis.
+    most: usize,
 }
 
 /// `exp(-2πi k / N)` and `exp(-πi k / 2N)`.
@@ -94,7 +94,8 @@ impl Lines {
     }
 
     pub(super) fn new(b: &Cuda, height: usize, width: usize) -> Result<Self> {
-        Ok(Self { height, width, rows: Tables::new(b, width)?, columns: Tables::new(b, height)? })
+        let most = b.most_blocks()[1].max(1) as usize;
+        Ok(Self { height, width, rows: Tables::new(b, width)?, columns: Tables::new(b, height)?, most })
     }
 
     fn area(&self) -> usize {
@@ -107,7 +108,7 @@ impl Lines {
 
     /// Images of one launch.
     pub(super) fn images(&self) -> usize {
-        (IMAGE_ELEMENTS / self.area()).clamp(1, MAX_GRID)
+        (IMAGE_ELEMENTS / self.area()).clamp(1, self.most)
     }
 
     /// Elements of a plane of a tree between both passes: a half spectrum, its rows padded to whole cache lines.
@@ -117,7 +118,7 @@ impl Lines {
 
     /// Planes of trees of one launch.
     fn jobs(&self, bands: usize) -> usize {
-        let jobs = (TREE_ELEMENTS / self.padded()).clamp(1, MAX_GRID);
+        let jobs = (TREE_ELEMENTS / self.padded()).clamp(1, self.most);
         // Whole trees, or whole groups of planes.
         if jobs >= bands { jobs / bands * bands } else { (jobs / GROUP * GROUP).max(1) }
     }
