@@ -10,6 +10,8 @@ use crate::warp::{Pause, Warp};
 
 /// Instructions that a warp executes before others get a turn.
 const SLICE: u32 = 20_000;
+/// What a wait at a barrier costs, in instructions.
+const BARRIER: u64 = 16;
 /// Instructions for lanes that are ahead of others, when those took a whole slice.
 const TURN: u32 = 2_000;
 
@@ -270,7 +272,7 @@ fn run(warp: &mut Warp, shared: &mut Shared, launch: &Launch<'_>) -> Result<Paus
                 }
                 // Also a loop around a barrier comes to an end some day.
                 let here = warp.waiting.first().map_or(warp.pc, |group| group.pc);
-                launch.burn(before.wrapping_add(u64::from(SLICE - left) + 1), here)?;
+                launch.burn(before.wrapping_add(u64::from(SLICE - left) + BARRIER), here)?;
                 return Ok(if warp.waiting.is_empty() { Pause::Done } else { Pause::Barrier });
             }
             ahead = false;

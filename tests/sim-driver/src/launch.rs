@@ -99,12 +99,16 @@ pub(crate) enum Refused {
     Blocks,
 }
 
+/// Blocks of a grid on every device.
+pub(crate) const MOST_BLOCKS: [u32; 3] = [i32::MAX as u32, 65535, 65535];
+
 /// Whether a device can launch a kernel in this shape; blocks that wait for each other on so many processors.
 pub(crate) fn check_shape(
     program: &Program,
     grid: [u32; 3],
     threads: [u32; 3],
     cooperative: Option<u32>,
+    most_blocks: [u32; 3],
 ) -> Result<(), (Refused, String)> {
     // At most 2^96: larger than any limit, smaller than the type.
     let all = |v: [u32; 3]| v.iter().map(|&n| u128::from(n)).product::<u128>();
@@ -112,9 +116,7 @@ pub(crate) fn check_shape(
         || all(threads) == 0
         || all(threads) > 1024
         || threads[2] > 64
-        || grid[1] > 65535
-        || grid[2] > 65535
-        || grid[0] > i32::MAX as u32
+        || grid.iter().zip(most_blocks).any(|(&blocks, most)| blocks > most)
     {
         return Err((Refused::Shape, format!("grid {grid:?} of blocks {threads:?} is beyond the device")));
     }

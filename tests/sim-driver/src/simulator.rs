@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use crate::fault::{FaultKind, Report};
-use crate::launch::{Checks, Launch, Memories, check_shape, no_lists};
+use crate::launch::{Checks, Launch, MOST_BLOCKS, Memories, check_shape, no_lists};
 use crate::order::Shelf;
 use crate::region::Region;
 use crate::variables;
@@ -125,7 +125,8 @@ impl Argument {
 /// What a launch is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Instructions before the launch counts as endless; one that a warp executes for its 32 lanes counts once.
+    /// Instructions before the launch counts as endless. One that a warp executes for its 32 lanes counts once, a wait
+    /// at a barrier 16 times, and one in vain at an mbarrier 1000 times.
     pub fuel: u64,
 }
 
@@ -244,7 +245,8 @@ pub fn launch_with(
         return Err(Failure::text("arguments", 0, why));
     }
     let resident = shape.cooperative.then_some(PROCESSORS);
-    check_shape(&program, shape.grid, shape.block, resident).map_err(|(_, why)| Failure::text("arguments", 0, why))?;
+    check_shape(&program, shape.grid, shape.block, resident, MOST_BLOCKS)
+        .map_err(|(_, why)| Failure::text("arguments", 0, why))?;
     if u64::from(program.shared_end) + u64::from(shape.shared) > MOST_SHARED {
         let why = format!("{} and {} bytes of shared memory", program.shared_end, shape.shared);
         return Err(Failure::text("arguments", 0, why));

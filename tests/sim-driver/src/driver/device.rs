@@ -5,6 +5,7 @@ use std::ffi::{c_char, c_int, c_uint};
 use super::settings::SETTINGS;
 use super::state::{Code, INVALID_DEVICE, INVALID_VALUE, NO_DEVICE, STATE, lock};
 use super::{begin, caught, code, enter, errors, give, tell};
+use crate::launch::MOST_BLOCKS;
 
 /// Multiprocessors of a device: few, so that grids which depend on their number stay small.
 pub(crate) const PROCESSORS: i32 = 8;
@@ -111,10 +112,19 @@ unsafe extern "C" fn cuDeviceGetUuid(uuid: *mut [u8; 16], device: c_int) -> Code
 unsafe extern "C" fn cuDeviceGetAttribute(value: *mut c_int, attribute: c_int, device: c_int) -> Code {
     caught(|| {
         let known = enter("cuDeviceGetAttribute").and_then(|()| known(device));
-        let found = SETTINGS.attributes.get(&attribute).copied().unwrap_or_else(|| attribute_of(attribute));
         // SAFETY: the caller's pointer.
-        code(known.and_then(|_| unsafe { give(value, found) }))
+        code(known.and_then(|_| unsafe { give(value, told(attribute)) }))
     })
+}
+
+/// What a program is told.
+fn told(attribute: c_int) -> i32 {
+    SETTINGS.attributes.get(&attribute).copied().unwrap_or_else(|| attribute_of(attribute))
+}
+
+/// Blocks of a grid in each direction.
+pub(super) fn most_blocks() -> [u32; 3] {
+    [5, 6, 7].map(|attribute| told(attribute).max(0) as u32)
 }
 
 fn attribute_of(attribute: c_int) -> i32 {
@@ -122,8 +132,7 @@ fn attribute_of(attribute: c_int) -> i32 {
     match attribute {
         1..=3 => 1024,
         4 => 64,
-        5 => i32::MAX,
-        6 | 7 => 65535,
+        5..=7 => MOST_BLOCKS[attribute as usize - 5] as i32,
         8 => SHARED,
         9 => 64 << 10,
         10 => 32,

@@ -63,6 +63,7 @@ const SIMULATED: &[&str] = &[
     "cuLaunchCooperativeKernel",
     "cuLaunchHostFunc",
     "cuLaunchKernel",
+    "cuLaunchKernelEx",
     "cuMemAdvise",
     "cuMemAllocAsync",
     "cuMemAllocHost_v2",

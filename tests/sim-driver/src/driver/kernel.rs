@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use super::arguments::gather;
-use super::device::{PROCESSORS, shared_optin};
+use super::device::{PROCESSORS, most_blocks, shared_optin};
 use super::settings::SETTINGS;
 use super::state::{
-    Code, Function, INVALID_HANDLE, INVALID_VALUE, LAUNCH_FAILED, LAUNCH_OUT_OF_RESOURCES, OUT_OF_MEMORY, Object,
-    STATE, SUCCESS, TOO_MANY_BLOCKS, lock,
+    Code, Function, INVALID_HANDLE, INVALID_VALUE, LAUNCH_FAILED, LAUNCH_OUT_OF_RESOURCES, NOT_SUPPORTED,
+    OUT_OF_MEMORY, Object, STATE, SUCCESS, TOO_MANY_BLOCKS, lock,
 };
 use super::{caught, code, current, enter, give, handle, on_stream, stream, tell};
 use crate::launch::{Launch, Refused, check_shape, no_lists};
@@ -79,7 +79,7 @@ fn check(function: &Function, shape: &Shape) -> Result<(), Code> {
     let name = &function.program.name;
     let refuse = |code: Code, why: String| Err(tell::refuse(code, &format!("kernel {name}: {why}")));
     let resident = shape.cooperative.then_some(PROCESSORS as u32);
-    if let Err((refused, why)) = check_shape(&function.program, shape.grid, shape.threads, resident) {
+    if let Err((refused, why)) = check_shape(&function.program, shape.grid, shape.threads, resident, most_blocks()) {
         let code = match refused {
             Refused::Shape => INVALID_VALUE,
             Refused::Threads => LAUNCH_OUT_OF_RESOURCES,
@@ -161,13 +161,13 @@ fn run(function: &Function, shape: &Shape, parameters: &[u8]) -> Code {
 unsafe fn launch(
     name: &str,
     of: *mut c_void,
-    shape: Shape,
+    shape: impl FnOnce() -> Result<Shape, Code>,
     on: *mut c_void,
     arguments: *mut *mut c_void,
     extra: *mut *mut c_void,
 ) -> Code {
     let result = current(name).and_then(|device| {
-        let function = function(of)?;
+        let (function, shape) = (function(of)?, shape()?);
         check(&function, &shape)?;
         // SAFETY: the caller's arguments.
         let parameters = unsafe { gather(&function, arguments, extra)? };
@@ -198,9 +198,68 @@ unsafe extern "C" fn cuLaunchKernel(
 ) -> Code {
     caught(|| {
         let (grid, threads) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
-        let shape = Shape { grid, threads, dynamic: shared, cooperative: false };
+        let shape = || Ok(Shape { grid, threads, dynamic: shared, cooperative: false });
         // SAFETY: the caller keeps the rules of this function.
         unsafe { launch("cuLaunchKernel", of, shape, on, arguments, extra) }
+    })
+}
+
+/// `CUlaunchAttribute`: a number, and a value that begins 8 bytes behind it.
+#[repr(C)]
+struct Attribute {
+    id: c_uint,
+    padding: c_uint,
+    value: [c_uint; 16],
+}
+
+/// `CUlaunchConfig`.
+#[repr(C)]
+struct Config {
+    grid: [c_uint; 3],
+    threads: [c_uint; 3],
+    dynamic: c_uint,
+    stream: *mut c_void,
+    attributes: *const Attribute,
+    count: c_uint,
+}
+
+/// Whether a launch with these attributes is cooperative. Work is done in the order of the calls, so hints and early
+/// starts change nothing.
+fn cooperative(attributes: &[Attribute]) -> Result<bool, Code> {
+    let mut together = false;
+    for Attribute { id, value, .. } in attributes {
+        match id {
+            // Nothing, windows of caches, waiting, clusters' order, early starts, priorities, domains, carve-outs.
+            0 | 1 | 3 | 5 | 6 | 8 | 9 | 10 | 14 => {}
+            2 => together = value[0] != 0,
+            4 if value[..3] == [1; 3] => {}
+            4 => return Err(tell::refuse(NOT_SUPPORTED, "clusters of several blocks are not simulated")),
+            _ => return Err(tell::refuse(NOT_SUPPORTED, &format!("launch attribute {id} is not simulated"))),
+        }
+    }
+    Ok(together)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cuLaunchKernelEx(
+    config: *const Config,
+    of: *mut c_void,
+    arguments: *mut *mut c_void,
+    extra: *mut *mut c_void,
+) -> Code {
+    caught(|| {
+        // SAFETY: the caller gives one, or null.
+        let Some(config) = (unsafe { config.as_ref() }) else { return INVALID_VALUE };
+        let attributes = match config.count {
+            0 => &[][..],
+            _ if config.attributes.is_null() => return INVALID_VALUE,
+            // SAFETY: the caller gives so many.
+            count => unsafe { std::slice::from_raw_parts(config.attributes, count as usize) },
+        };
+        let Config { grid, threads, dynamic, stream, .. } = *config;
+        let shape = || Ok(Shape { grid, threads, dynamic, cooperative: cooperative(attributes)? });
+        // SAFETY: the caller keeps the rules of this function.
+        unsafe { launch("cuLaunchKernelEx", of, shape, stream, arguments, extra) }
     })
 }
 
@@ -219,7 +278,7 @@ unsafe extern "C" fn cuLaunchCooperativeKernel(
 ) -> Code {
     caught(|| {
         let (grid, threads) = ([grid_x, grid_y, grid_z], [block_x, block_y, block_z]);
-        let shape = Shape { grid, threads, dynamic: shared, cooperative: true };
+        let shape = || Ok(Shape { grid, threads, dynamic: shared, cooperative: true });
         // SAFETY: the caller keeps the rules of this function.
         unsafe { launch("cuLaunchCooperativeKernel", of, shape, on, arguments, std::ptr::null_mut()) }
     })

@@ -170,6 +170,9 @@ impl Lower<'_> {
         let signed = ty.is_signed();
         let adds = parts[0].starts_with("mad");
         let mode = parts.get(1).copied().unwrap_or_default();
+        if parts.contains(&"sat") && (parts[0] != "mad" || mode != "hi" || ty != Type::S32) {
+            return Ok(false);
+        }
         if parts[0].ends_with("24") {
             let n = move |value: u64| {
                 let value = value & 0xFF_FFFF;

@@ -4,6 +4,9 @@ use super::{Lower, Result};
 use crate::float;
 use crate::ptx::{Operand, Type};
 
+/// What tensor copies put in the place of elements that are outside of the tensor.
+const OUT_OF_BOUNDS: u16 = 0x7FF7;
+
 impl Lower<'_> {
     /// Half precision and brain floats, alone or in pairs.
     pub(super) fn half(&mut self, parts: &[&str], ty: Type, operands: &[Operand]) -> Result<bool> {
@@ -14,7 +17,8 @@ impl Lower<'_> {
         let known = |part: &&str| {
             matches!(*part, "rn" | "ftz" | "sat" | "relu" | "NaN" | "approx" | "f16" | "f16x2" | "bf16" | "bf16x2")
         };
-        if !parts[1..].iter().all(known) {
+        let oob = parts[0] == "fma" && parts.contains(&"oob");
+        if !parts[1..].iter().all(|part| known(part) || (oob && *part == "oob")) {
             return Ok(false);
         }
         let sign = 0x8000u16;
@@ -64,6 +68,9 @@ impl Lower<'_> {
         let (product, third) = (matches!(parts[0], "mul" | "fma") && !brain, parts[0] == "fma");
         let lanes = move |x: &[u64; 5], shift: u32| {
             let part = |i: usize| flush((x[i] >> shift) as u16);
+            if oob && [0, 1].into_iter().any(|i| (x[i] >> shift) as u16 == OUT_OF_BOUNDS) {
+                return 0;
+            }
             let value = f(part(0), part(1), part(2));
             // Too small before it is rounded: zero.
             let exact = f64::from(wide(part(0))) * f64::from(wide(part(1)));

@@ -30,6 +30,11 @@ fn modifiers(parts: &[&str]) -> Option<Modifiers> {
         ty: None,
         hint: false,
     };
+    let counts = parts.iter().filter(|part| matches!(**part, "v2" | "v4")).count();
+    let types = parts.iter().filter(|part| Type::parse(part).is_some()).count();
+    if counts > 1 || types > 1 {
+        return None;
+    }
     for part in parts {
         match *part {
             "global" => all.space = Space::Global,

@@ -138,6 +138,9 @@ impl Lower<'_> {
         let (Some(to), Some(a), Some(b)) = (operands.first(), operands.get(1), operands.get(2)) else {
             return Ok(false);
         };
+        if operands.len() != 3 + usize::from(logic.is_some()) {
+            return Ok(false);
+        }
         let (to, opposite) = match to {
             Operand::Pair(to, opposite) => {
                 (self.target(to, Kind::Predicate)?, Some(self.target(opposite, Kind::Predicate)?))

@@ -59,6 +59,16 @@ unsafe extern "C" {
         arguments: *mut usize,
         extra: *mut *mut c_void,
     ) -> u32;
+    fn cuLaunchKernelEx(config: *const Config, function: u64, arguments: *mut usize, extra: *mut *mut c_void) -> u32;
+}
+
+/// `CUlaunchConfig`: grid and block, dynamic shared memory, then what is to be told of the launch.
+#[repr(C)]
+struct Config {
+    shape: [c_uint; 7],
+    stream: u64,
+    attributes: *const [c_uint; 18],
+    count: c_uint,
 }
 
 /// One side of `CUDA_MEMCPY2D`.
@@ -279,6 +289,24 @@ pub(crate) fn launch_raw(function: u64, arguments: &mut [usize]) -> u32 {
 pub(crate) fn launch(function: u64, threads: u32, arguments: &[&[u8]]) -> u32 {
     let mut at: Vec<usize> = arguments.iter().map(|bytes| bytes.as_ptr().expose_provenance()).collect();
     launch_at(function, threads, &mut at)
+}
+
+/// Launches a column of blocks with attributes: a number and the first words of the value.
+pub(crate) fn launch_with(
+    function: u64,
+    blocks: u32,
+    attributes: &[(c_uint, [c_uint; 3])],
+    arguments: &mut [usize],
+) -> u32 {
+    let words = |&(id, [a, b, c]): &(c_uint, [c_uint; 3])| {
+        let mut words = [0; 18];
+        (words[0], words[2], words[3], words[4]) = (id, a, b, c);
+        words
+    };
+    let attributes: Vec<[c_uint; 18]> = attributes.iter().map(words).collect();
+    let shape = [1, blocks, 1, 1, 1, 1, 0];
+    let config = Config { shape, stream: 0, attributes: attributes.as_ptr(), count: attributes.len() as c_uint };
+    call!(cuLaunchKernelEx(&raw const config, function, arguments.as_mut_ptr(), null_mut()))
 }
 
 fn launch_at(function: u64, threads: u32, arguments: &mut [usize]) -> u32 {

@@ -123,6 +123,33 @@ fn a_function_that_is_not_simulated_says_its_name() {
 }
 
 #[test]
+fn launches_with_attributes() {
+    let out = alone("launches_with_attributes", &[("SIM_ERROR", "cuLaunchKernelEx:4:77")], || {
+        start();
+        let other = kernel("other");
+        // An early start, one block that is a cluster by itself, and a cooperative grid.
+        ok(launch_with(other, 1, &[(6, [1, 0, 0]), (4, [1, 1, 1])], &mut []));
+        ok(launch_with(other, 1, &[(2, [1, 0, 0])], &mut []));
+        assert_eq!(launch_with(other, 1, &[(4, [2, 1, 1])], &mut []), 801);
+        assert_eq!(launch_with(other, 1, &[], &mut []), 77);
+        assert_eq!(launch_with(other, 1, &[(7, [0; 3])], &mut []), 801);
+        ok(synchronize());
+    });
+    assert!(out.contains("cuLaunchKernelEx: clusters of several blocks are not simulated"), "{out}");
+    assert!(out.contains("launch attribute 7 is not simulated"), "{out}");
+}
+
+#[test]
+fn a_grid_is_within_what_the_device_tells() {
+    alone("a_grid_is_within_what_the_device_tells", &[("SIM_ATTRIBUTES", "6=3")], || {
+        start();
+        let other = kernel("other");
+        ok(launch_with(other, 3, &[], &mut []));
+        assert_eq!(launch_with(other, 4, &[], &mut []), 1);
+    });
+}
+
+#[test]
 fn refused_calls_say_why() {
     let report = std::env::temp_dir().join(format!("sim-driver-{}.jsonl", std::process::id()));
     let name = report.display().to_string();

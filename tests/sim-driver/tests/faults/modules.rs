@@ -72,6 +72,11 @@ fn modifiers_that_an_instruction_does_not_have() {
         "st.global.u64 [%rd5], %r1;",
         "ld.global.u64 %r8, [%rd5];",
         "bra.foo $L; $L:",
+        "ld.global.v4.v2.u32 {%r8, %r9}, [%rd5];",
+        "ld.global.u32.u64 %rd6, [%rd5];",
+        "set.lt.u32.s32 %r8, %r1, %r2, %r1;",
+        "mad.lo.sat.s32 %r8, %r1, %r1, %r1;",
+        "mad24.hi.sat.s32 %r8, %r1, %r1, %r1;",
     ] {
         bad(body, shape(1, 32), "unsupported");
     }

@@ -104,6 +104,30 @@ fn half(v: &mut Vec<Variant>) {
             }
         }
     }
+    // What stands for elements outside of a tensor makes the product with it zero.
+    for t in ["f16", "f16x2", "bf16", "bf16x2"] {
+        for relu in ["", ".relu"] {
+            for (k, letter) in ["a", "b", "c"].into_iter().enumerate() {
+                let r = if t.ends_with("x2") { "b32" } else { "b16" };
+                let bits = if t.ends_with("x2") { 0x3C00_7FF7u32 } else { 0x7FF7 };
+                let body = format!(
+                    "{}{}{}.reg .{r} %d;\n.reg .b32 %odd;\n.reg .pred %p;\nand.b32 %odd, %t, 1;\n\
+                     setp.ne.u32 %p, %odd, 0;\n@%p mov.{r} %{letter}, {bits};\nfma.rn.oob{relu}.{t} %d, %a, %b, %c;\n{}",
+                    load(t, "a"),
+                    load(t, "b"),
+                    load(t, "c"),
+                    store(t, "d", 0)
+                );
+                let name = format!("fma.rn.oob{relu}.{t} with its NaN in {letter}");
+                let draft = Draft::new(G, name, &[super::kind(t); 3], body)
+                    .writes(1, super::bits(t) as usize / 8)
+                    .num(super::num(t))
+                    .target(90, "8.1");
+                // The ISA says "either of the operands".
+                if k == 2 { draft.unspecified() } else { draft }.push(v);
+            }
+        }
+    }
     for cmp in FLOAT_COMPARISONS {
         Draft::op(G, &format!("setp.{cmp}.f16"), "pred", &["f16", "f16"]).push(v);
         Draft::op(G, &format!("setp.{cmp}.ftz.f16"), "pred", &["f16", "f16"]).push(v);

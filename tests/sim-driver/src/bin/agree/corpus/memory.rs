@@ -11,6 +11,7 @@ pub(super) fn add(v: &mut Vec<Variant>) {
     spaces(v);
     atomics(v);
     copies(v);
+    bulk(v);
 }
 
 fn plain(v: &mut Vec<Variant>) {
@@ -230,6 +231,63 @@ fn atomics(v: &mut Vec<Variant>) {
         + &store("u32", "e", 1);
     let draft = Draft::new(A, "atom.shared.inc.u32 of a block", &[], body).writes(2, 4);
     draft.module(".shared .align 8 .b8 buffer[8];").push(v);
+}
+
+/// Barriers that count, and the copies that they wait for.
+fn bulk(v: &mut Vec<Variant>) {
+    let wait = |address: &str, parity: &str| {
+        format!(
+            "$W{parity}:\nmbarrier.try_wait.parity.shared::cta.b64 %done, [{address}], {parity};\n@!%done bra $W{parity};\n"
+        )
+    };
+    let start = |count: &str| {
+        format!(
+            ".reg .b32 %s, %m, %x, %e;\n.reg .pred %first, %done;\nmov.u32 %s, buffer;\nmov.u32 %m, object;\n\
+             setp.eq.u32 %first, %t, 0;\n@%first mbarrier.init.shared::cta.b64 [%m], {count};\nbar.sync 0;\n"
+        )
+    };
+    let module = ".shared .align 16 .b8 buffer[2048];\n.shared .align 8 .b8 object[8];";
+    // Each block brings 128 times 8 bytes, and each thread takes the mirrored ones.
+    let body = start("1")
+        + ".reg .b64 %d;\n\
+           @%first mbarrier.arrive.expect_tx.shared::cta.b64 _, [%m], 1024;\n@%first cp.async.bulk.shared::cluster\
+           .global.mbarrier::complete_tx::bytes [%s], [%pa], 1024, [%m];\n"
+        + &wait("%m", "0")
+        + "mov.u32 %x, 127;\nsub.u32 %x, %x, %t;\nmad.lo.u32 %x, %x, 8, %s;\nld.shared.b64 %d, [%x];\n"
+        + &store("b64", "d", 0);
+    let draft = Draft::new(G, "cp.async.bulk.shared.global; mbarrier", &[Kind::Bytes], body).target(90, "8.0");
+    draft.launch(512, 128).module(module).push(v);
+    let body = start("1")
+        + ".reg .b64 %d;\nld.global.b64 %d, [%pa];\nmad.lo.u32 %x, %t, 8, %s;\nst.shared.b64 [%x], %d;\n\
+           fence.proxy.async.shared::cta;\nbar.sync 0;\n@!%first ret;\n\
+           cp.async.bulk.global.shared::cta.bulk_group [%po], [%s], 1024;\ncp.async.bulk.commit_group;\n\
+           cp.async.bulk.wait_group 0;\n";
+    let draft = Draft::new(G, "cp.async.bulk.global.shared", &[Kind::Bytes], body).target(90, "8.0");
+    draft.launch(512, 128).module(module).push(v);
+    // Two phases of 128 arrivals, with states and with parities.
+    let body = start("128")
+        + ".reg .b64 %state;\n.reg .b32 %d;\nmad.lo.u32 %x, %t, 4, %s;\nld.global.b32 %d, [%pa];\n\
+           st.shared.b32 [%x], %d;\nmbarrier.arrive.shared::cta.b64 %state, [%m];\n\
+           $T:\nmbarrier.test_wait.shared::cta.b64 %done, [%m], %state;\n@!%done bra $T;\nxor.b32 %e, %t, 85;\n\
+           mad.lo.u32 %e, %e, 4, %s;\nld.shared.b32 %d, [%e];\nst.shared.b32 [%x+1024], %d;\n\
+           mbarrier.arrive.shared::cta.b64 %state, [%m];\n"
+        + &wait("%m", "1")
+        + "ld.shared.b32 %d, [%e+1024];\n"
+        + &store("b32", "d", 0);
+    let draft = Draft::new(G, "mbarrier.arrive; test_wait; try_wait", &[Kind::Int(32)], body).target(90, "8.0");
+    draft.launch(512, 128).writes(1, 4).module(module).push(v);
+    let body = start("3")
+        + ".reg .b64 %state;\n.reg .b32 %d;\n@!%first ret;\nmbarrier.arrive.noComplete.shared.b64 %state, [%m], 2;\n\
+           mbarrier.pending_count.b64 %d, %state;\n"
+        + &store("b32", "d", 0)
+        + "mbarrier.arrive_drop.shared.b64 %state, [%m];\nmbarrier.arrive.shared.b64 %state, [%m];\n\
+           mbarrier.pending_count.b64 %d, %state;\n"
+        + &store("b32", "d", 1)
+        + "mbarrier.test_wait.parity.shared.b64 %done, [%m], 0;\nselp.u32 %d, 1, 0, %done;\n\
+           mbarrier.test_wait.parity.shared.b64 %done, [%m], 1;\n@%done add.u32 %d, %d, 2;\n"
+        + &store("b32", "d", 2);
+    let draft = Draft::new(G, "mbarrier.arrive_drop; pending_count", &[], body).target(80, "7.8");
+    draft.launch(32, 32).writes(3, 4).module(module).push(v);
 }
 
 fn copies(v: &mut Vec<Variant>) {
