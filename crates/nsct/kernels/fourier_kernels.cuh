@@ -45,7 +45,7 @@ ROW_KERNEL KERNEL(cosine_rows)(Reals x, float* __restrict__ y, Complexes table, 
         const int s = cosine_source<N>(k);
         v[r] = inside ? make_float2(a[s], a[s + N]) : make_float2(0, 0);
     }
-    transform<N, 1>(v, threadIdx.x, line, table);
+    transform<N, 1, true>(v, threadIdx.x, line, table);
     partners<N, 1>(v, m, threadIdx.x, line);
     if (!inside) return;
 #pragma unroll
@@ -71,7 +71,7 @@ COLUMN_KERNEL KERNEL(cosine_columns)(Reals x, Reals gain, float* __restrict__ y,
         const unsigned at = cosine_source<N>(k) * p.width;
         v[r] = inside ? make_float2(a[at], a[at + COLUMNS]) : make_float2(0, 0);
     }
-    transform<N, COLUMNS>(v, threadIdx.y, line, table);
+    transform<N, COLUMNS, true>(v, threadIdx.y, line, table);
     partners<N, COLUMNS>(v, m, threadIdx.y, line);
     if (!inside) return;
 #pragma unroll
@@ -173,7 +173,7 @@ ROW_KERNEL KERNEL(real_rows)(Reals x, Complex* __restrict__ z, Complexes table, 
     Complex v[8], m[8];
 #pragma unroll
     FOR_LINE v[r] = inside ? make_float2(a[k], a[k + N]) : make_float2(0, 0);
-    transform<N, 1>(v, threadIdx.x, line, table);
+    transform<N, 1, true>(v, threadIdx.x, line, table);
     partners<N, 1>(v, m, threadIdx.x, line);
     if (!inside) return;
 #pragma unroll
@@ -193,7 +193,7 @@ COLUMN_KERNEL KERNEL(spectrum_columns)(Complex* __restrict__ z, Complexes table,
     Complex v[8];
 #pragma unroll
     FOR_COLUMN v[r] = inside ? a[k * half] : make_float2(0, 0);
-    transform<N, COLUMNS>(v, threadIdx.y, shared + threadIdx.x, table);
+    transform<N, COLUMNS, true>(v, threadIdx.y, shared + threadIdx.x, table);
     if (!inside) return;
 #pragma unroll
     FOR_COLUMN a[k * half] = make_float2(scale * v[r].x, scale * v[r].y);
@@ -213,7 +213,7 @@ COLUMN_KERNEL KERNEL(inverse_spectrum_columns)(Complexes z, Complex* __restrict_
         const Complex c = inside ? a[k * half] : make_float2(0, 0);
         v[r] = make_float2(scale * c.y, scale * c.x);
     }
-    transform<N, COLUMNS>(v, threadIdx.y, shared + threadIdx.x, table);
+    transform<N, COLUMNS, true>(v, threadIdx.y, shared + threadIdx.x, table);
     if (!inside) return;
 #pragma unroll
     FOR_COLUMN out[k * half] = swapped(v[r]);
@@ -332,7 +332,7 @@ ROW_KERNEL KERNEL(forward_tree_rows)(Reals y, Complex* __restrict__ a, Complexes
     Complex v[8], m[8];
 #pragma unroll
     FOR_LINE v[r] = inside ? make_float2(in[k], in[k + N]) : make_float2(0, 0);
-    transform<N, 1>(v, threadIdx.x, line, table);
+    transform<N, 1, true>(v, threadIdx.x, line, table);
     partners<N, 1>(v, m, threadIdx.x, line);
     if (!inside) return;
 #pragma unroll

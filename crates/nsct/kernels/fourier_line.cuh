@@ -58,7 +58,7 @@ __host__ __device__ constexpr int padded(int position) { return position + (posi
 
 // One Stockham pass of radix R over a product P of earlier radices. `line` points to the line's first place in shared
 // memory, whose places are STEP apart.
-template <int N, int R, int P, int STEP>
+template <int N, int R, int P, int STEP, bool FRESH = false>
 __device__ __forceinline__ void pass(Complex v[8], int t, Complex* line, const Complex* __restrict__ table) {
     constexpr int BUTTERFLIES = 8 / R;
 #pragma unroll
@@ -88,7 +88,8 @@ __device__ __forceinline__ void pass(Complex v[8], int t, Complex* line, const C
         if (R == 8) transform8(u);
     }
     if (R * P < N) {
-        __syncthreads();
+        // Others may still read what their pass before, or the caller, has put there.
+        if (!FRESH) __syncthreads();
 #pragma unroll
         for (int b = 0; b < BUTTERFLIES; ++b) {
             const int i = t + b * (N / 8);
@@ -103,9 +104,10 @@ __device__ __forceinline__ void pass(Complex v[8], int t, Complex* line, const C
     }
 }
 
-template <int N, int STEP>
+// FRESH: no thread has touched the line before.
+template <int N, int STEP, bool FRESH = false>
 __device__ __forceinline__ void transform(Complex v[8], int t, Complex* line, const Complex* __restrict__ table) {
-    pass<N, 8, 1, STEP>(v, t, line, table);
+    pass<N, 8, 1, STEP, FRESH>(v, t, line, table);
     pass<N, 8, 8, STEP>(v, t, line, table);
     if (N == 128) pass<N, 2, 64, STEP>(v, t, line, table);
     if (N == 256) pass<N, 4, 64, STEP>(v, t, line, table);
@@ -113,10 +115,10 @@ __device__ __forceinline__ void transform(Complex v[8], int t, Complex* line, co
     if (N == 1024) pass<N, 2, 512, STEP>(v, t, line, table);
 }
 
-// m[r] = F[(N - k) mod N] for the k of v[r].
+// m[r] = F[(N - k) mod N] for the k of v[r]. The line is fresh, or `transform` was the last to touch it: then each thread
+// overwrites the places that it alone has read since the last barrier.
 template <int N, int STEP>
 __device__ __forceinline__ void partners(const Complex v[8], Complex m[8], int t, Complex* line) {
-    __syncthreads();
 #pragma unroll
     for (int r = 0; r < 8; ++r) line[padded(t + r * (N / 8)) * STEP] = v[r];
     __syncthreads();

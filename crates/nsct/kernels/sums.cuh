@@ -14,7 +14,8 @@ struct Figures {
     }
 };
 
-// Adds the upper half of the lanes to the lower, until one is left, which writes its figures.
+// Adds the upper half of the lanes to the lower, until one is left, which writes its figures. A caller may go on to the
+// next plane: behind the last barrier only lane 0 reads, and only what it overwrites itself.
 __device__ __forceinline__ void fold(const Figures& own, double* __restrict__ out) {
     __shared__ Figures lanes[kLanes];
     const unsigned lane = threadIdx.x;
@@ -33,6 +34,4 @@ __device__ __forceinline__ void fold(const Figures& own, double* __restrict__ ou
         out[2] = lanes[0].squares;
         out[3] = lanes[0].largest;
     }
-    // A caller may go on to the next plane.
-    __syncthreads();
 }
