@@ -34,7 +34,7 @@ __device__ void digit_counts(const unsigned long long* __restrict__ prefixes, co
             for (unsigned i = threadIdx.x; i < kValues; i += blockDim.x) {
                 if (own[i] != 0) atomicAdd(&counts[(unsigned long long)n * kValues + i], (unsigned long long)own[i]);
             }
-            __syncthreads();
+            // Each thread begins the next chunk with the counters that it alone has read here.
         }
     }
 }

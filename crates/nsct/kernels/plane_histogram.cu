@@ -32,7 +32,7 @@ __device__ void plane_histogram(const double* __restrict__ bounds, const T* __re
             for (unsigned i = threadIdx.x; i < kBins; i += blockDim.x) {
                 if (own[i] != 0) atomicAdd(&counts[(unsigned long long)n * kBins + i], (unsigned long long)own[i]);
             }
-            __syncthreads();
+            // Each thread begins the next chunk with the bins that it alone has read here.
         }
     }
 }

@@ -44,7 +44,7 @@ fn long_cases(fill: BoxedStrategy<Fill>) -> BoxedStrategy<Case> {
 /// a second plane.
 fn many_cases(fill: BoxedStrategy<Fill>) -> BoxedStrategy<Case> {
     let many = |c: Case| Case { count: 1025 + c.choice, height: 1 + c.height % 8, width: 1 + c.width % 8, ..c };
-    prop_oneof![9 => long_cases(fill.clone()), 1 => cases(fill).prop_map(many)].boxed()
+    prop_oneof![19 => long_cases(fill.clone()), 1 => cases(fill).prop_map(many)].boxed()
 }
 
 impl Case {
