@@ -265,7 +265,7 @@ impl Warp {
         mask: u32,
     ) -> Result<()> {
         let groups = self.stores.groups;
-        let due = |store: &Store| mask >> store.lane & 1 == 1 && store.group + left < groups[store.lane];
+        let due = |store: &Store| mask >> store.lane & 1 == 1 && store.group.saturating_add(left) < groups[store.lane];
         self.finish_stores(shared, launch, read, due)
     }
 

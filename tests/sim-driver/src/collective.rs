@@ -214,13 +214,11 @@ impl Warp {
         }
         let lane = all.trailing_zeros();
         let id = match self.get32(program, *id)[lane as usize] {
+            // Behind those with numbers.
             CLUSTER => 16,
-            16 => 17,
+            id if id > 15 => return Err(self.fault(FaultKind::Barrier, lane, format!("barrier {id}: there are 16"))),
             id => id,
         };
-        if id > 16 {
-            return Err(self.fault(FaultKind::Barrier, lane, format!("barrier {id}: there are 16")));
-        }
         let expected = threads.map(|threads| self.get32(program, threads)[lane as usize]);
         let here = self.pc - 1;
         if shared.barriers.len() <= id as usize {

@@ -126,7 +126,7 @@ impl Warp {
         let groups = self.copy_groups;
         let due = |key: u32| {
             let (group, lane) = (key >> 5, key & 31);
-            mask >> lane & 1 == 1 && left.is_none_or(|left| group + left < groups[lane as usize])
+            mask >> lane & 1 == 1 && left.is_none_or(|left| group.saturating_add(left) < groups[lane as usize])
         };
         let (now, later): (Vec<_>, Vec<_>) = self.copies.drain(..).partition(|(key, _)| due(*key));
         self.copies = later;

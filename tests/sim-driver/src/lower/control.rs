@@ -159,8 +159,8 @@ impl Lower<'_> {
             // A cluster of one block: all of them meet where they wait.
             let (id, from) = (self.constant32(CLUSTER), self.constant32(0));
             let wait = Op::Barrier { kind: Barrier::Sync, aligned, id, threads: None, to: None, from, negated: false };
-            self.push(if parts.contains(&"wait") { wait } else { Op::Nop });
-            return Ok(operands.is_empty());
+            self.push(if parts[2..].contains(&"wait") { wait } else { Op::Nop });
+            return Ok(matches!(parts.get(2), Some(&("wait" | "arrive"))) && operands.is_empty());
         }
         let kind = match () {
             () if parts.contains(&"arrive") => Barrier::Arrive,

@@ -101,6 +101,8 @@ fn objects_and_their_states() {
         mbarrier.arrive.shared.b64 _, [%r4]; mbarrier.test_wait.parity.shared.b64 %p2, [%r4], 1;\n\
         selp.u32 %r9, 7, 0, %p2; st.global.u32 [%rd5], %r9;";
     assert_eq!(good(&format!("{start}{drop}"), shape(1, 1))[0], 7);
+    good("cp.async.bulk.wait_group 4294967295; cp.async.wait_group 4294967295;", shape(1, 1));
+    bad("mov.u32 %r8, 16;\nbar.sync %r8;", shape(1, 1), BARRIER);
     for odd in [
         "mbarrier.arrive.banana.shared.b64 _, [%r4];",
         "mbarrier.init.shared.b64 [%r4];",
