@@ -1,10 +1,14 @@
 //! Running a network on pictures of any size.
 
-use gpu_core::{Backend, Cpu};
-use ndarray::{Array4, ArrayView4, s};
+use std::time::{Duration, Instant};
+
+use gpu_core::{Backend, Cpu, Event as _, View, ViewMut};
+use ndarray::{Array3, Array4, ArrayView3, ArrayView4, s};
 
 use crate::cpu::{self, SMALLEST_SIDE};
-use crate::weights::StyleModel;
+use crate::mix::Rounding;
+use crate::net::{Fill, Job, Picture, Take};
+use crate::weights::{LayerId, StyleModel};
 use crate::{Error, Result};
 
 /// What becomes of the surplus when a side is no multiple of four: the network's own output is up to three rows and
@@ -20,67 +24,102 @@ pub enum SizePolicy {
     Pad,
 }
 
+/// Numbers that activations are stored in and multiplied as. Sums and statistics are `f32` or more in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// Single precision.
+    F32,
+    /// Half precision, on tensor cores: at least 66 dB from exact, and much faster.
+    F16,
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        })
+    }
+}
+
+/// How an [`Engine`] works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EngineOptions {
+    /// `None`: `F16` where the device has tensor cores for it, else `F32`. A model that is wider than 32, a device
+    /// without such cores and the CPU work in `F32` whatever is asked for; [`Engine::precision`] says what is used.
+    pub precision: Option<Precision>,
+    /// Pictures of one size that are worked on together.
+    pub max_batch: usize,
+    /// How results become bytes.
+    pub rounding: Rounding,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { precision: None, max_batch: 16, rounding: Rounding::Truncate }
+    }
+}
+
+/// Where the time of the last call went. Work that overlaps the host's is counted where the host waited for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// To the device.
+    pub upload: Duration,
+    /// On the device.
+    pub compute: Duration,
+    /// From the device.
+    pub download: Duration,
+    /// All of the call.
+    pub wall: Duration,
+}
+
+/// What one layer gives, as planes of `f32`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Activation {
+    /// Which layer.
+    pub layer: LayerId,
+    /// Output of the convolution, with its bias.
+    pub raw: Array4<f32>,
+    /// After norm and ReLU; for the second convolution of a residual block, the block's output.
+    pub finished: Array4<f32>,
+}
+
 /// A backend that can run the network.
 pub trait StyleBackend: Backend {
     /// The weights as the backend wants them, with working memory.
-    type Network: std::fmt::Debug;
+    type Network: std::fmt::Debug + Send;
 
     /// Packs a model's weights.
     ///
     /// # Errors
     /// When the device has no room for them.
-    fn prepare(&self, model: &StyleModel) -> Result<Self::Network>;
+    fn prepare(&self, model: &StyleModel, options: &EngineOptions) -> Result<Self::Network>;
 
-    /// Runs pictures `[b, 3, h, w]`, RGB in 0..255, into the raw output `[b, 3, 4⌈h/4⌉, 4⌈w/4⌉]`, which is not clamped.
-    /// Both sides are at least five.
+    /// What it computes with.
+    fn precision(network: &Self::Network) -> Precision;
+
+    /// Runs what `fill` brings, and hands the result to `take` with one number: how many tiles left the range of the
+    /// number type, so that the result is not to be trusted. `exact` asks for `F32` whatever the options said.
     ///
     /// # Errors
     /// When memory runs out or the device is lost.
-    fn run(&self, network: &mut Self::Network, x: ArrayView4<'_, f32>) -> Result<Array4<f32>>;
-}
+    #[doc(hidden)]
+    fn forward<S: Picture>(
+        &self,
+        network: &mut Self::Network,
+        job: &Job,
+        exact: bool,
+        fill: &mut Fill<'_, Self, S>,
+        take: &mut Take<'_, Self, S>,
+    ) -> Result<()>;
 
-impl StyleBackend for Cpu {
-    type Network = CpuNetwork;
-
-    fn prepare(&self, model: &StyleModel) -> Result<CpuNetwork> {
-        Ok(CpuNetwork { network: cpu::Network::new(&cpu_weights(model)), arena: cpu::Arena::new() })
-    }
-
-    fn run(&self, CpuNetwork { network, arena }: &mut CpuNetwork, x: ArrayView4<'_, f32>) -> Result<Array4<f32>> {
-        let (batch, channels, height, width) = x.dim();
-        let standard = x.as_standard_layout();
-        let samples = standard.as_slice().unwrap_or_default();
-        let shape = |got: Vec<usize>| Error::Shape { what: "x", expected: vec![batch, 3, height, width], got };
-        let raw = network
-            .run(arena, samples, [batch, channels, height, width])
-            .map_err(|_| shape(vec![batch, channels, height, width]))?;
-        let [oh, ow] = cpu::Network::output_size(height, width);
-        Array4::from_shape_vec((batch, 3, oh, ow), raw).map_err(|_| shape(vec![batch, 3, oh, ow]))
-    }
-}
-
-/// Weights packed for this processor, and working memory that is kept between pictures.
-#[derive(Debug)]
-pub struct CpuNetwork {
-    network: cpu::Network,
-    arena: cpu::Arena,
-}
-
-/// The model's parameters in the order of its layers.
-fn cpu_weights(model: &StyleModel) -> cpu::Weights {
-    let mut weights =
-        cpu::Weights { base_channels: model.nc(), residual_blocks: model.residual_blocks(), ..cpu::Weights::default() };
-    for layer in model.layers() {
-        if let Some(conv) = model.conv(layer) {
-            weights.kernels.push(conv.weight.to_vec());
-            weights.biases.push(conv.bias.to_vec());
-        }
-        if let Some(norm) = model.norm(layer) {
-            weights.gammas.push(norm.gamma.to_vec());
-            weights.betas.push(norm.beta.to_vec());
-        }
-    }
-    weights
+    /// What every layer with a norm gives, and the raw output.
+    #[doc(hidden)]
+    fn activations(
+        &self,
+        network: &mut Self::Network,
+        x: ArrayView4<'_, f32>,
+    ) -> Result<(Vec<Activation>, Array4<f32>)>;
 }
 
 /// A network on one backend, ready for pictures.
@@ -100,8 +139,11 @@ fn cpu_weights(model: &StyleModel) -> cpu::Weights {
 /// ```
 #[derive(Debug)]
 pub struct Engine<B: StyleBackend> {
-    backend: B,
-    network: B::Network,
+    pub(crate) backend: B,
+    pub(crate) network: B::Network,
+    pub(crate) options: EngineOptions,
+    timing: Timing,
+    reruns: usize,
 }
 
 impl<B: StyleBackend> Engine<B> {
@@ -110,7 +152,32 @@ impl<B: StyleBackend> Engine<B> {
     /// # Errors
     /// When the device has no room for them.
     pub fn new(backend: &B, model: &StyleModel) -> Result<Self> {
-        Ok(Self { backend: backend.clone(), network: backend.prepare(model)? })
+        Self::with(backend, model, EngineOptions::default())
+    }
+
+    /// Packs a model's weights for a backend, with options.
+    ///
+    /// # Errors
+    /// When the device has no room for them.
+    pub fn with(backend: &B, model: &StyleModel, options: EngineOptions) -> Result<Self> {
+        let options = EngineOptions { max_batch: options.max_batch.max(1), ..options };
+        let network = backend.prepare(model, &options)?;
+        Ok(Self { backend: backend.clone(), network, options, timing: Timing::default(), reruns: 0 })
+    }
+
+    /// What it computes with.
+    pub fn precision(&self) -> Precision {
+        B::precision(&self.network)
+    }
+
+    /// Where the time of the last call went.
+    pub fn timing(&self) -> Timing {
+        self.timing
+    }
+
+    /// How many batches left the range of `f16`, so that they were run again in `f32`.
+    pub fn reruns(&self) -> usize {
+        self.reruns
     }
 
     /// Runs pictures `[b, 3, h, w]`, RGB in 0..255 as `f32`; the result has the size that the policy says and is not
@@ -119,33 +186,230 @@ impl<B: StyleBackend> Engine<B> {
     /// # Errors
     /// [`Error::InputTooSmall`] when a side is shorter than five, [`Error::Shape`] when there are not three channels.
     pub fn run(&mut self, x: ArrayView4<'_, f32>, policy: SizePolicy) -> Result<Array4<f32>> {
+        let (start, before) = (Instant::now(), self.timing);
         let (batch, channels, height, width) = x.dim();
-        if channels != 3 {
-            let (expected, got) = (vec![batch, 3, height, width], vec![batch, channels, height, width]);
-            return Err(Error::Shape { what: "x", expected, got });
+        check(channels, height, width, x.shape())?;
+        self.timing = Timing::default();
+        let job = Job { n: batch, h: height, w: width, policy, rounding: self.options.rounding };
+        let [out_h, out_w] = job.output();
+        let mut out = Array4::zeros((batch, 3, out_h, out_w));
+        for first in (0..batch).step_by(self.options.max_batch) {
+            let some = first..batch.min(first + self.options.max_batch);
+            let part = x.slice(s![some.clone(), .., .., ..]);
+            let part = part.as_standard_layout();
+            let mut part_out = out.slice_mut(s![some.clone(), .., .., ..]);
+            let (Some(from), Some(to)) = (part.as_slice(), part_out.as_slice_mut()) else { continue };
+            self.batch(&Job { n: some.len(), ..job }, from, to).inspect_err(|_| self.timing = before)?;
         }
-        if height.min(width) < SMALLEST_SIDE {
-            return Err(Error::InputTooSmall { height, width, smallest: SMALLEST_SIDE });
-        }
-        let raw = match policy {
-            SizePolicy::Pad if height % 4 != 0 || width % 4 != 0 => {
-                let padded = padded(x);
-                self.backend.run(&mut self.network, padded.view())?
+        self.timing.wall = start.elapsed();
+        Ok(out)
+    }
+
+    /// Runs pictures `[b, 3, h, w]` as the original program does: the raw output of the network, up to three rows and
+    /// columns larger and not clamped.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_f32(&mut self, x: ArrayView4<'_, f32>) -> Result<Array4<f32>> {
+        self.run(x, SizePolicy::Raw)
+    }
+
+    /// Runs pictures of bytes `[h, w, 3]`, RGB, of any sizes; those of one size are worked on together. Results are in
+    /// the order of the pictures.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_u8(&mut self, pictures: &[ArrayView3<'_, u8>], policy: SizePolicy) -> Result<Vec<Array3<u8>>> {
+        let (start, before) = (Instant::now(), self.timing);
+        self.timing = Timing::default();
+        let mut sizes: Vec<((usize, usize), Vec<usize>)> = Vec::new();
+        for (i, picture) in pictures.iter().enumerate() {
+            let (height, width, channels) = picture.dim();
+            check(channels, height, width, picture.shape())?;
+            match sizes.iter_mut().find(|(size, _)| *size == (height, width)) {
+                Some((_, members)) => members.push(i),
+                None => sizes.push(((height, width), vec![i])),
             }
-            _ => self.backend.run(&mut self.network, x)?,
-        };
-        if policy == SizePolicy::Raw {
-            return Ok(raw);
         }
-        Ok(if raw.dim() == x.dim() { raw } else { raw.slice(s![.., .., ..height, ..width]).to_owned() })
+        let mut results: Vec<Option<Array3<u8>>> = vec![None; pictures.len()];
+        for ((h, w), members) in sizes {
+            for some in members.chunks(self.options.max_batch) {
+                let job = Job { n: some.len(), h, w, policy, rounding: self.options.rounding };
+                let from: Vec<u8> = some.iter().flat_map(|&i| pictures[i].iter().copied()).collect();
+                let mut to = vec![0; job.output_len()];
+                self.batch(&job, &from, &mut to).inspect_err(|_| self.timing = before)?;
+                let [h, w] = job.output();
+                for (&i, bytes) in some.iter().zip(to.chunks_exact(3 * h * w)) {
+                    results[i] = Array3::from_shape_vec((h, w, 3), bytes.to_vec()).ok();
+                }
+            }
+        }
+        self.timing.wall = start.elapsed();
+        Ok(results.into_iter().flatten().collect())
+    }
+
+    /// What every layer with a norm gives for pictures `[b, 3, h, w]`, in order, and the raw output. For tests and for
+    /// looking into a network: it takes much more memory and time than [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn activations(&mut self, x: ArrayView4<'_, f32>) -> Result<(Vec<Activation>, Array4<f32>)> {
+        let (_, channels, height, width) = x.dim();
+        check(channels, height, width, x.shape())?;
+        self.backend.activations(&mut self.network, x)
+    }
+
+    /// One batch from and to host memory; again in `f32` when it left the range of `f16`.
+    pub(crate) fn batch<S: Picture>(&mut self, job: &Job, from: &[S], to: &mut [S]) -> Result<()> {
+        if job.n == 0 {
+            return Ok(());
+        }
+        if self.once(job, false, from, to)? > 0 {
+            self.reruns += 1;
+            tracing::warn!(pictures = job.n, "values beyond the range of f16: running again in f32");
+            self.once(job, true, from, to)?;
+        }
+        Ok(())
+    }
+
+    fn once<S: Picture>(&mut self, job: &Job, exact: bool, from: &[S], to: &mut [S]) -> Result<u32> {
+        let Self { backend: b, network, timing, .. } = self;
+        let b = &*b;
+        let (start, mut filled, mut done, mut flag) = (b.record()?, None, None, [0]);
+        b.forward::<S>(
+            network,
+            job,
+            exact,
+            &mut |x: ViewMut<'_, B, S>| {
+                b.upload(from, x)?;
+                filled = Some(b.record()?);
+                Ok(())
+            },
+            &mut |y: View<'_, B, S>, escaped: View<'_, B, u32>| {
+                done = Some(b.record()?);
+                b.download(y, to)?;
+                b.download(escaped, &mut flag)
+            },
+        )?;
+        let end = b.record()?;
+        if let (Some(filled), Some(done)) = (filled, done) {
+            timing.upload += filled.since(&start)?;
+            timing.compute += done.since(&filled)?;
+            timing.download += end.since(&done)?;
+        }
+        Ok(flag[0])
     }
 }
 
-/// Continues pictures by reflection, at the bottom and right, to sides that are multiples of four.
-fn padded(x: ArrayView4<'_, f32>) -> Array4<f32> {
-    let (batch, channels, height, width) = x.dim();
-    let inside = |i: usize, n: usize| if i < n { i } else { 2 * (n - 1) - i };
-    Array4::from_shape_fn((batch, channels, height.next_multiple_of(4), width.next_multiple_of(4)), |(b, c, i, j)| {
-        x[[b, c, inside(i, height), inside(j, width)]]
+/// Refuses what is no picture, and what is too small for the reflection at its border.
+pub(crate) fn check(channels: usize, height: usize, width: usize, shape: &[usize]) -> Result<()> {
+    if channels != 3 {
+        let expected = shape.iter().map(|&n| if n == channels { 3 } else { n }).collect();
+        return Err(Error::Shape { what: "x", expected, got: shape.to_vec() });
+    }
+    if height.min(width) < SMALLEST_SIDE {
+        return Err(Error::InputTooSmall { height, width, smallest: SMALLEST_SIDE });
+    }
+    Ok(())
+}
+
+/// Weights packed for this processor, and working memory that is kept between pictures.
+#[derive(Debug)]
+pub struct CpuNetwork {
+    network: cpu::Network,
+    arena: cpu::Arena,
+    biases: Vec<Vec<f32>>,
+}
+
+impl StyleBackend for Cpu {
+    type Network = CpuNetwork;
+
+    fn prepare(&self, model: &StyleModel, _: &EngineOptions) -> Result<CpuNetwork> {
+        let weights = cpu_weights(model);
+        Ok(CpuNetwork { network: cpu::Network::new(&weights), arena: cpu::Arena::new(), biases: weights.biases })
+    }
+
+    fn precision(_: &CpuNetwork) -> Precision {
+        Precision::F32
+    }
+
+    fn forward<S: Picture>(
+        &self,
+        CpuNetwork { network, arena, .. }: &mut CpuNetwork,
+        job: &Job,
+        _: bool,
+        fill: &mut Fill<'_, Self, S>,
+        take: &mut Take<'_, Self, S>,
+    ) -> Result<()> {
+        let (mut x, mut y) = (self.scratch::<S>(job.input_len())?, self.zeros::<S>(job.output_len())?);
+        fill(ViewMut::of(&mut x))?;
+        S::on_cpu(network, arena, job, self.read(View::of(&x))?, self.write(ViewMut::of(&mut y))?)?;
+        drop(x);
+        let flag = self.zeros(1)?;
+        Ok(take(View::of(&y), View::of(&flag))?)
+    }
+
+    fn activations(&self, network: &mut CpuNetwork, x: ArrayView4<'_, f32>) -> Result<(Vec<Activation>, Array4<f32>)> {
+        let CpuNetwork { network, arena, biases } = network;
+        let (n, channels, h, w) = x.dim();
+        let standard = x.as_standard_layout();
+        let blocks = (biases.len() - 6) / 2;
+        let layers: Vec<LayerId> = LayerId::all(blocks).collect();
+        let mut parts = vec![[Vec::new(), Vec::new()]; biases.len() - 1];
+        let mut observe = |_: usize, layer: usize, stage: cpu::Stage, values: Vec<f32>| match stage {
+            cpu::Stage::Raw => {
+                let size = values.len() / biases[layer].len();
+                let biased = values.iter().enumerate().map(|(i, v)| v + biases[layer][i / size]);
+                parts[layer][0].extend(biased);
+            }
+            cpu::Stage::Finished => parts[layer][1].extend(values),
+            _ => {}
+        };
+        let samples = standard.as_slice().unwrap_or_default();
+        let refused = |e: cpu::ShapeError| gpu_core::Error::value("x", e.to_string());
+        let out = network.activations(arena, samples, [n, channels, h, w], &mut observe).map_err(refused)?;
+        let [oh, ow] = cpu::Network::output_size(h, w);
+        let mut all = Vec::new();
+        for (i, [raw, finished]) in parts.into_iter().enumerate() {
+            let [lh, lw] = layer_size(layers[i], [h, w]);
+            let shape = (n, biases[i].len(), lh, lw);
+            all.push(Activation { layer: layers[i], raw: planes(shape, raw)?, finished: planes(shape, finished)? });
+        }
+        Ok((all, planes((n, 3, oh, ow), out)?))
+    }
+}
+
+/// Rows and columns of a layer's output.
+pub(crate) fn layer_size(layer: LayerId, size: [usize; 2]) -> [usize; 2] {
+    size.map(|side| match layer {
+        LayerId::Conv1 => side,
+        LayerId::Conv2 => side.div_ceil(2),
+        LayerId::Conv3 | LayerId::Res { .. } => side.div_ceil(4),
+        LayerId::Deconv1 => 2 * side.div_ceil(4),
+        LayerId::Deconv2 | LayerId::Deconv3 => 4 * side.div_ceil(4),
     })
+}
+
+/// Values as an array.
+pub(crate) fn planes(shape: (usize, usize, usize, usize), values: Vec<f32>) -> Result<Array4<f32>> {
+    let (n, c, h, w) = shape;
+    let got = vec![values.len()];
+    Array4::from_shape_vec(shape, values).map_err(|_| Error::Shape { what: "layer", expected: vec![n, c, h, w], got })
+}
+
+/// The model's parameters in the order of its layers.
+fn cpu_weights(model: &StyleModel) -> cpu::Weights {
+    let mut weights =
+        cpu::Weights { base_channels: model.nc(), residual_blocks: model.residual_blocks(), ..cpu::Weights::default() };
+    for layer in model.layers() {
+        if let Some(conv) = model.conv(layer) {
+            weights.kernels.push(conv.weight.to_vec());
+            weights.biases.push(conv.bias.to_vec());
+        }
+        if let Some(norm) = model.norm(layer) {
+            weights.gammas.push(norm.gamma.to_vec());
+            weights.betas.push(norm.beta.to_vec());
+        }
+    }
+    weights
 }

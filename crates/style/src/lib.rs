@@ -25,8 +25,15 @@ struct FrontPage;
 pub mod cpu;
 mod engine;
 mod error;
+pub mod kernels;
+mod layered;
 pub mod mix;
+mod net;
+mod stream;
 pub mod weights;
 
-pub use engine::{CpuNetwork, Engine, SizePolicy, StyleBackend};
+pub use engine::{Activation, CpuNetwork, Engine, EngineOptions, Precision, SizePolicy, StyleBackend, Timing};
 pub use error::{Error, Result};
+pub use layered::Layered;
+pub use net::{Job, Picture};
+pub use stream::FrameStream;

@@ -1,0 +1,208 @@
+// The layers of the network in f16: products on tensor cores with f32 sums, raw output in f16. Channels lie last.
+#pragma once
+#include <cuda_fp16.h>
+
+#include "net.cuh"
+
+namespace net {
+
+// Coefficients of a normalisation that the consumer applies: x * scale + shift.
+struct Affine {
+    float scale, shift;
+};
+
+// What lies beyond is held at this end of the range of f16, and counted.
+constexpr float LARGEST = 65504.0f;
+
+__device__ __forceinline__ unsigned shared_address(const void* p) {
+    return static_cast<unsigned>(__cvta_generic_to_shared(p));
+}
+
+__device__ __forceinline__ void copy_16_async(void* to, const void* from) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+}
+__device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int LEFT>
+__device__ __forceinline__ void wait_copies() {
+    asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
+}
+
+// Four 8 x 8 matrices of halves; lane i gives the address of row i % 8 of matrix i / 8.
+__device__ __forceinline__ void load_matrices(unsigned (&out)[4], unsigned address) {
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+                 : "r"(address)
+                 : "memory");
+}
+
+// c += a (16 x 16, rows) * b (16 x 8, columns)
+__device__ __forceinline__ void multiply(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// Two f16 nearest to x and y, held inside their range.
+__device__ __forceinline__ __half2 to_halves(float x, float y) {
+    const __half2 most = __float2half2_rn(LARGEST);
+    return __hmax2(__hmin2(__floats2half2_rn(x, y), most), __hneg2(most));
+}
+
+// The same for max(x, 0) and max(y, 0).
+__device__ __forceinline__ __half2 to_positive_halves(float x, float y) {
+    unsigned bits;
+    asm("cvt.rn.relu.f16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(y), "f"(x));
+    return __hmin2(*reinterpret_cast<__half2*>(&bits), __float2half2_rn(LARGEST));
+}
+
+union Eight {
+    uint4 bits;
+    __half2 pair[4];
+};
+
+// Coefficients of eight channels.
+struct Affine8 {
+    float scale[8], shift[8];
+    __device__ __forceinline__ void read(const Affine* from) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const float4 two = __ldg(reinterpret_cast<const float4*>(from) + i);
+            scale[2 * i] = two.x, shift[2 * i] = two.y, scale[2 * i + 1] = two.z, shift[2 * i + 1] = two.w;
+        }
+    }
+};
+
+// The buffers that a layer's statistics go through.
+struct Results {
+    Moments* partial;         // [n][parts][COUT]
+    float4* grouped;          // [n][groups][COUT]
+    unsigned* tickets;        // [n][groups + 1]
+    unsigned* saturated;      // tiles and channels that may have left the range of f16
+    const float2* gamma_beta;
+    Affine* out;              // [n][COUT]
+
+    __device__ __forceinline__ Statistics of(const LayerParams& p, int n, int parts) const {
+        return {partial + int64(n) * parts * p.cout, grouped + int64(n) * p.groups * p.cout,
+                tickets + int64(n) * (p.groups + 1)};
+    }
+
+    // The coefficients of a channel.
+    __device__ __forceinline__ void write(const LayerParams& p, int n, int c, double k, double mean, double m2) const {
+        const double variance = m2 / k;
+        // Where f16 cannot tell the values apart, their mean is taken as f16 has it: a flat plane becomes exactly beta.
+        const double nearest = __half2float(__float2half_rn(float(mean))), error = nearest - mean;
+        if (variance <= error * error) mean = nearest;
+        const float2 g = gamma_beta[c];
+        const double scale = g.x / sqrt(variance + double(p.eps));
+        out[int64(n) * p.cout + c] = {float(scale), float(g.y - scale * mean)};
+    }
+};
+
+// One step of a sum over lanes: this lane keeps one half of its K channels and adds its partner's; a single channel is
+// added on both sides. Gives where the kept half begins.
+template <int LANES, int K, int N>
+__device__ __forceinline__ int exchange(float (&one)[N], float (&two)[N], float (&pivot)[N]) {
+    if constexpr (K == 1) {
+        one[0] += __shfl_xor_sync(0xffffffffu, one[0], LANES);
+        two[0] += __shfl_xor_sync(0xffffffffu, two[0], LANES);
+        return 0;
+    } else {
+        constexpr int HALF = K / 2;
+        const bool upper = threadIdx.x & LANES;
+#pragma unroll
+        for (int k = 0; k < HALF; k++) {
+            const float give1 = upper ? one[k] : one[k + HALF], give2 = upper ? two[k] : two[k + HALF];
+            one[k] = (upper ? one[k + HALF] : one[k]) + __shfl_xor_sync(0xffffffffu, give1, LANES);
+            two[k] = (upper ? two[k + HALF] : two[k]) + __shfl_xor_sync(0xffffffffu, give2, LANES);
+            pivot[k] = upper ? pivot[k + HALF] : pivot[k];
+        }
+        return upper ? HALF : 0;
+    }
+}
+
+// The end of a tile: its statistics, and its raw values in f16.
+//   sums: MR rows of 16 pixels by NR times 8 channels a warp; rows, cols: what of the tile lies inside the image;
+//   slot: where this tile's moments go; output: shared memory for the tile; pixel_at(r, c): place of a pixel in y.
+template <typename B, typename Pixel>
+__device__ __forceinline__ void finish_tile(const float (&sums)[B::MR][B::NR][4], int rows, int cols, Moments* slot,
+                                            unsigned* saturated, unsigned char* output, __half* y, int block_n,
+                                            Pixel pixel_at) {
+    constexpr int TH = B::TH, TW = B::TW, NB = B::NB, COUT = B::COUT;
+    __shared__ Moments of_warps[B::PHASES * B::WM][NB];
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, wm = warp % B::WM, wn = warp / B::WM % B::WN;
+    const int phase = warp / (B::WM * B::WN) % B::PHASES;
+    // Of warps that have split the inputs among them, the first has the sums of all.
+    const bool first = warp < B::WM * B::WN * B::PHASES;
+    const int px = lane / 4, channel = wn * (NB / B::WN) + lane % 4 * 2;
+    if (first) {
+        // Deviations from the warp's first pixel, so that a common offset costs no digits.
+        const bool left = px < cols, right = px + 8 < cols;
+        const int mine = max(0, min(B::MR, rows - wm * B::MR));
+        constexpr int K = 2 * B::NR;
+        float pivot[K], one[K], two[K];
+#pragma unroll
+        for (int k = 0; k < K; k++) {
+            pivot[k] = __shfl_sync(0xffffffffu, sums[0][k / 2][k % 2], lane % 4);
+            one[k] = two[k] = 0;
+#pragma unroll
+            for (int m = 0; m < B::MR; m++) {
+                const float l = sums[m][k / 2][k % 2] - pivot[k], r = sums[m][k / 2][2 + k % 2] - pivot[k];
+                if (m < mine && left) one[k] += l, two[k] = fmaf(l, l, two[k]);
+                if (m < mine && right) one[k] += r, two[k] = fmaf(r, r, two[k]);
+            }
+        }
+        static_assert(K >= 4 && (K & (K - 1)) == 0, "halves down to one channel, or two lanes with the same one");
+        constexpr int LEFT = K >= 8 ? K / 8 : 1;
+        const int at = exchange<16, K>(one, two, pivot) + exchange<8, K / 2>(one, two, pivot) +
+                       exchange<4, K / 4>(one, two, pivot);
+        const float count = float(max(mine * cols, 1));
+        if (K >= 8 || lane % 8 < 4) {
+#pragma unroll
+            for (int k = 0; k < LEFT; k++) {
+                const float shift = one[k] / count;
+                of_warps[phase * B::WM + wm][channel + (at + k) / 2 * 8 + (at + k) % 2] = {
+                    pivot[k] + shift, fmaxf(two[k] - one[k] * shift, 0.0f)};
+            }
+        }
+    }
+    __syncthreads();
+    for (int c = threadIdx.x; c < NB; c += B::THREADS) {
+        float n = 0, mean = 0, m2 = 0;
+#pragma unroll
+        for (int w = 0; w < B::PHASES * B::WM; w++) {
+            append(n, mean, m2, float(max(0, min(B::MR, rows - w % B::WM * B::MR)) * cols), of_warps[w][c]);
+        }
+        slot[c] = {mean, m2};
+        // No value is further from the mean than this, so that nothing is missed, and NaN is caught too.
+        if (!(fabsf(mean) + sqrtf(m2) < LARGEST)) atomicAdd(saturated, 1u);
+    }
+    // Through shared memory, so that whole pixels go out. All warps have passed the barrier above, so that the input may
+    // be overwritten. The outputs of an input lie beside and below one another.
+    constexpr int UP2 = B::PHASES == 4 ? 2 : 1, OUT_W = UP2 * TW;
+    if (first) {
+#pragma unroll
+        for (int m = 0; m < B::MR; m++) {
+            const int r = UP2 * (wm * B::MR + m) + phase / 2, c = UP2 * px + phase % 2;
+            unsigned char* row = output + (r * OUT_W + c) * B::OUT_PITCH + channel * 2;
+            unsigned char* right = row + 8 * UP2 * B::OUT_PITCH;
+#pragma unroll
+            for (int i = 0; i < B::NR; i++) {
+                *reinterpret_cast<__half2*>(row + i * 16) = to_halves(sums[m][i][0], sums[m][i][1]);
+                *reinterpret_cast<__half2*>(right + i * 16) = to_halves(sums[m][i][2], sums[m][i][3]);
+            }
+        }
+    }
+    __syncthreads();
+    constexpr int UNITS = NB / 8;
+    for (int i = threadIdx.x; i < UP2 * TH * OUT_W * UNITS; i += B::THREADS) {
+        const int unit = i % UNITS, pixel = i / UNITS, r = pixel / OUT_W, c = pixel % OUT_W;
+        if (r < UP2 * rows && c < UP2 * cols) {
+            *reinterpret_cast<uint4*>(y + pixel_at(r, c) * COUT + block_n * NB + unit * 8) =
+                *reinterpret_cast<const uint4*>(output + pixel * B::OUT_PITCH + unit * 16);
+        }
+    }
+}
+
+}  // namespace net

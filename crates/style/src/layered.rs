@@ -1,0 +1,205 @@
+//! The network as layers of kernels: what CUDA runs, and what the CPU can run too, to prove the plan.
+
+use gpu_core::{View, ViewMut};
+use half::f16;
+use ndarray::{Array4, ArrayView4};
+
+use crate::Result;
+use crate::engine::{Activation, Precision, SizePolicy, planes};
+use crate::kernels::{NET_CENTRE, NetBackend, NetElem, NetFirst, NetLast, NetPack, Scene, Tiles};
+use crate::mix::Rounding;
+use crate::net::{Fill, Job, Picture, Runner, Take};
+use crate::weights::{LayerId, StyleModel};
+
+/// A model on a device as layers of kernels, in one precision and, once it was needed, also in `f32`.
+#[derive(Debug)]
+pub struct Layered<B: NetBackend<f32> + NetBackend<f16>> {
+    half: Option<Runner<B, f16>>,
+    single: Option<Runner<B, f32>>,
+    model: StyleModel,
+    tiles: Option<Tiles>,
+}
+
+impl<B: NetBackend<f32> + NetBackend<f16>> Layered<B> {
+    /// Uploads a model. One that is too wide for layers in `f16` runs in `f32`. `tiles` fixes those of all layers, for
+    /// tests.
+    ///
+    /// # Errors
+    /// When the device has no room.
+    pub fn new(b: &B, model: &StyleModel, precision: Precision, tiles: Option<Tiles>) -> Result<Self> {
+        let half = if precision == Precision::F16 { Runner::new(b, model, tiles)? } else { None };
+        let mut all = Self { half, single: None, model: model.clone(), tiles };
+        if all.half.is_none() {
+            all.single(b)?;
+        }
+        Ok(all)
+    }
+
+    /// What it computes with.
+    pub fn precision(&self) -> Precision {
+        if self.half.is_some() { Precision::F16 } else { Precision::F32 }
+    }
+
+    fn single(&mut self, b: &B) -> Result<&mut Runner<B, f32>> {
+        if self.single.is_none() {
+            self.single = Runner::new(b, &self.model, self.tiles)?;
+        }
+        let missing = || gpu_core::Error::value("model", "it has no last layer");
+        Ok(self.single.as_mut().ok_or_else(missing)?)
+    }
+
+    /// As [`StyleBackend::forward`](crate::StyleBackend).
+    #[doc(hidden)]
+    pub fn forward<S: Picture>(
+        &mut self,
+        b: &B,
+        job: &Job,
+        exact: bool,
+        fill: &mut Fill<'_, B, S>,
+        take: &mut Take<'_, B, S>,
+    ) -> Result<()>
+    where
+        B: NetFirst<S, f16> + NetLast<S, f16> + NetFirst<S, f32> + NetLast<S, f32>,
+    {
+        match &mut self.half {
+            Some(half) if !exact => Ok(half.forward(b, job, fill, take)?),
+            _ => Ok(self.single(b)?.forward(b, job, fill, take)?),
+        }
+    }
+
+    /// Runs values from host memory; how many tiles left the range.
+    ///
+    /// # Errors
+    /// When memory runs out or the device is lost.
+    pub fn run<S: Picture>(&mut self, b: &B, job: &Job, x: &[S], y: &mut [S]) -> Result<u32>
+    where
+        B: NetFirst<S, f16> + NetLast<S, f16> + NetFirst<S, f32> + NetLast<S, f32>,
+    {
+        let mut flag = [0];
+        let fill = &mut |to: ViewMut<'_, B, S>| b.upload(x, to);
+        let take = &mut |from: View<'_, B, S>, escaped: View<'_, B, u32>| {
+            b.download(from, y)?;
+            b.download(escaped, &mut flag)
+        };
+        self.forward(b, job, false, fill, take)?;
+        Ok(flag[0])
+    }
+
+    /// What every layer with a norm gives, and the raw output.
+    ///
+    /// # Errors
+    /// When memory runs out or the device is lost.
+    pub fn activations(&mut self, b: &B, x: ArrayView4<'_, f32>) -> Result<(Vec<Activation>, Array4<f32>)> {
+        let model = self.model.clone();
+        match &self.half {
+            Some(half) => shown(half, b, &model, x),
+            None => shown(self.single(b)?, b, &model, x),
+        }
+    }
+}
+
+/// Runs pictures and finishes on the host what every layer gives.
+fn shown<B: NetBackend<T>, T: NetElem>(
+    runner: &Runner<B, T>,
+    b: &B,
+    model: &StyleModel,
+    x: ArrayView4<'_, f32>,
+) -> Result<(Vec<Activation>, Array4<f32>)>
+where
+    B: NetPack<T>,
+{
+    let (n, _, h, w) = x.dim();
+    let standard = x.as_standard_layout();
+    let job = Job { n, h, w, policy: SizePolicy::Raw, rounding: Rounding::Truncate };
+    let layers: Vec<LayerId> = model.layers().collect();
+    let mut all: Vec<Activation> = Vec::new();
+    let mut entry: Option<Array4<f32>> = None;
+    let mut observer = |i: usize, scene: Scene, raw: View<'_, B, T>, norm: View<'_, B, f32>| {
+        let (mut values, mut coefficients) = (vec![T::from_f32(0.0); raw.len()], vec![0.0; norm.len()]);
+        b.download(raw, &mut values)?;
+        b.download(norm, &mut coefficients)?;
+        let (Some(&layer), Some(conv)) = (layers.get(i), layers.get(i).and_then(|&layer| model.conv(layer))) else {
+            return Ok(());
+        };
+        let channels = conv.bias.len();
+        let shape = (scene.n, channels, scene.h, scene.w);
+        let at = |[n, c, y, x]: [usize; 4]| ((n * scene.h + y) * scene.w + x) * scene.c + c;
+        // What centring the picture took from the first layer.
+        let taps = conv.weight.len() / channels;
+        let offset = |c: usize| -> f32 {
+            let sum = |weights: &[f32]| weights.iter().map(|&w| f64::from(w)).sum::<f64>();
+            let centre = if i == 0 { sum(&conv.weight[c * taps..(c + 1) * taps]) * f64::from(NET_CENTRE) } else { 0.0 };
+            (centre + f64::from(conv.bias[c])) as f32
+        };
+        let offsets: Vec<f32> = (0..channels).map(offset).collect();
+        let raw = Array4::from_shape_fn(shape, |(n, c, y, x)| values[at([n, c, y, x])].to_f32() + offsets[c]);
+        let closes = matches!(layer, LayerId::Res { conv: 2, .. });
+        let mut finished = Array4::from_shape_fn(shape, |(n, c, y, x)| {
+            let from = (n * scene.c + c) * T::COEFFICIENTS;
+            let z = values[at([n, c, y, x])].normalised(&coefficients[from..from + T::COEFFICIENTS]);
+            if closes { z } else { T::from_f32(z.max(0.0)).to_f32() }
+        });
+        if closes && let Some(entry) = &entry {
+            finished.zip_mut_with(entry, |z, entry| *z = T::from_f32(*z + entry).to_f32());
+        }
+        if closes || layer == LayerId::Conv3 {
+            entry = Some(finished.clone());
+        }
+        all.push(Activation { layer, raw, finished });
+        Ok(())
+    };
+    let out = runner.observe(b, &job, standard.as_slice().unwrap_or_default(), &mut observer)?;
+    let [oh, ow] = job.output();
+    Ok((all, planes((n, 3, oh, ow), out)?))
+}
+
+#[cfg(feature = "cuda")]
+mod cuda {
+    //! The engine on NVIDIA GPUs.
+
+    use gpu_core::{Backend as _, Capability, Cuda};
+    use ndarray::{Array4, ArrayView4};
+
+    use super::{Fill, Job, Layered, Picture, Take};
+    use crate::Result;
+    use crate::engine::{Activation, EngineOptions, Precision, StyleBackend};
+    use crate::weights::StyleModel;
+
+    impl StyleBackend for Cuda {
+        type Network = Layered<Cuda>;
+
+        fn prepare(&self, model: &StyleModel, options: &EngineOptions) -> Result<Layered<Cuda>> {
+            let half = self.supports(Capability::TensorF16) && self.supports(Capability::AsyncCopy);
+            let precision = options.precision.unwrap_or(Precision::F16);
+            let chosen = if half { precision } else { Precision::F32 };
+            let network = Layered::new(self, model, chosen, None)?;
+            if options.precision == Some(Precision::F16) && network.precision() == Precision::F32 {
+                tracing::warn!(nc = model.nc(), device = %self.device().name, "no layers in f16 for this: using f32");
+            }
+            Ok(network)
+        }
+
+        fn precision(network: &Layered<Cuda>) -> Precision {
+            network.precision()
+        }
+
+        fn forward<S: Picture>(
+            &self,
+            network: &mut Layered<Cuda>,
+            job: &Job,
+            exact: bool,
+            fill: &mut Fill<'_, Self, S>,
+            take: &mut Take<'_, Self, S>,
+        ) -> Result<()> {
+            network.forward(self, job, exact, fill, take)
+        }
+
+        fn activations(
+            &self,
+            network: &mut Layered<Cuda>,
+            x: ArrayView4<'_, f32>,
+        ) -> Result<(Vec<Activation>, Array4<f32>)> {
+            network.activations(self, x)
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! Launch sequences for the sizes that came lately.
+
+use std::fmt;
+use std::sync::Arc;
+
+use gpu_core::{Backend, Captured, Error as GpuError, View, ViewMut};
+
+use super::{Arena, Job, Net, Observer};
+use crate::Result;
+use crate::cpu;
+use crate::kernels::{NetBody, NetElem, NetFirst, NetLast, NetPack, Sample, Tiles};
+use crate::weights::StyleModel;
+
+/// How many sizes are kept ready.
+const KEPT: usize = 8;
+
+/// Everything that the launches for one size work on.
+#[derive(Debug)]
+pub struct State<B: Backend, T: NetElem, S: Sample> {
+    arena: Arena<B, T>,
+    x: B::Buf<S>,
+    y: B::Buf<S>,
+}
+
+type Graph<B, T, S> = Captured<B, State<B, T, S>>;
+
+/// A recorded sequence, by what pictures come in and go out as.
+pub enum Recorded<B: Backend, T: NetElem> {
+    /// Planes of `f32`.
+    Planes(Graph<B, T, f32>),
+    /// Bytes.
+    Bytes(Graph<B, T, u8>),
+}
+
+impl<B: Backend, T: NetElem> fmt::Debug for Recorded<B, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Planes(_) => "Recorded::Planes",
+            Self::Bytes(_) => "Recorded::Bytes",
+        })
+    }
+}
+
+/// What a picture's values are: `f32` in planes, or bytes that lie pixel after pixel.
+pub trait Picture: Sample {
+    #[doc(hidden)]
+    fn wrap<B: Backend, T: NetElem>(graph: Graph<B, T, Self>) -> Recorded<B, T>;
+    #[doc(hidden)]
+    fn unwrap<B: Backend, T: NetElem>(recorded: &mut Recorded<B, T>) -> Option<&mut Graph<B, T, Self>>;
+    #[doc(hidden)]
+    fn on_cpu(net: &cpu::Network, arena: &mut cpu::Arena, job: &Job, x: &[Self], y: &mut [Self]) -> Result<()>;
+}
+
+impl Picture for f32 {
+    fn wrap<B: Backend, T: NetElem>(graph: Graph<B, T, Self>) -> Recorded<B, T> {
+        Recorded::Planes(graph)
+    }
+    fn unwrap<B: Backend, T: NetElem>(recorded: &mut Recorded<B, T>) -> Option<&mut Graph<B, T, Self>> {
+        match recorded {
+            Recorded::Planes(graph) => Some(graph),
+            Recorded::Bytes(_) => None,
+        }
+    }
+    fn on_cpu(net: &cpu::Network, arena: &mut cpu::Arena, job: &Job, x: &[Self], y: &mut [Self]) -> Result<()> {
+        planes_on_cpu(net, arena, job, x, y)
+    }
+}
+
+impl Picture for u8 {
+    fn wrap<B: Backend, T: NetElem>(graph: Graph<B, T, Self>) -> Recorded<B, T> {
+        Recorded::Bytes(graph)
+    }
+    fn unwrap<B: Backend, T: NetElem>(recorded: &mut Recorded<B, T>) -> Option<&mut Graph<B, T, Self>> {
+        match recorded {
+            Recorded::Bytes(graph) => Some(graph),
+            Recorded::Planes(_) => None,
+        }
+    }
+    fn on_cpu(net: &cpu::Network, arena: &mut cpu::Arena, job: &Job, x: &[Self], y: &mut [Self]) -> Result<()> {
+        let refused = |e: cpu::ShapeError| GpuError::value("pictures", e.to_string());
+        if job.policy == crate::SizePolicy::Crop && job.rounding == crate::mix::Rounding::Truncate {
+            let size = 3 * job.h * job.w;
+            for (x, y) in x.chunks_exact(size).zip(y.chunks_exact_mut(size)) {
+                net.run_rgb(arena, x, [job.h, job.w], y).map_err(refused)?;
+            }
+            return Ok(());
+        }
+        let [h, w] = job.output();
+        let place = |i: usize, h: usize, w: usize| [i / (3 * h * w), i / w % h, i % w, i / (h * w) % 3];
+        let planes: Vec<f32> =
+            (0..x.len()).map(|i| f32::from(x[Self::at(job.h, job.w, place(i, job.h, job.w))])).collect();
+        let mut styled = vec![0.0; y.len()];
+        planes_on_cpu(net, arena, job, &planes, &mut styled)?;
+        for (i, v) in styled.into_iter().enumerate() {
+            y[Self::at(h, w, place(i, h, w))] = Self::of(v, job.rounding);
+        }
+        Ok(())
+    }
+}
+
+/// Runs planes on the processor: continued to the scene, run, cut to the size wanted.
+fn planes_on_cpu(net: &cpu::Network, arena: &mut cpu::Arena, job: &Job, x: &[f32], y: &mut [f32]) -> Result<()> {
+    let refused = |e: cpu::ShapeError| GpuError::value("pictures", e.to_string());
+    let [h, w] = job.scene();
+    let raw = if [h, w] == [job.h, job.w] {
+        net.run(arena, x, [job.n, 3, h, w]).map_err(refused)?
+    } else {
+        let inside = |i: usize, n: usize| if i < n { i } else { 2 * (n - 1) - i };
+        let value = |i: usize| {
+            let (plane, row, col) = (i / (h * w), i / w % h, i % w);
+            x[(plane * job.h + inside(row, job.h)) * job.w + inside(col, job.w)]
+        };
+        let padded: Vec<f32> = (0..job.n * 3 * h * w).map(value).collect();
+        net.run(arena, &padded, [job.n, 3, h, w]).map_err(refused)?
+    };
+    let [raw_h, raw_w] = cpu::Network::output_size(h, w);
+    let [out_h, out_w] = job.output();
+    let planes = y.chunks_exact_mut(out_h * out_w).zip(raw.chunks_exact(raw_h * raw_w));
+    for (to, from) in planes {
+        for (to, from) in to.chunks_exact_mut(out_w).zip(from.chunks_exact(raw_w)) {
+            to.copy_from_slice(&from[..out_w]);
+        }
+    }
+    Ok(())
+}
+
+/// A network with recorded launch sequences.
+#[derive(Debug)]
+pub(crate) struct Runner<B: Backend, T: NetElem> {
+    net: Arc<Net<B, T>>,
+    /// The one used last comes first.
+    recorded: Vec<(Job, Recorded<B, T>)>,
+}
+
+/// Fills a buffer with pictures.
+pub(crate) type Fill<'a, B, S> = dyn FnMut(ViewMut<'_, B, S>) -> gpu_core::Result<()> + 'a;
+/// Takes results, with the number of tiles that left the range of the element type.
+pub(crate) type Take<'a, B, S> = dyn FnMut(View<'_, B, S>, View<'_, B, u32>) -> gpu_core::Result<()> + 'a;
+
+impl<B: NetPack<T>, T: NetElem> Runner<B, T> {
+    /// Uploads a model; none when the element type has no layers that wide.
+    pub(crate) fn new(b: &B, model: &StyleModel, tiles: Option<Tiles>) -> Result<Option<Self>> {
+        Ok(Net::new(b, model, tiles)?.map(|net| Self { net: Arc::new(net), recorded: Vec::new() }))
+    }
+}
+
+impl<B: NetBody<T>, T: NetElem> Runner<B, T> {
+    /// Queues the network on what `fill` brings, and hands the result to `take`.
+    pub(crate) fn forward<S: Picture>(
+        &mut self,
+        b: &B,
+        job: &Job,
+        fill: &mut Fill<'_, B, S>,
+        take: &mut Take<'_, B, S>,
+    ) -> gpu_core::Result<()>
+    where
+        B: NetFirst<S, T> + NetLast<S, T>,
+    {
+        let known = self.recorded.iter_mut().position(|(known, graph)| known == job && S::unwrap(graph).is_some());
+        let entry = match known {
+            Some(at) => self.recorded.remove(at),
+            None => (*job, S::wrap(self.record_with_room(b, job)?)),
+        };
+        self.recorded.truncate(KEPT - 1);
+        self.recorded.insert(0, entry);
+        let Some(graph) = self.recorded.first_mut().and_then(|(_, graph)| S::unwrap(graph)) else { return Ok(()) };
+        fill(ViewMut::of(&mut graph.state_mut().x))?;
+        graph.replay(b)?;
+        let state = graph.state();
+        take(View::of(&state.y), View::of(state.arena.flag()))
+    }
+
+    /// Records; when memory runs out, once more without the sizes of before.
+    fn record_with_room<S: Picture>(&mut self, b: &B, job: &Job) -> gpu_core::Result<Graph<B, T, S>>
+    where
+        B: NetFirst<S, T> + NetLast<S, T>,
+    {
+        match self.record(b, job) {
+            Err(GpuError::OutOfMemory { .. }) if !self.recorded.is_empty() => {
+                self.recorded.clear();
+                b.synchronize()?;
+                self.record(b, job)
+            }
+            other => other,
+        }
+    }
+
+    fn record<S: Picture>(&self, b: &B, job: &Job) -> gpu_core::Result<Graph<B, T, S>>
+    where
+        B: NetFirst<S, T> + NetLast<S, T>,
+    {
+        let state = State {
+            arena: Arena::new(b, &self.net, job)?,
+            x: b.scratch(job.input_len())?,
+            y: b.scratch(job.output_len())?,
+        };
+        let (net, job) = (Arc::clone(&self.net), *job);
+        b.capture(state, move |b, State { arena, x, y }| net.run(b, &job, arena, View::of(x), ViewMut::of(y), None))
+    }
+
+    /// Runs planes and shows every layer.
+    pub(crate) fn observe(
+        &self,
+        b: &B,
+        job: &Job,
+        x: &[f32],
+        observer: &mut Observer<'_, B, T>,
+    ) -> gpu_core::Result<Vec<f32>>
+    where
+        B: NetFirst<f32, T> + NetLast<f32, T>,
+    {
+        let mut arena = Arena::new(b, &self.net, job)?;
+        let (mut from, mut to) = (b.scratch(job.input_len())?, b.scratch(job.output_len())?);
+        b.upload(x, ViewMut::of(&mut from))?;
+        self.net.run(b, job, &mut arena, View::of(&from), ViewMut::of(&mut to), Some(observer))?;
+        let mut out = vec![0.0; job.output_len()];
+        b.download(View::of(&to), &mut out)?;
+        Ok(out)
+    }
+}

@@ -1,0 +1,289 @@
+//! The network as layers of kernels, on the CPU and on CUDA, beside the engine of the CPU; streams and batches.
+
+use std::collections::BTreeMap;
+
+use gpu_core::Cpu;
+use ndarray::{Array3, Array4, ArrayView3, s};
+use style::kernels::Tiles;
+use style::mix::Rounding;
+use style::weights::{SaveDtype, StyleModel};
+use style::{Engine, EngineOptions, Job, Layered, Precision, SizePolicy, StyleBackend};
+
+/// Something with edges and smooth parts, 0..255.
+fn picture(n: usize, h: usize, w: usize) -> Array4<f32> {
+    Array4::from_shape_fn((n, 3, h, w), |(n, c, y, x)| {
+        let wave = ((x as f32 * 0.7 + n as f32).sin() + (y as f32 * 0.45 + c as f32).cos()) * 60.0;
+        let edge = if (x / 5 + y / 3 + c + n).is_multiple_of(2) { 40.0 } else { -30.0 };
+        (127.0 + wave + edge).clamp(0.0, 255.0).round()
+    })
+}
+
+/// The first picture of a batch as bytes `[h][w][3]`.
+fn bytes(x: &Array4<f32>, n: usize) -> Array3<u8> {
+    let (_, _, h, w) = x.dim();
+    Array3::from_shape_fn((h, w, 3), |(y, z, c)| x[[n, c, y, z]] as u8)
+}
+
+/// 10 log10 (255² / mean square).
+fn psnr(a: &Array4<f32>, b: &Array4<f32>) -> f64 {
+    assert_eq!(a.dim(), b.dim());
+    let square: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    10.0 * (255.0f64.powi(2) * a.len() as f64 / square.max(1e-12)).log10()
+}
+
+/// A model of random weights whose last layer spreads its output over the range of a picture, so that PSNR means what it
+/// does for trained ones.
+fn model(nc: usize, blocks: usize) -> StyleModel {
+    StyleModel::random(nc, blocks, 7)
+}
+
+/// Root of the mean square of the differences, relative to the spread of the reference.
+fn relative(a: &Array4<f32>, b: &Array4<f32>) -> f64 {
+    assert_eq!(a.dim(), b.dim());
+    let mean = b.iter().map(|&v| f64::from(v)).sum::<f64>() / b.len() as f64;
+    let spread: f64 = b.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum();
+    let square: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    (square / spread).sqrt()
+}
+
+/// What two roundings of 16 layers leave: some units of the number type, amplified by the norms.
+fn limit(precision: Precision) -> f64 {
+    match precision {
+        Precision::F32 => 1e-5,
+        Precision::F16 => 1e-2,
+    }
+}
+
+fn layered_on_cpu(nc: usize, blocks: usize, size: [usize; 3], precision: Precision, policy: SizePolicy) {
+    let (cpu, model) = (Cpu::new(), model(nc, blocks));
+    let [n, h, w] = size;
+    let x = picture(n, h, w);
+    let wanted = Engine::new(&cpu, &model).unwrap().run(x.view(), policy).unwrap();
+    let job = Job { n, h, w, policy, rounding: Rounding::Truncate };
+    let mut network = Layered::new(&cpu, &model, precision, None).unwrap();
+    assert_eq!(network.precision(), precision);
+    let mut got = Array4::zeros(wanted.dim());
+    let flag = network.run(&cpu, &job, x.as_slice().unwrap(), got.as_slice_mut().unwrap()).unwrap();
+    assert_eq!(flag, 0);
+    let error = relative(&got, &wanted);
+    assert!(error <= limit(precision), "{size:?} nc {nc}: {error:e}");
+}
+
+#[test]
+fn layers_on_the_cpu_are_the_network() {
+    layered_on_cpu(4, 1, [1, 9, 13], Precision::F32, SizePolicy::Crop);
+    layered_on_cpu(5, 2, [2, 8, 12], Precision::F32, SizePolicy::Raw);
+    layered_on_cpu(8, 1, [1, 21, 18], Precision::F32, SizePolicy::Pad);
+    layered_on_cpu(4, 2, [1, 14, 23], Precision::F16, SizePolicy::Crop);
+    layered_on_cpu(20, 1, [1, 16, 17], Precision::F16, SizePolicy::Pad);
+}
+
+#[test]
+fn a_model_too_wide_for_f16_runs_in_f32() {
+    let network = Layered::new(&Cpu::new(), &model(33, 1), Precision::F16, None).unwrap();
+    assert_eq!(network.precision(), Precision::F32);
+}
+
+#[test]
+fn values_beyond_f16_are_noticed() {
+    let cpu = Cpu::new();
+    let mut model = model(4, 1);
+    scale(&mut model, 1e4);
+    let mut network = Layered::new(&cpu, &model, Precision::F16, None).unwrap();
+    let job = Job { n: 1, h: 12, w: 12, policy: SizePolicy::Crop, rounding: Rounding::Truncate };
+    let x = picture(1, 12, 12);
+    let mut y = vec![0.0; 432];
+    assert!(network.run(&cpu, &job, x.as_slice().unwrap(), &mut y).unwrap() > 0);
+}
+
+/// A model whose first layer gives much larger values: the norm behind it takes the factor back.
+fn scale(model: &mut StyleModel, by: f32) {
+    let (bytes, _) = model.to_safetensors(SaveDtype::F32, &BTreeMap::new()).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let mut all = Vec::new();
+    for (name, view) in tensors.tensors() {
+        let mut values: Vec<f32> = view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        if name == "conv1.conv2d.weight" {
+            values.iter_mut().for_each(|v| *v *= by);
+        }
+        let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        all.push((name, view.shape().to_vec(), data));
+    }
+    let views: Vec<_> = all
+        .iter()
+        .map(|(name, shape, data)| {
+            (name.clone(), safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), data).unwrap())
+        })
+        .collect();
+    let bytes = safetensors::serialize(views, None).unwrap();
+    *model = StyleModel::from_bytes(&bytes, "a.safetensors").unwrap();
+}
+
+/// Pictures of two sizes, as bytes: in order, and as each alone.
+fn bytes_in_batches<B: StyleBackend>(b: &B, options: EngineOptions, sides: [[usize; 2]; 2]) {
+    let mut engine = Engine::with(b, &model(4, 1), options).unwrap();
+    let pictures: Vec<Array3<u8>> =
+        [0, 1, 0, 0].iter().enumerate().map(|(i, &k)| bytes(&picture(i + 1, sides[k][0], sides[k][1]), i)).collect();
+    let views: Vec<ArrayView3<'_, u8>> = pictures.iter().map(|p| p.view()).collect();
+    let together = engine.run_u8(&views, SizePolicy::Crop).unwrap();
+    assert_eq!(together.len(), 4);
+    for (picture, together) in views.iter().zip(&together) {
+        assert_eq!(together.dim(), picture.dim());
+        let alone = engine.run_u8(std::slice::from_ref(picture), SizePolicy::Crop).unwrap();
+        assert_eq!(&alone[0], together);
+    }
+    assert_ne!(together[0], together[2]);
+    assert!(engine.timing().wall > std::time::Duration::ZERO);
+    // Bytes are the clamped and truncated values.
+    let planes = Array4::from_shape_fn((1, 3, sides[0][0], sides[0][1]), |(_, c, y, x)| f32::from(views[0][[y, x, c]]));
+    let values = engine.run(planes.view(), SizePolicy::Crop).unwrap();
+    let (mut equal, mut all) = (0, 0);
+    for ((y, x, c), &byte) in together[0].indexed_iter() {
+        let value = values[[0, c, y, x]].clamp(0.0, 255.0);
+        assert!((f32::from(byte) - value.trunc()).abs() <= 1.0);
+        (equal, all) = (equal + usize::from(f32::from(byte) == value.trunc()), all + 1);
+    }
+    assert!(equal * 100 >= all * 99, "{equal} of {all}");
+}
+
+/// A stream gives what the pictures give one by one, in order, and survives a wrong frame.
+fn stream_is_pictures<B: StyleBackend>(b: &B, options: EngineOptions, [h, w]: [usize; 2], frames: usize) {
+    let model = model(4, 1);
+    let frames: Vec<Array3<u8>> = (0..frames).map(|i| bytes(&picture(i + 1, h, w), i)).collect();
+    let mut single = Engine::with(b, &model, options).unwrap();
+    let wanted: Vec<_> = frames
+        .iter()
+        .map(|f| single.run_u8(&[f.view()], SizePolicy::Raw).unwrap().remove(0).into_raw_vec_and_offset().0)
+        .collect();
+    let mut engine = Engine::with(b, &model, options).unwrap();
+    let mut stream = engine.stream(h, w, SizePolicy::Raw).unwrap();
+    let mut got = Vec::new();
+    for (i, frame) in frames.iter().enumerate() {
+        got.extend(stream.push(frame.as_slice().unwrap()).unwrap());
+        assert!(stream.len() <= 3);
+        if i == 1 {
+            assert!(stream.push(&[0; 7]).is_err());
+        }
+    }
+    while let Some(frame) = stream.pull().unwrap() {
+        got.push(frame);
+    }
+    assert!(stream.is_empty());
+    assert_eq!(got, wanted);
+}
+
+#[test]
+fn bytes_on_the_cpu() {
+    bytes_in_batches(&Cpu::new(), EngineOptions { max_batch: 2, ..EngineOptions::default() }, [[9, 14], [12, 8]]);
+}
+
+#[test]
+fn a_stream_on_the_cpu() {
+    stream_is_pictures(&Cpu::new(), EngineOptions::default(), [9, 14], 7);
+    let nearest = EngineOptions { rounding: Rounding::Nearest, ..EngineOptions::default() };
+    stream_is_pictures(&Cpu::new(), nearest, [8, 8], 2);
+}
+
+#[cfg(feature = "cuda")]
+mod on_cuda {
+    use gpu_core::testing::cuda;
+
+    use super::*;
+
+    fn options(precision: Precision) -> EngineOptions {
+        EngineOptions { precision: Some(precision), ..EngineOptions::default() }
+    }
+
+    fn beside_the_cpu(nc: usize, blocks: usize, size: [usize; 3], precision: Precision, policy: SizePolicy) {
+        let model = model(nc, blocks);
+        let x = picture(size[0], size[1], size[2]);
+        let wanted = Engine::new(&Cpu::new(), &model).unwrap().run(x.view(), policy).unwrap();
+        let mut engine = Engine::with(&cuda(), &model, options(precision)).unwrap();
+        assert_eq!(engine.precision(), precision);
+        let got = engine.run(x.view(), policy).unwrap();
+        let error = relative(&got, &wanted);
+        assert!(error <= limit(precision), "{size:?} nc {nc} {precision}: {error:e}, {:.1} dB", psnr(&got, &wanted));
+        assert_eq!(engine.reruns(), 0);
+        // The graph of a size that is known already, and a picture of a batch alone, give the same bits.
+        assert_eq!(engine.run(x.view(), policy).unwrap(), got);
+        let alone = engine.run(x.slice(s![..1, .., .., ..]), policy).unwrap();
+        assert_eq!(alone.slice(s![0, .., .., ..]), got.slice(s![0, .., .., ..]));
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn half_is_the_network() {
+        beside_the_cpu(4, 1, [1, 9, 13], Precision::F16, SizePolicy::Crop);
+        beside_the_cpu(16, 2, [2, 20, 37], Precision::F16, SizePolicy::Raw);
+        beside_the_cpu(32, 1, [1, 21, 18], Precision::F16, SizePolicy::Pad);
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn single_is_the_network() {
+        beside_the_cpu(4, 1, [1, 9, 13], Precision::F32, SizePolicy::Crop);
+        beside_the_cpu(16, 2, [2, 20, 37], Precision::F32, SizePolicy::Raw);
+        beside_the_cpu(33, 1, [1, 14, 18], Precision::F32, SizePolicy::Pad);
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn both_kinds_of_tiles() {
+        let (b, model, x) = (cuda(), model(32, 2), picture(1, 27, 41));
+        let job = Job { n: 1, h: 27, w: 41, policy: SizePolicy::Raw, rounding: Rounding::Truncate };
+        let wanted = Engine::new(&Cpu::new(), &model).unwrap().run(x.view(), job.policy).unwrap();
+        for tiles in [Tiles::Wide, Tiles::Small] {
+            let mut network = Layered::new(&b, &model, Precision::F16, Some(tiles)).unwrap();
+            let mut got = Array4::zeros(wanted.dim());
+            let flag = network.run(&b, &job, x.as_slice().unwrap(), got.as_slice_mut().unwrap()).unwrap();
+            let error = relative(&got, &wanted);
+            assert!(flag == 0 && error <= limit(Precision::F16), "{tiles:?}: {error:e}");
+        }
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn values_beyond_f16_run_again_in_f32() {
+        let mut model = model(4, 1);
+        scale(&mut model, 1e4);
+        let x = picture(1, 12, 12);
+        let mut engine = Engine::with(&cuda(), &model, options(Precision::F16)).unwrap();
+        let got = engine.run(x.view(), SizePolicy::Crop).unwrap();
+        assert_eq!(engine.reruns(), 1);
+        let wanted = Engine::new(&Cpu::new(), &model).unwrap().run(x.view(), SizePolicy::Crop).unwrap();
+        assert!(relative(&got, &wanted) <= limit(Precision::F32));
+        // The stream notices too.
+        let frame = bytes(&x, 0);
+        let mut stream = engine.stream(12, 12, SizePolicy::Crop).unwrap();
+        stream.push(frame.as_slice().unwrap()).unwrap();
+        assert!(stream.pull().unwrap().is_some());
+        assert_eq!(engine.reruns(), 2);
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn bytes_in_batches_of_one_size() {
+        let options = EngineOptions { max_batch: 2, ..options(Precision::F16) };
+        bytes_in_batches(&cuda(), options, [[9, 14], [12, 8]]);
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn a_stream_is_its_pictures() {
+        stream_is_pictures(&cuda(), options(Precision::F16), [9, 14], 7);
+        stream_is_pictures(&cuda(), options(Precision::F32), [8, 8], 4);
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn many_sizes_take_turns() {
+        let mut engine = Engine::with(&cuda(), &model(4, 1), options(Precision::F16)).unwrap();
+        let mut first = Vec::new();
+        for round in 0..2 {
+            for side in 5..15 {
+                let got = engine.run(picture(1, side, 20 - side).view(), SizePolicy::Raw).unwrap();
+                if round == 0 { first.push(got) } else { assert_eq!(first[side - 5], got) }
+            }
+        }
+    }
+}
