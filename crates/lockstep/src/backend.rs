@@ -55,8 +55,8 @@ pub(crate) struct BackendArgs {
     /// auto (a GPU when there is one), cpu, cuda or cuda:N
     #[arg(long, value_name = "WHERE", default_value = "auto")]
     pub(crate) backend: Place,
-    /// Budget for the transform's buffers, such as 500M or 2G [default: what the device has]. Channels are worked on in
-    /// turns to stay inside; exit code 6 when not even one fits. Files in memory are not counted
+    /// Budget for buffers of the computation, such as 500M or 2G [default: what the device has]. Transforms work on
+    /// channels in turns to stay inside; exit code 6 when not even one fits. Files in memory are not counted
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) memory: Option<usize>,
     /// CPU threads [default: all]

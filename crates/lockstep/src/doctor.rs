@@ -136,24 +136,36 @@ fn cuda(findings: &mut Vec<Finding>) {
     ));
 }
 
-/// The names of all compiled kernels, and for how many architectures each module exists.
+/// The compiled kernels of all crates.
 #[cfg(feature = "cuda")]
-fn kernel_names() -> Vec<String> {
-    let artefacts = ::nsct::kernels::compiled().artefacts();
-    let mut names: Vec<_> = artefacts.iter().flat_map(|a| gpu_core::ptx::entries(a.ptx)).map(|e| e.name).collect();
-    names.sort();
-    names.dedup();
+fn compiled() -> [&'static gpu_core::cuda::Kernels; 2] {
+    [::nsct::kernels::compiled(), ::style::kernels::compiled()]
+}
+
+/// The names of all compiled kernels that devices of some architecture run.
+#[cfg(feature = "cuda")]
+fn kernel_names(device: Option<gpu_core::Arch>) -> Vec<(&'static gpu_core::cuda::Kernels, String)> {
+    let number = |arch: &str| arch.trim_start_matches("sm_").trim_end_matches('a').parse::<u32>().unwrap_or(0);
+    let runs = |arch: &str| device.is_none_or(|device| number(arch) <= 10 * device.major + device.minor);
+    let mut names = Vec::new();
+    for kernels in compiled() {
+        let artefacts = kernels.artefacts().iter().filter(|a| runs(a.arch));
+        let mut own: Vec<_> = artefacts.flat_map(|a| gpu_core::ptx::entries(a.ptx)).map(|e| e.name).collect();
+        own.sort();
+        own.dedup();
+        names.extend(own.into_iter().map(|name| (kernels, name)));
+    }
     names
 }
 
 /// What is embedded; needs no device.
 #[cfg(feature = "cuda")]
 fn embedded() -> Finding {
-    let artefacts = ::nsct::kernels::compiled().artefacts();
+    let artefacts: Vec<_> = compiled().into_iter().flat_map(gpu_core::cuda::Kernels::artefacts).collect();
     let mut targets: Vec<_> = artefacts.iter().map(|a| a.arch).collect();
     targets.sort_unstable();
     targets.dedup();
-    let found = format!("{} in {} modules for {}", kernel_names().len(), artefacts.len(), targets.join(", "));
+    let found = format!("{} in {} modules for {}", kernel_names(None).len(), artefacts.len(), targets.join(", "));
     if artefacts.is_empty() {
         return Finding::bad("kernels", found, "compile them with `cargo xtask kernels`, and build the program again");
     }
@@ -164,9 +176,9 @@ fn embedded() -> Finding {
 #[cfg(feature = "cuda")]
 fn loading(device: &gpu_core::Cuda) -> Finding {
     let what = format!("cuda:{} kernels", device.device().ordinal);
-    let names = kernel_names();
-    let refused = names.iter().find_map(|name| {
-        let launch = device.kernel(::nsct::kernels::compiled(), name);
+    let names = kernel_names(device.device().arch);
+    let refused = names.iter().find_map(|(kernels, name)| {
+        let launch = device.kernel(kernels, name);
         launch.err().map(|e| (name, e))
     });
     match refused {

@@ -37,16 +37,16 @@ struct Body {
     static constexpr int SHARED = max3(INPUT_BYTES, OUT_BYTES, REDUCE_BYTES) + RING * STAGE_BYTES;
     static_assert(TH % WM == 0 && NB % (16 * WN) == 0 && COUT % NB == 0 && CIN % 16 == 0, "shapes divide");
     static_assert(STEPS_A_STAGE % WK == 0 && CIN / 16 % STEPS_A_STAGE == 0, "a step for every group of warps");
-    static_assert(THREADS * 40 <= SHARED, "room for the merge");
+    static_assert(THREADS >= CIN, "a thread for every channel");
 };
 
 template <Kind KIND, typename B>
-__device__ __forceinline__ void body(const __half* __restrict__ x, const Affine* __restrict__ norm,
-                                     const __half* __restrict__ previous, __half* __restrict__ kept,
-                                     const uint4* __restrict__ weights, __half* __restrict__ y, const Results& results,
-                                     const LayerParams& p) {
-    constexpr int CIN = B::CIN, COUT = B::COUT, TH = B::TH, TW = B::TW, NB = B::NB;
+__device__ __forceinline__ void body(const __half* __restrict__ x, const __half* __restrict__ previous,
+                                     __half* __restrict__ kept, const uint4* __restrict__ weights,
+                                     __half* __restrict__ y, const Statistics& stats, const LayerParams& p) {
+    constexpr int CIN = B::CIN, TH = B::TH, TW = B::TW, NB = B::NB;
     extern __shared__ __align__(16) unsigned char shared[];
+    __shared__ __align__(16) Affine merged[CIN];
     unsigned char* ring = shared;
     unsigned char* input = shared + B::RING * B::STAGE_BYTES;
 
@@ -89,29 +89,47 @@ __device__ __forceinline__ void body(const __half* __restrict__ x, const Affine*
         const int at = KIND == DOWN ? pixel - c + (c & 1) * (TW + 1) + (c >> 1) : pixel;
         return input + at * B::PITCH + unit * 16;
     };
+#pragma unroll
+    for (int i = 0; i < B::RING - 1; i++) fetch(i);
     for (int pixel = threadIdx.x / UNITS; pixel < B::ROWS * B::COLS; pixel += AT_ONCE) {
         int gy, gx;
         const int64 from = source(pixel, gy, gx);
         copy_16_async(place(pixel), x + from);
     }
     commit_copies();
-#pragma unroll
-    for (int i = 0; i < B::RING - 1; i++) fetch(i);
-
+    stats.prepare<CIN>(merged, p, n);
+    __syncthreads();
     {
         Affine8 a;
-        a.read(norm + int64(n) * CIN + unit * 8);
-        const bool relu = p.flags & RELU, add = p.flags & ADD, keep = (p.flags & KEEP) && block_n == 0;
-        wait_copies<B::RING - 1>();
-#pragma unroll 4
-        for (int pixel = threadIdx.x / UNITS; pixel < B::ROWS * B::COLS; pixel += AT_ONCE) {
+        a.read(merged + unit * 8);
+        // Layers that reduce never end a residual block.
+        const bool relu = p.flags & RELU, add = KIND != DOWN && (p.flags & ADD);
+        const bool keep = KIND == SAME && (p.flags & KEEP) && block_n == 0;
+        constexpr int MINE = (B::ROWS * B::COLS + AT_ONCE - 1) / AT_ONCE;
+        // What is added, under way beside the tile itself.
+        uint4 carried[KIND == DOWN ? 1 : MINE];
+        if (add) {
+#pragma unroll
+            for (int i = 0; i < (KIND == DOWN ? 0 : MINE); i++) {
+                const int pixel = threadIdx.x / UNITS + i * AT_ONCE;
+                int gy, gx;
+                if (pixel < B::ROWS * B::COLS) {
+                    carried[i] = __ldcg(reinterpret_cast<const uint4*>(previous + source(pixel, gy, gx)));
+                }
+            }
+        }
+        wait_copies<0>();
+#pragma unroll
+        for (int j = 0; j < MINE; j++) {
+            const int pixel = threadIdx.x / UNITS + j * AT_ONCE;
+            if (pixel >= B::ROWS * B::COLS) break;
             uint4* to = reinterpret_cast<uint4*>(place(pixel));
             Eight v, before;
             int gy = 0, gx = 0;
             int64 from = 0;
-            if (add || keep) from = source(pixel, gy, gx);
+            if (keep) from = source(pixel, gy, gx);
             before.bits = make_uint4(0, 0, 0, 0);
-            if (add) before.bits = __ldg(reinterpret_cast<const uint4*>(previous + from));
+            if (add) before.bits = carried[KIND == DOWN ? 0 : j];
             v.bits = *to;
             bool beyond = false;
 #pragma unroll
@@ -128,7 +146,7 @@ __device__ __forceinline__ void body(const __half* __restrict__ x, const Affine*
             const int r = pixel / B::COLS, c = pixel % B::COLS;
             if (keep && r >= 1 && r <= TH && c >= 1 && c <= TW && gy < p.h && gx < p.w) {
                 *reinterpret_cast<uint4*>(kept + from) = v.bits;
-                if (beyond) atomicAdd(results.saturated, 1u);
+                if (beyond) atomicAdd(stats.saturated, 1u);
             }
         }
     }
@@ -198,19 +216,11 @@ __device__ __forceinline__ void body(const __half* __restrict__ x, const Affine*
     }
     __syncthreads();
     const int source_h = KIND == UP ? p.h : p.ho, source_w = KIND == UP ? p.w : p.wo;
-    const int tiles = p.tiles_x * p.tiles_y;
-    const Statistics stats = results.of(p, n, tiles);
     constexpr int UP2 = KIND == UP ? 2 : 1;
-    finish_tile<B>(sums, min(TH, source_h - ty * TH), min(TW, source_w - tx * TW),
-                   stats.partial + int64(tile) * COUT + block_n * NB, results.saturated, input, y, block_n,
+    finish_tile<B>(sums, min(TH, source_h - ty * TH), min(TW, source_w - tx * TW), stats, p, input, y, block_n,
                    [&](int r, int c) {
                        return (int64(n) * p.ho + UP2 * ty * TH + r) * p.wo + UP2 * tx * TW + c;
                    });
-    const auto size = [&](int t) {
-        return float(B::PHASES * min(TH, source_h - t / p.tiles_x * TH) * min(TW, source_w - t % p.tiles_x * TW));
-    };
-    publish<COUT, B::THREADS>(p, stats, reinterpret_cast<double*>(shared), tile, tiles, COUT / NB, size,
-                              [&](int c, double k, double mean, double m2) { results.write(p, n, c, k, mean, m2); });
 }
 
 }  // namespace net
@@ -220,10 +230,9 @@ __device__ __forceinline__ void body(const __half* __restrict__ x, const Affine*
 #define NET_BODY(NAME, KIND, CIN, COUT, TH, NB, WM, WN, WK, STEPS, RESIDENT)                                         \
     extern "C" __global__ void                                                                                       \
         __launch_bounds__(net::Body<net::KIND, CIN, COUT, TH, NB, WM, WN, WK, STEPS>::THREADS, RESIDENT)             \
-            NAME(const __half* x, const net::Affine* norm, const __half* previous, __half* kept,                     \
-                 const uint4* weights, __half* y, net::Moments* partial, float4* grouped, unsigned* tickets,         \
-                 unsigned* saturated, const float2* gamma_beta, net::Affine* out, net::LayerParams p) {              \
+            NAME(const __half* x, const net::Sums* in, const float2* gamma_beta, const __half* previous,             \
+                 __half* kept, const uint4* weights, __half* y, net::Sums* out, net::Sums* old,                      \
+                 unsigned* saturated, net::LayerParams p) {                                                          \
         net::body<net::KIND, net::Body<net::KIND, CIN, COUT, TH, NB, WM, WN, WK, STEPS>>(                            \
-            x, norm, previous, kept, weights, y,                                                                     \
-            net::Results{partial, grouped, tickets, saturated, gamma_beta, out}, p);                                 \
+            x, previous, kept, weights, y, net::Statistics{in, gamma_beta, out, old, saturated}, p);                 \
     }

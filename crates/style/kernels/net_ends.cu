@@ -20,12 +20,12 @@ struct First {
     static constexpr int OUT_PITCH = NB * 2 + 16;
     static constexpr int OUT_BYTES = TH * TW * OUT_PITCH;
     static constexpr int SHARED = WEIGHT_BYTES + (2 * COPY_BYTES > OUT_BYTES ? 2 * COPY_BYTES : OUT_BYTES);
-    static_assert(ROW_BYTES % 16 == 0 && THREADS * 40 <= SHARED, "aligned, and room for the merge");
+    static_assert(ROW_BYTES % 16 == 0, "aligned");
 };
 
 template <typename B, typename Sample>
 __device__ __forceinline__ void first(const Sample* __restrict__ x, const uint4* __restrict__ weights,
-                                      __half* __restrict__ y, const Results& results, const LayerParams& p) {
+                                      __half* __restrict__ y, const Statistics& stats, const LayerParams& p) {
     constexpr int TH = B::TH, TW = B::TW;
     extern __shared__ __align__(16) unsigned char shared[];
     unsigned char* packed = shared;
@@ -33,6 +33,7 @@ __device__ __forceinline__ void first(const Sample* __restrict__ x, const uint4*
     const int tile = blockIdx.x, n = blockIdx.z, ty = tile / p.tiles_x, tx = tile % p.tiles_x;
     for (int i = threadIdx.x; i < B::WEIGHT_BYTES / 16; i += B::THREADS) copy_16_async(packed + i * 16, weights + i);
     commit_copies();
+    stats.clear(n);
 #pragma unroll 4
     for (int i = threadIdx.x; i < B::ROWS * B::COLS; i += B::THREADS) {
         const int r = i / B::COLS, c = i % B::COLS;
@@ -73,18 +74,8 @@ __device__ __forceinline__ void first(const Sample* __restrict__ x, const uint4*
         }
     }
     __syncthreads();
-    const int parts = p.tiles_x * p.tiles_y;
-    const Statistics stats = results.of(p, n, parts);
-    finish_tile<B>(sums, min(TH, p.ho - ty * TH), min(TW, p.wo - tx * TW), stats.partial + int64(tile) * B::COUT,
-                   results.saturated, copies, y, 0,
+    finish_tile<B>(sums, min(TH, p.ho - ty * TH), min(TW, p.wo - tx * TW), stats, p, copies, y, 0,
                    [&](int r, int c) { return (int64(n) * p.ho + ty * TH + r) * p.wo + tx * TW + c; });
-    const auto size = [&](int t) {
-        return float(min(TH, p.ho - t / p.tiles_x * TH) * min(TW, p.wo - t % p.tiles_x * TW));
-    };
-    publish<B::COUT, B::THREADS>(p, stats, reinterpret_cast<double*>(shared), tile, parts, 1, size,
-                                 [&](int c, double k, double mean, double m2) {
-                                     results.write(p, n, c, k, mean, m2);
-                                 });
 }
 
 // Twin of `Tile` in src/kernels/net_last.rs.
@@ -102,30 +93,31 @@ struct Last {
 };
 
 template <typename B, typename Sample>
-__device__ __forceinline__ void last(const __half* __restrict__ x, const Affine* __restrict__ norm,
-                                     const uint4* __restrict__ weights, const float* __restrict__ bias,
-                                     unsigned* saturated, unsigned* flag, Sample* __restrict__ out,
-                                     const LayerParams& p) {
+__device__ __forceinline__ void last(const __half* __restrict__ x, const uint4* __restrict__ weights,
+                                     const float* __restrict__ bias, unsigned* flag, Sample* __restrict__ out,
+                                     const Statistics& stats, const LayerParams& p) {
     constexpr int TH = B::TH, TW = B::TW;
     extern __shared__ __align__(16) unsigned char shared[];
     unsigned char* packed = shared;
     unsigned char* input = shared + B::WEIGHT_BYTES;
     const int tile = blockIdx.x, n = blockIdx.z, ty = tile / p.tiles_x, tx = tile % p.tiles_x;
     // Nobody counts any more; the next run begins at 0.
-    if (tile == 0 && n == 0 && threadIdx.x == 0) *flag = *saturated, *saturated = 0;
+    if (tile == 0 && n == 0 && threadIdx.x == 0) *flag = *stats.saturated, *stats.saturated = 0;
     constexpr int UNITS = B::CIN / 8, AT_ONCE = B::THREADS / UNITS;
     const int unit = threadIdx.x % UNITS;
     const __half* image = x + int64(n) * p.h * p.w * B::CIN + unit * 8;
+    for (int i = threadIdx.x; i < B::WEIGHT_BYTES / 16; i += B::THREADS) copy_16_async(packed + i * 16, weights + i);
     for (int pixel = threadIdx.x / UNITS; pixel < B::ROWS * TW; pixel += AT_ONCE) {
         const int sy = reflected(ty * TH + pixel / TW - 4, p.h), sx = reflected(tx * B::OUT + pixel % TW - 4, p.w);
         copy_16_async(input + pixel * B::PITCH + unit * 16, image + int64(sy * p.w + sx) * B::CIN);
     }
     commit_copies();
-    for (int i = threadIdx.x; i < B::WEIGHT_BYTES / 16; i += B::THREADS) copy_16_async(packed + i * 16, weights + i);
-    commit_copies();
+    __shared__ __align__(16) Affine merged[B::CIN];
+    stats.prepare<B::CIN>(merged, p, n);
+    __syncthreads();
     Affine8 a;
-    a.read(norm + int64(n) * B::CIN + unit * 8);
-    wait_copies<1>();
+    a.read(merged + unit * 8);
+    wait_copies<0>();
 #pragma unroll 4
     for (int pixel = threadIdx.x / UNITS; pixel < B::ROWS * TW; pixel += AT_ONCE) {
         uint4* to = reinterpret_cast<uint4*>(input + pixel * B::PITCH + unit * 16);
@@ -139,7 +131,6 @@ __device__ __forceinline__ void last(const __half* __restrict__ x, const Affine*
         }
         *to = v.bits;
     }
-    wait_copies<0>();
     __syncthreads();
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     constexpr int MR = B::PX / 16;
@@ -198,13 +189,13 @@ __device__ __forceinline__ void last(const __half* __restrict__ x, const Affine*
 
 #define NET_FIRST(NAME, T, COUT, TH, WM, RESIDENT)                                                                   \
     extern "C" __global__ void __launch_bounds__(32 * WM, RESIDENT)                                                  \
-        NAME(const T* x, const uint4* weights, __half* y, net::Moments* partial, float4* grouped, unsigned* tickets, \
-             unsigned* saturated, const float2* gamma_beta, net::Affine* out, net::LayerParams p) {                  \
-        net::first<net::First<COUT, TH, WM>>(                                                                        \
-            x, weights, y, net::Results{partial, grouped, tickets, saturated, gamma_beta, out}, p);                  \
+        NAME(const T* x, const uint4* weights, __half* y, net::Sums* out, net::Sums* old, unsigned* saturated,       \
+             net::LayerParams p) {                                                                                   \
+        net::first<net::First<COUT, TH, WM>>(x, weights, y, net::Statistics{nullptr, nullptr, out, old, saturated},  \
+                                             p);                                                                     \
     }
-NET_FIRST(net_first_planes_32_wide, float, 32, 16, 8, 3)
-NET_FIRST(net_first_bytes_32_wide, unsigned char, 32, 16, 8, 3)
+NET_FIRST(net_first_planes_32_wide, float, 32, 32, 8, 2)
+NET_FIRST(net_first_bytes_32_wide, unsigned char, 32, 32, 8, 2)
 NET_FIRST(net_first_planes_32_small, float, 32, 8, 4, 2)
 NET_FIRST(net_first_bytes_32_small, unsigned char, 32, 8, 4, 2)
 NET_FIRST(net_first_planes_16_wide, float, 16, 16, 8, 3)
@@ -212,9 +203,10 @@ NET_FIRST(net_first_bytes_16_wide, unsigned char, 16, 16, 8, 3)
 
 #define NET_LAST(NAME, T, CIN, TH, TW, RESIDENT)                                                                     \
     extern "C" __global__ void __launch_bounds__(net::Last<CIN, TH, TW>::THREADS, RESIDENT)                          \
-        NAME(const __half* x, const net::Affine* norm, const uint4* weights, const float* bias, unsigned* saturated, \
-             unsigned* flag, T* out, net::LayerParams p) {                                                           \
-        net::last<net::Last<CIN, TH, TW>>(x, norm, weights, bias, saturated, flag, out, p);                          \
+        NAME(const __half* x, const net::Sums* in, const float2* gamma_beta, const uint4* weights,                   \
+             const float* bias, net::Sums* old, unsigned* saturated, unsigned* flag, T* out, net::LayerParams p) {   \
+        net::last<net::Last<CIN, TH, TW>>(x, weights, bias, flag, out,                                               \
+                                          net::Statistics{in, gamma_beta, nullptr, old, saturated}, p);              \
     }
 NET_LAST(net_last_planes_32_wide, float, 32, 8, 64, 2)
 NET_LAST(net_last_bytes_32_wide, unsigned char, 32, 8, 64, 2)

@@ -68,35 +68,73 @@ struct Affine8 {
     __device__ __forceinline__ void read(const Affine* from) {
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            const float4 two = __ldg(reinterpret_cast<const float4*>(from) + i);
+            const float4 two = reinterpret_cast<const float4*>(from)[i];
             scale[2 * i] = two.x, shift[2 * i] = two.y, scale[2 * i + 1] = two.z, shift[2 * i + 1] = two.w;
         }
     }
 };
 
-// The buffers that a layer's statistics go through.
-struct Results {
-    Moments* partial;         // [n][parts][COUT]
-    float4* grouped;          // [n][groups][COUT]
-    unsigned* tickets;        // [n][groups + 1]
-    unsigned* saturated;      // tiles and channels that may have left the range of f16
-    const float2* gamma_beta;
-    Affine* out;              // [n][COUT]
+// Sums of a plane, in fixed point: whole numbers, so that the order in which blocks add theirs does not matter. Squares
+// take two numbers, so that neither their range nor small variances beside large means are lost.
+struct alignas(16) Sums {
+    long long value, square, rest, unused;
+};
+// Sums of an image: so many copies of each channel's that blocks do not queue for one address. Twin of SUMS.
+constexpr int SUMS = 256;
+template <int C>
+constexpr int COPIES = SUMS / C;
+constexpr double FINER = 0x1p30;  // units of `rest` a unit of `square`
 
-    __device__ __forceinline__ Statistics of(const LayerParams& p, int n, int parts) const {
-        return {partial + int64(n) * parts * p.cout, grouped + int64(n) * p.groups * p.cout,
-                tickets + int64(n) * (p.groups + 1)};
+__device__ __forceinline__ void add_sums(Sums* to, double value, double square, const LayerParams& p) {
+    const double units = square * p.out_square, whole = rint(units);
+    const auto add = [](long long* at, double v) {
+        atomicAdd(reinterpret_cast<unsigned long long*>(at), static_cast<unsigned long long>(__double2ll_rn(v)));
+    };
+    add(&to->value, value * p.out_value);
+    add(&to->square, whole);
+    add(&to->rest, (units - whole) * FINER);
+}
+
+// What takes a plane of the input with these sums to gamma * normalised + beta.
+template <int C>
+__device__ __forceinline__ Affine coefficients(const Sums* at, float2 gamma_beta, const LayerParams& p) {
+    longlong2 sums = {0, 0};
+    long long finer = 0;
+#pragma unroll 8
+    for (int i = 0; i < COPIES<C>; i++) {
+        const longlong2 two = __ldcg(reinterpret_cast<const longlong2*>(at + i * C));
+        sums.x += two.x, sums.y += two.y, finer += __ldcg(&at[i * C].rest);
     }
+    const double count = double(p.h) * p.w, exact = double(sums.x) * p.in_value / count;
+    const double squares = (double(sums.y) + double(finer) / FINER) * p.in_square / count;
+    float mean = float(exact);
+    const float variance = float(fmax(squares - exact * exact, 0.0));
+    // Where f16 cannot tell the values apart, their mean is taken as f16 has it: a flat plane becomes exactly beta.
+    const float nearest = __half2float(__float2half_rn(mean)), error = nearest - mean;
+    if (variance <= error * error) mean = nearest;
+    const float scale = gamma_beta.x / sqrtf(variance + p.eps);
+    return {scale, fmaf(-scale, mean, gamma_beta.y)};
+}
 
-    // The coefficients of a channel.
-    __device__ __forceinline__ void write(const LayerParams& p, int n, int c, double k, double mean, double m2) const {
-        const double variance = m2 / k;
-        // Where f16 cannot tell the values apart, their mean is taken as f16 has it: a flat plane becomes exactly beta.
-        const double nearest = __half2float(__float2half_rn(float(mean))), error = nearest - mean;
-        if (variance <= error * error) mean = nearest;
-        const float2 g = gamma_beta[c];
-        const double scale = g.x / sqrt(variance + double(p.eps));
-        out[int64(n) * p.cout + c] = {float(scale), float(g.y - scale * mean)};
+// The statistics that a layer reads, writes, and clears.
+struct Statistics {
+    const Sums* in;             // [n][SUMS], of the layer before
+    const float2* gamma_beta;   // [CIN]
+    Sums* out;                  // [n][SUMS], zero before
+    Sums* old;                  // [n][SUMS] that nobody reads any more, or null
+    unsigned* saturated;        // tiles and channels that may have left the range of f16
+
+    // Coefficients of an image's channels into shared memory, once a block; and the old sums become zero.
+    template <int C>
+    __device__ __forceinline__ void prepare(Affine* merged, const LayerParams& p, int n) const {
+        if (threadIdx.x < C) {
+            merged[threadIdx.x] = coefficients<C>(in + int64(n) * SUMS + threadIdx.x, gamma_beta[threadIdx.x], p);
+        }
+        clear(n);
+    }
+    __device__ __forceinline__ void clear(int n) const {
+        if (old == nullptr || blockIdx.x != 0 || blockIdx.y != 0) return;
+        for (int i = threadIdx.x; i < SUMS; i += blockDim.x) old[int64(n) * SUMS + i] = {0, 0, 0, 0};
     }
 };
 
@@ -124,11 +162,11 @@ __device__ __forceinline__ int exchange(float (&one)[N], float (&two)[N], float 
 
 // The end of a tile: its statistics, and its raw values in f16.
 //   sums: MR rows of 16 pixels by NR times 8 channels a warp; rows, cols: what of the tile lies inside the image;
-//   slot: where this tile's moments go; output: shared memory for the tile; pixel_at(r, c): place of a pixel in y.
+//   output: shared memory for the tile; block_n: of its channels; pixel_at(r, c): place of a pixel in y.
 template <typename B, typename Pixel>
-__device__ __forceinline__ void finish_tile(const float (&sums)[B::MR][B::NR][4], int rows, int cols, Moments* slot,
-                                            unsigned* saturated, unsigned char* output, __half* y, int block_n,
-                                            Pixel pixel_at) {
+__device__ __forceinline__ void finish_tile(const float (&sums)[B::MR][B::NR][4], int rows, int cols,
+                                            const Statistics& stats, const LayerParams& p, unsigned char* output,
+                                            __half* y, int block_n, Pixel pixel_at) {
     constexpr int TH = B::TH, TW = B::TW, NB = B::NB, COUT = B::COUT;
     __shared__ Moments of_warps[B::PHASES * B::WM][NB];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, wm = warp % B::WM, wn = warp / B::WM % B::WN;
@@ -174,9 +212,10 @@ __device__ __forceinline__ void finish_tile(const float (&sums)[B::MR][B::NR][4]
         for (int w = 0; w < B::PHASES * B::WM; w++) {
             append(n, mean, m2, float(max(0, min(B::MR, rows - w % B::WM * B::MR)) * cols), of_warps[w][c]);
         }
-        slot[c] = {mean, m2};
+        Sums* to = stats.out + int64(blockIdx.z) * SUMS + blockIdx.x % COPIES<COUT> * COUT + block_n * NB + c;
+        add_sums(to, double(n) * mean, m2 + double(n) * mean * mean, p);
         // No value is further from the mean than this, so that nothing is missed, and NaN is caught too.
-        if (!(fabsf(mean) + sqrtf(m2) < LARGEST)) atomicAdd(saturated, 1u);
+        if (!(fabsf(mean) + sqrtf(m2) < LARGEST)) atomicAdd(stats.saturated, 1u);
     }
     // Through shared memory, so that whole pixels go out. All warps have passed the barrier above, so that the input may
     // be overwritten. The outputs of an input lie beside and below one another.

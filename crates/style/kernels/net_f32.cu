@@ -1,7 +1,7 @@
 // The layers of the network in f32, for any number of channels (multiples of 32): a thread sums 8 pixels by 8 channels, one
-// fused multiply-add after the other in the order channel, row, column of the window, as the CPU twin does. Channels lie
-// last. See src/kernels/net_first.rs, net_body.rs and net_last.rs.
-#include "net.cuh"
+// fused multiply-add after the other in the order channel, row, column of the window (in the first layer, row by row), as
+// the CPU twin does. Channels lie last. See src/kernels/net_first.rs, net_body.rs and net_last.rs.
+#include "net_fold.cuh"
 
 namespace net {
 
@@ -226,8 +226,12 @@ __device__ __forceinline__ void first(const Sample* __restrict__ x, const float4
         float values[16];
 #pragma unroll
         for (int i = 0; i < 16; i++) values[i] = row[i];
+        // Sums of a row first: 243 products of this size lose too many digits one after the other.
+        float part[8][8] = {};
 #pragma unroll
-        for (int v = 0; v < 9; v++) share.template add<1>(sums, values, v, packed + (cu * 9 + v) * NB);
+        for (int v = 0; v < 9; v++) share.template add<1>(part, values, v, packed + (cu * 9 + v) * NB);
+#pragma unroll
+        for (int i = 0; i < 64; i++) sums[i / 8][i % 8] += part[i / 8][i % 8];
     }
     finish<NB>(
         sums, share, min(TH, p.ho - ty * TH), min(TW, p.wo - tx * TW), reinterpret_cast<unsigned char*>(packed), y,
@@ -315,7 +319,7 @@ NET_BODY(net_up_f32_64, UP, 64)
 NET_BODY(net_up_f32_32, UP, 32)
 
 #define NET_FIRST(NAME, T)                                                                                           \
-    extern "C" __global__ void __launch_bounds__(128, 4)                                                             \
+    extern "C" __global__ void __launch_bounds__(128, 2)                                                             \
         NAME(const T* x, const float4* weights, float* y, net::Moments* partial, float4* grouped, unsigned* tickets, \
              const float2* gamma_beta, net::Centred* out, net::LayerParams p) {                                      \
         net::first(x, weights, y, net::Results{partial, grouped, tickets, gamma_beta, out}, p);                      \

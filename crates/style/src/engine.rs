@@ -29,7 +29,8 @@ pub enum SizePolicy {
 pub enum Precision {
     /// Single precision.
     F32,
-    /// Half precision, on tensor cores: at least 66 dB from exact, and much faster.
+    /// Half precision, on tensor cores: at least 66 dB from exact, and much faster. A picture of one colour is computed in
+    /// `F32` all the same: its planes have no variance, so that a norm would make rounding errors as large as values.
     F16,
 }
 
@@ -264,7 +265,9 @@ impl<B: StyleBackend> Engine<B> {
         if job.n == 0 {
             return Ok(());
         }
-        if self.once(job, false, from, to)? > 0 {
+        // f16 cannot tell one colour from the rounding errors of its sums, and a norm makes those large.
+        let flat = self.precision() == Precision::F16 && S::any_flat(job, from);
+        if self.once(job, flat, from, to)? > 0 {
             self.reruns += 1;
             tracing::warn!(pictures = job.n, "values beyond the range of f16: running again in f32");
             self.once(job, true, from, to)?;

@@ -6,7 +6,7 @@ use ndarray::{Array4, ArrayView4};
 
 use crate::Result;
 use crate::engine::{Activation, Precision, SizePolicy, planes};
-use crate::kernels::{NET_CENTRE, NetBackend, NetElem, NetFirst, NetLast, NetPack, Scene, Tiles};
+use crate::kernels::{NET_CENTRE, NetBackend, NetElem, NetFirst, NetLast, Scene, Tiles};
 use crate::mix::Rounding;
 use crate::net::{Fill, Job, Picture, Runner, Take};
 use crate::weights::{LayerId, StyleModel};
@@ -104,20 +104,17 @@ fn shown<B: NetBackend<T>, T: NetElem>(
     b: &B,
     model: &StyleModel,
     x: ArrayView4<'_, f32>,
-) -> Result<(Vec<Activation>, Array4<f32>)>
-where
-    B: NetPack<T>,
-{
+) -> Result<(Vec<Activation>, Array4<f32>)> {
     let (n, _, h, w) = x.dim();
     let standard = x.as_standard_layout();
     let job = Job { n, h, w, policy: SizePolicy::Raw, rounding: Rounding::Truncate };
     let layers: Vec<LayerId> = model.layers().collect();
     let mut all: Vec<Activation> = Vec::new();
     let mut entry: Option<Array4<f32>> = None;
-    let mut observer = |i: usize, scene: Scene, raw: View<'_, B, T>, norm: View<'_, B, f32>| {
-        let (mut values, mut coefficients) = (vec![T::from_f32(0.0); raw.len()], vec![0.0; norm.len()]);
+    let mut observer = |i: usize, scene: Scene, raw: View<'_, B, T>, stats: View<'_, B, T::Stat>| {
+        let (mut values, mut sums) = (vec![T::from_f32(0.0); raw.len()], vec![T::Stat::default(); stats.len()]);
         b.download(raw, &mut values)?;
-        b.download(norm, &mut coefficients)?;
+        b.download(stats, &mut sums)?;
         let (Some(&layer), Some(conv)) = (layers.get(i), layers.get(i).and_then(|&layer| model.conv(layer))) else {
             return Ok(());
         };
@@ -134,9 +131,14 @@ where
         let offsets: Vec<f32> = (0..channels).map(offset).collect();
         let raw = Array4::from_shape_fn(shape, |(n, c, y, x)| values[at([n, c, y, x])].to_f32() + offsets[c]);
         let closes = matches!(layer, LayerId::Res { conv: 2, .. });
+        let Some(norm) = model.norm(layer) else { return Ok(()) };
+        let each = T::stats_len(scene.c);
+        let coefficients: Vec<[f32; 3]> = (0..scene.n * channels)
+            .map(|i| (&sums[i / channels * each..][..each], i % channels))
+            .map(|(sums, c)| T::coefficients(sums, c, scene.c, scene.h * scene.w, [norm.gamma[c], norm.beta[c]]))
+            .collect();
         let mut finished = Array4::from_shape_fn(shape, |(n, c, y, x)| {
-            let from = (n * scene.c + c) * T::COEFFICIENTS;
-            let z = values[at([n, c, y, x])].normalised(&coefficients[from..from + T::COEFFICIENTS]);
+            let z = values[at([n, c, y, x])].normalised(&coefficients[n * channels + c]);
             if closes { z } else { T::from_f32(z.max(0.0)).to_f32() }
         });
         if closes && let Some(entry) = &entry {

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use gpu_core::{InFlight, View, ViewMut};
 
-use crate::engine::{Engine, SizePolicy, StyleBackend, check};
-use crate::net::Job;
+use crate::engine::{Engine, Precision, SizePolicy, StyleBackend, check};
+use crate::net::{Job, Picture as _};
 use crate::{Error, Result};
 
 /// Frames that are under way at most.
@@ -147,6 +147,7 @@ impl<B: StyleBackend> FrameStream<'_, B> {
 
     /// Queues a frame: up on the slot's queue, through the network on the engine's, down on the slot's.
     fn start(&mut self, mut slot: Slot<B>, frame: &[u8]) -> Result<UnderWay<B>> {
+        let flat = self.engine.precision() == Precision::F16 && u8::any_flat(&self.job, frame);
         let Engine { backend: b, network, .. } = &mut *self.engine;
         let (b, copies) = (&*b, slot.copies.clone());
         let missing = || gpu_core::Error::value("frame", "its slot is in use");
@@ -163,7 +164,7 @@ impl<B: StyleBackend> FrameStream<'_, B> {
         b.forward::<u8>(
             network,
             &self.job,
-            false,
+            flat,
             &mut |x: ViewMut<'_, B, u8>| {
                 if let Some(from) = device_in.take() {
                     b.copy(View::of(&from), x)?;

@@ -104,7 +104,9 @@ fn scale(model: &mut StyleModel, by: f32) {
     for (name, view) in tensors.tensors() {
         let mut values: Vec<f32> = view.data().as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
         if name == "conv1.conv2d.weight" {
-            values.iter_mut().for_each(|v| *v *= by);
+            for v in &mut values {
+                *v *= by;
+            }
         }
         let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         all.push((name, view.shape().to_vec(), data));

@@ -4,13 +4,14 @@ use std::time::Instant;
 
 use ::style::mix::{Rounding, keep_colours, mix, mix_masked};
 use ::style::weights::StyleModel;
-use ::style::{Engine, SizePolicy};
+use ::style::{Engine, EngineOptions, Precision, SizePolicy, StyleBackend};
 use clap::{Args, ValueEnum};
-use gpu_core::Cpu;
+use gpu_core::with_backend;
 use serde_json::{Value, json};
 
 use super::content::{Content, mask};
 use super::library::{Strictness, find, load};
+use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
 use crate::files::make_folder;
 use crate::jobs::{Batch, Item, JobArgs, Outcome, list, same_place};
@@ -88,9 +89,11 @@ pub(crate) struct Apply {
     /// Do everything again
     #[arg(long)]
     overwrite: bool,
-    /// CPU threads [default: all]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
-    threads: Option<u16>,
+    /// Numbers that the network computes with [default: f16 on a GPU, f32 on the CPU, which has no other]
+    #[arg(long, value_enum)]
+    precision: Option<Numbers>,
+    #[command(flatten)]
+    backend: BackendArgs,
     #[command(flatten)]
     strictness: Strictness,
     #[command(flatten)]
@@ -115,6 +118,24 @@ impl From<Sides> for SizePolicy {
             Sides::Crop => Self::Crop,
             Sides::Raw => Self::Raw,
             Sides::Pad => Self::Pad,
+        }
+    }
+}
+
+/// Numbers of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Numbers {
+    /// Single precision
+    F32,
+    /// Half precision: much faster, and at most some levels of 255 away
+    F16,
+}
+
+impl From<Numbers> for Precision {
+    fn from(numbers: Numbers) -> Self {
+        match numbers {
+            Numbers::F32 => Self::F32,
+            Numbers::F16 => Self::F16,
         }
     }
 }
@@ -177,8 +198,8 @@ impl Places {
 }
 
 /// A model, and where it is applied.
-struct Style {
-    engine: Engine<Cpu>,
+struct Style<B: StyleBackend> {
+    engine: Engine<B>,
     mask: Option<PathBuf>,
 }
 
@@ -188,26 +209,37 @@ impl Apply {
             return Err(Failure::usage(format!("{} masks for {} models", self.mask.len(), self.model.len()))
                 .help("give one --mask for each --model, or none"));
         }
-        if let Some(n) = self.threads {
-            crate::backend::start_threads(n)?;
-        }
+        let any = self.backend.open(Some(&self.jobs.shard()?))?;
         let places = self.places(session)?;
         // A picture on standard output must not have words around it.
         let silent = Session { quiet: true, ..session.clone() };
         let session = if places.to_stdout() { &silent } else { session };
         let batch = self.batch(&places)?;
-        let cpu = Cpu::new();
-        let mut styles = Vec::new();
-        for (i, model) in self.models()?.iter().enumerate() {
-            styles.push(Style { engine: Engine::new(&cpu, model)?, mask: self.mask.get(i).cloned() });
-        }
         let jobs = JobArgs { force: self.jobs.force || self.overwrite, ..self.jobs.clone() };
-        let exit = batch.run(session, &jobs, &self.settings(), |item| self.one(session, &mut styles, item))?;
+        let exit = with_backend!(&any, |b| {
+            let mut styles = self.styles(session, b)?;
+            let precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
+            batch.run(session, &jobs, &self.settings(precision), |item| self.one(session, &mut styles, item))
+        })?;
         if places.to_stdout() {
             let bytes = std::fs::read(&places.output).map_err(|e| Failure::reading(&places.output, &e))?;
             std::io::stdout().lock().write_all(&bytes).map_err(|e| Failure::writing(Path::new("-"), &e))?;
         }
         Ok(exit)
+    }
+
+    /// The models on a backend, with their masks.
+    fn styles<B: StyleBackend>(&self, session: &Session, b: &B) -> Result<Vec<Style<B>>> {
+        let options = EngineOptions { precision: self.precision.map(Precision::from), ..EngineOptions::default() };
+        let mut styles = Vec::new();
+        for (i, model) in self.models()?.iter().enumerate() {
+            let engine = Engine::with(b, model, options)?;
+            if options.precision.is_some_and(|asked| asked != engine.precision()) {
+                session.note(format!("computing in {}: there is no f16 for this model and device", engine.precision()));
+            }
+            styles.push(Style { engine, mask: self.mask.get(i).cloned() });
+        }
+        Ok(styles)
     }
 
     /// Input and output; standard input and output become files of a folder that goes away in the end.
@@ -269,16 +301,17 @@ impl Apply {
     }
 
     /// Everything that changes a result.
-    fn settings(&self) -> Value {
+    fn settings(&self, precision: Precision) -> Value {
         let blend = self.blend.as_ref().map(|Blend(parts)| json!(parts));
         json!({
             "command": "style apply", "model": self.model, "blend": blend, "quality": self.quality, "size": self.size,
             "scale": self.scale, "strength": self.strength, "original_colors": self.original_colors, "mask": self.mask,
             "sides": format!("{:?}", self.sides), "round": self.round, "bits": self.bits,
+            "precision": precision.to_string(),
         })
     }
 
-    fn one(&self, session: &Session, styles: &mut [Style], item: &Item) -> Result<Outcome> {
+    fn one<B: StyleBackend>(&self, session: &Session, styles: &mut [Style<B>], item: &Item) -> Result<Outcome> {
         let start = Instant::now();
         let how = Writing { bits: Some(self.bits), quality: Some(self.quality), ..Writing::default() };
         let picture = pictures::read(&item.inputs[0], Layout::Auto)?;
@@ -286,8 +319,13 @@ impl Apply {
         how.check(&item.output, [1, 3, content.height, content.width], picture.depth)?;
         let mut result: Option<ndarray::Array4<f32>> = None;
         let computing = Instant::now();
+        let precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
         for style in styles {
+            let before = style.engine.reruns();
             let mut styled = style.engine.run(content.view()?, self.sides.into())?;
+            if style.engine.reruns() > before {
+                session.note(format!("{}: computed in f32, since its values leave the range of f16", item.name));
+            }
             let same = styled.dim() == (1, 3, content.height, content.width);
             let mixed = self.strength < 1.0 || self.original_colors || style.mask.is_some();
             if !same && mixed {
@@ -330,7 +368,7 @@ impl Apply {
         tracing::info!(output = %item.output.display(), seconds = start.elapsed().as_secs_f64(), "styled");
         let value = json!({
             "item": item.name, "output": item.output, "width": content.width, "height": content.height,
-            "seconds": seconds, "backend": "cpu", "precision": "f32",
+            "seconds": seconds, "backend": B::NAME, "precision": precision.to_string(),
         });
         Ok(Outcome { files: vec![item.output.clone()], value })
     }

@@ -4,6 +4,7 @@
 //! whoever reads it.
 
 mod net_body;
+mod net_elem;
 mod net_first;
 mod net_last;
 mod net_layer;
@@ -13,11 +14,12 @@ mod net_twin;
 
 pub use net_body::{BodyCall, NetBody, net_body};
 pub(crate) use net_body::{output as net_body_output, tile as net_body_tile};
+pub use net_elem::{NetElem, Plane, SUMS, Sample};
 pub(crate) use net_first::tile as net_first_tile;
 pub use net_first::{FirstCall, NetFirst, net_first};
 pub use net_last::{LastCall, NetLast, net_last};
 pub use net_layer::{
-    Dense, NET_CENTRE, NET_EPSILON, NetElem, NetPack, NetParams, NetScratch, NetWeights, Sample, Scene, Tiles, Window,
+    Dense, NET_CENTRE, NET_EPSILON, NetPack, NetParams, NetScratch, NetWeights, Norm, OutNorm, Scene, Tiles, Window,
 };
 pub(crate) use net_layer::{ScratchSize, Tile, params as net_params};
 
@@ -40,6 +42,17 @@ pub fn compiled() -> &'static gpu_core::cuda::Kernels {
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda {
     //! The compiled kernels.
+    use gpu_core::cuda::Launch;
+    use gpu_core::{Cuda, Elem, Result, ViewMut};
+
+    /// An argument that may be absent; the kernel then gets a null pointer.
+    pub(crate) fn optional<'a, T: Elem>(launch: Launch<'a>, view: Option<ViewMut<'a, Cuda, T>>) -> Result<Launch<'a>> {
+        match view {
+            Some(view) => launch.write(view),
+            None => Ok(launch.arg(0_u64)),
+        }
+    }
+
     gpu_core::kernels! {
         pub(crate) static KERNELS = [
             ("net_ends", ["sm_80"]),

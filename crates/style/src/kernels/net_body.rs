@@ -1,5 +1,5 @@
 //! The 3 × 3 layers: the deferred norm of the layer before, ReLU or the sum of a residual block, a convolution, raw output
-//! and the coefficients of its norm.
+//! and its statistics.
 //!
 //! With `z = A(x)`, the norm with the coefficients that came with `x`, plus `add` where given, then `max(z, 0)` where
 //! wanted, rounded to the element type (and written to `keep` where given):
@@ -17,9 +17,10 @@
 
 use gpu_core::{Backend, Cpu, Error, Result, View, ViewMut};
 
+use super::net_elem::NetElem;
 use super::net_layer::{
-    ADD, KEEP, NetElem, NetPack, NetParams, NetScratch, NetWeights, RELU, Scene, ScratchSize, Tile, Tiles, Window,
-    params, same,
+    ADD, KEEP, NetPack, NetParams, NetScratch, NetWeights, Norm, OutNorm, RELU, Scene, ScratchSize, Tile, Tiles,
+    Window, check_old, clear_old, params, same,
 };
 use super::net_twin::{self, Finished};
 
@@ -28,22 +29,22 @@ use super::net_twin::{self, Finished};
 pub struct BodyCall<'a, B: Backend, T: NetElem> {
     /// The raw output of the layer before, channels last.
     pub x: View<'a, B, T>,
-    /// Its coefficients, `[n][cin][COEFFICIENTS]`.
-    pub norm: View<'a, B, f32>,
+    /// Its statistics.
+    pub norm: Norm<'a, B, T>,
     /// Whether negative values become 0.
     pub relu: bool,
-    /// The input of the residual block that ends here.
+    /// The input of the residual block that ends here. Not for `Down`.
     pub add: Option<View<'a, B, T>>,
     /// Where the finished input goes, for the sum at the end of the residual block that begins here. `Same` alone.
     pub keep: Option<ViewMut<'a, B, T>>,
     /// The layer's weights.
     pub weights: &'a NetWeights<B, T>,
-    /// `γ, β` of each output channel.
-    pub gamma_beta: View<'a, B, f32>,
     /// The raw output, channels last.
     pub y: ViewMut<'a, B, T>,
-    /// The coefficients of its norm, `[n][cout][COEFFICIENTS]`.
-    pub out_norm: ViewMut<'a, B, f32>,
+    /// Its statistics.
+    pub out: OutNorm<'a, B, T>,
+    /// Statistics that nobody reads any more; in `f16` they become zero.
+    pub old: Option<ViewMut<'a, B, T::Stat>>,
     /// Memory for statistics.
     pub scratch: &'a mut NetScratch<B>,
 }
@@ -139,39 +140,43 @@ pub fn net_body<B: NetBody<T>, T: NetElem>(b: &B, from: Scene, tiles: Tiles, cal
     if call.keep.is_some() && window != Window::Same {
         return Err(Error::value("keep", "only a layer of the same size keeps its input"));
     }
+    if call.add.is_some() && window == Window::Down {
+        return Err(Error::value("add", "a layer that reduces never ends a residual block"));
+    }
     let (tile, tiles) = tile::<T>(window, from.c, to.c, tiles)?;
     let flags = [(call.relu, RELU), (call.add.is_some(), ADD), (call.keep.is_some(), KEEP)];
     let flags = flags.iter().filter(|(on, _)| *on).map(|(_, flag)| flag).sum();
     let tiled = if window == Window::Up { from } else { to };
     let p = params(from, to, [tiled.h, tiled.w], tile, flags);
     same("x", from.len(), call.x.len())?;
-    same("norm", from.n * from.c * T::COEFFICIENTS, call.norm.len())?;
+    call.norm.check(from.n, from.c)?;
     same("add", from.len(), call.add.as_ref().map_or(from.len(), View::len))?;
     same("keep", from.len(), call.keep.as_ref().map_or(from.len(), ViewMut::len))?;
-    same("gamma_beta", 2 * to.c, call.gamma_beta.len())?;
     same("y", to.len(), call.y.len())?;
-    same("out_norm", to.n * to.c * T::COEFFICIENTS, call.out_norm.len())?;
-    call.scratch.check(ScratchSize::of(to.n, &p, tile))?;
+    call.out.check(to.n, to.c)?;
+    check_old::<B, T>(to.n, call.old.as_ref())?;
+    call.scratch.check(ScratchSize::of::<T>(to.n, &p, tile))?;
     b.net_body_unchecked(p, to.n, tiles, call)
 }
 
 impl<T: NetElem> NetBody<T> for Cpu {
     fn net_body_unchecked(&self, p: NetParams, n: usize, tiles: Tiles, call: BodyCall<'_, Self, T>) -> Result<()> {
-        let BodyCall { x, norm, relu, add, keep, weights, gamma_beta, y, out_norm, scratch } = call;
+        let BodyCall { x, norm, relu, add, keep, weights, y, out, old, scratch } = call;
         let [h, w, ho, wo, cin, cout] = [p.h, p.w, p.ho, p.wo, p.cin, p.cout].map(|side| side as usize);
         let window = weights.window;
         let values: Vec<f32> = self.read(weights.view(tiles)?)?.iter().map(|w| w.to_f32()).collect();
-        let (x, norm, gamma_beta) = (self.read(x)?, self.read(norm)?, self.read(gamma_beta)?);
+        let (x, in_stats, in_gamma_beta) = (self.read(x)?, self.read(norm.stats)?, self.read(norm.gamma_beta)?);
         let add = add.map(|add| self.read(add)).transpose()?;
         let mut keep = keep.map(|keep| self.write(keep)).transpose()?;
-        let (y, out_norm) = (self.write(y)?, self.write(out_norm)?);
+        let (y, gamma_beta, stats) = (self.write(y)?, self.read(out.gamma_beta)?, self.write(out.stats)?);
         let mut escaped = 0;
         for image in 0..n {
             let size = h * w * cin;
-            let norm = &norm[image * cin * T::COEFFICIENTS..][..cin * T::COEFFICIENTS];
+            let in_stats = &in_stats[image * T::stats_len(cin)..][..T::stats_len(cin)];
+            let norm = net_twin::coefficients::<T>(in_stats, in_gamma_beta, h * w);
             let finished: Vec<T> = (image * size..(image + 1) * size)
                 .map(|i| {
-                    let mut z = x[i].normalised(&norm[i % cin * T::COEFFICIENTS..]);
+                    let mut z = x[i].normalised(&norm[i % cin * 3..]);
                     if let Some(add) = add {
                         z += add[i].to_f32();
                     }
@@ -186,13 +191,13 @@ impl<T: NetElem> NetBody<T> for Cpu {
             }
             let finished = Finished { h, w, c: cin, values: finished.iter().map(|z| z.to_f32()).collect() };
             let sums = net_twin::convolve(&finished, window, &values, cout, [ho, wo]);
-            let out_norm = &mut out_norm[image * cout * T::COEFFICIENTS..][..cout * T::COEFFICIENTS];
-            escaped += net_twin::coefficients::<T>(&sums, &p, gamma_beta, out_norm);
+            let stats = &mut stats[image * T::stats_len(cout)..][..T::stats_len(cout)];
+            escaped += net_twin::record::<T>(&sums, gamma_beta, stats);
             let y = &mut y[image * ho * wo * cout..][..ho * wo * cout];
             y.iter_mut().zip(&sums).for_each(|(y, &v)| *y = T::from_f32(v));
         }
         self.write(ViewMut::of(&mut scratch.saturated))?[0] += escaped;
-        Ok(())
+        clear_old::<T>(self, old)
     }
 }
 
@@ -202,7 +207,7 @@ where
     Self: NetPack<T>,
 {
     fn net_body_unchecked(&self, p: NetParams, n: usize, tiles: Tiles, call: BodyCall<'_, Self, T>) -> Result<()> {
-        let BodyCall { x, norm, add, keep, weights, gamma_beta, y, out_norm, scratch, .. } = call;
+        let BodyCall { x, norm, add, keep, weights, y, out, old, scratch, .. } = call;
         let window = weights.window;
         let (cin, cout) = (p.cin as usize, p.cout as usize);
         let (tile, _) = tile::<T>(window, cin, cout, tiles)?;
@@ -218,27 +223,27 @@ where
             format!("net_{kind}_f32_{}", tile.channels)
         };
         // Absent views are null: the kernel's flags say that it must not touch them.
-        let mut launch = self.kernel(&super::cuda::KERNELS, &name)?.read(x)?.read(norm)?;
+        let mut launch = self.kernel(&super::cuda::KERNELS, &name)?.read(x)?.read(norm.stats)?;
+        if half {
+            launch = launch.read(norm.gamma_beta)?;
+        }
         launch = match add {
             Some(add) => launch.read(add)?,
             None => launch.arg(0_u64),
         };
-        launch = match keep {
-            Some(keep) => launch.write(keep)?,
-            None => launch.arg(0_u64),
+        launch = super::cuda::optional(launch, keep)?.read(weights.view(tiles)?)?.write(y)?;
+        launch = if half {
+            let launch = super::cuda::optional(launch.write(out.stats)?, old)?;
+            launch.write(ViewMut::of(&mut scratch.saturated))?
+        } else {
+            launch
+                .write(ViewMut::of(&mut scratch.partial))?
+                .write(ViewMut::of(&mut scratch.grouped))?
+                .write(ViewMut::of(&mut scratch.tickets))?
+                .read(out.gamma_beta)?
+                .write(out.stats)?
         };
-        launch = launch
-            .read(weights.view(tiles)?)?
-            .write(y)?
-            .write(ViewMut::of(&mut scratch.partial))?
-            .write(ViewMut::of(&mut scratch.grouped))?
-            .write(ViewMut::of(&mut scratch.tickets))?;
-        if half {
-            launch = launch.write(ViewMut::of(&mut scratch.saturated))?;
-        }
         let launch = launch
-            .read(gamma_beta)?
-            .write(out_norm)?
             .arg(p)
             .grid(((p.tiles_x * p.tiles_y) as u32, (cout / tile.channels * tile.parts) as u32, n as u32))
             .block((tile.threads, 1, 1))

@@ -1,10 +1,10 @@
-//! The first layer: 9 × 9 from a picture, with reflection, raw output and the coefficients of its norm.
+//! The first layer: 9 × 9 from a picture, with reflection, raw output and its statistics.
 //!
 //! `y[n, i, j, o] = Σ_{c,u,v} w[o, c, u, v] (x[n, c, r(i + u − 4), r(j + v − 4)] − 128)`, where `r` reflects at the border
 //! of the *scene*; a scene that is larger than the picture continues it by reflection at the bottom and right. The
 //! constant 128 vanishes in the norm. The bias would too, and is left out.
 //!
-//! `f32`: fused multiply-adds in the order `c, u, v`, both twins to the bit; coefficients differ in the order of the sums.
+//! `f32`: fused multiply-adds over `v`, then sums over `c, u`, both twins to the bit; statistics differ in the order of the sums.
 //! `f16`: operands rounded to f16, sums in f32 in the order of the tensor cores, outputs rounded to f16.
 //!
 //! Floor: 486 flop (in f16, as padded, 864) for each output, and 3 (bytes) or 12 (planes) bytes in and
@@ -12,9 +12,10 @@
 
 use gpu_core::{Backend, Cpu, Result, View, ViewMut};
 
+use super::net_elem::{NetElem, Sample};
 use super::net_layer::{
-    NET_CENTRE, NetElem, NetPack, NetParams, NetScratch, NetWeights, Sample, Scene, ScratchSize, Tile, Tiles, params,
-    same,
+    NET_CENTRE, NetPack, NetParams, NetScratch, NetWeights, OutNorm, Scene, ScratchSize, Tile, Tiles, check_old,
+    clear_old, params, same,
 };
 use super::net_twin::{self, Finished};
 
@@ -25,12 +26,12 @@ pub struct FirstCall<'a, B: Backend, S: Sample, T: NetElem> {
     pub x: View<'a, B, S>,
     /// The layer's weights.
     pub weights: &'a NetWeights<B, T>,
-    /// `γ, β` of each output channel.
-    pub gamma_beta: View<'a, B, f32>,
     /// The raw output, channels last.
     pub y: ViewMut<'a, B, T>,
-    /// The coefficients of its norm, `[n][cout][COEFFICIENTS]`.
-    pub norm: ViewMut<'a, B, f32>,
+    /// Its statistics.
+    pub out: OutNorm<'a, B, T>,
+    /// Statistics that nobody reads any more; in `f16` they become zero.
+    pub old: Option<ViewMut<'a, B, T::Stat>>,
     /// Memory for statistics.
     pub scratch: &'a mut NetScratch<B>,
 }
@@ -48,10 +49,14 @@ pub(crate) fn tile<T: NetElem>(cout: usize, tiles: Tiles) -> (Tile, Tiles) {
         return (tile(16, 32, 128, 0), Tiles::Wide);
     }
     // Narrow layers have one shape.
-    let (rows, tiles) = if tiles == Tiles::Small && cout == 32 { (8, Tiles::Small) } else { (16, Tiles::Wide) };
+    let (rows, threads, tiles) = match (tiles, cout) {
+        (Tiles::Small, 32) => (8, 128, Tiles::Small),
+        (_, 32) => (32, 256, Tiles::Wide),
+        _ => (16, 256, Tiles::Wide),
+    };
     let copies = 2 * ((rows + 8) * 28 * 8 + 64);
     let shared = 27 * cout * 32 + copies.max(rows * 16 * (cout * 2 + 16));
-    (tile(rows, cout, 16 * rows as u32, shared as u32), tiles)
+    (tile(rows, cout, threads, shared as u32), tiles)
 }
 
 /// Applies the layer to pictures of `[h, w]` pixels, continued to the size of the scene `to`, whose channels are those
@@ -78,23 +83,24 @@ pub fn net_first<B: NetFirst<S, T>, S: Sample, T: NetElem>(
     let (tile, tiles) = tile::<T>(to.c, tiles);
     let p = params(from, to, [to.h, to.w], tile, 0);
     same("x", from.len(), call.x.len())?;
-    same("gamma_beta", 2 * to.c, call.gamma_beta.len())?;
     same("y", to.len(), call.y.len())?;
-    same("norm", to.n * to.c * T::COEFFICIENTS, call.norm.len())?;
-    call.scratch.check(ScratchSize::of(to.n, &p, tile))?;
+    call.out.check(to.n, to.c)?;
+    check_old::<B, T>(to.n, call.old.as_ref())?;
+    call.scratch.check(ScratchSize::of::<T>(to.n, &p, tile))?;
     b.net_first_unchecked(p, to.n, tiles, call)
 }
 
 impl<S: Sample, T: NetElem> NetFirst<S, T> for Cpu {
     fn net_first_unchecked(&self, p: NetParams, n: usize, tiles: Tiles, call: FirstCall<'_, Self, S, T>) -> Result<()> {
-        let FirstCall { x, weights, gamma_beta, y, norm, scratch } = call;
+        let FirstCall { x, weights, y, out, old, scratch } = call;
         let [h, w, ho, wo] = [p.h, p.w, p.ho, p.wo].map(|side| side as usize);
         let cout = p.cout as usize;
         let values: Vec<f32> = self.read(weights.view(tiles)?)?.iter().map(|w| w.to_f32()).collect();
-        let (x, gamma_beta, y, norm) = (self.read(x)?, self.read(gamma_beta)?, self.write(y)?, self.write(norm)?);
+        let (x, y) = (self.read(x)?, self.write(y)?);
+        let (gamma_beta, stats) = (self.read(out.gamma_beta)?, self.write(out.stats)?);
         let mut escaped = 0;
-        let images = y.chunks_exact_mut(ho * wo * cout).zip(norm.chunks_exact_mut(cout * T::COEFFICIENTS));
-        for (image, (y, norm)) in images.enumerate().take(n) {
+        let images = y.chunks_exact_mut(ho * wo * cout).zip(stats.chunks_exact_mut(T::stats_len(cout)));
+        for (image, (y, stats)) in images.enumerate().take(n) {
             let continued = |i: usize, n: usize| if i < n { i } else { 2 * (n - 1) - i };
             let value = |i: usize| {
                 let (row, col, c) = (i / 3 / wo, i / 3 % wo, i % 3);
@@ -103,11 +109,11 @@ impl<S: Sample, T: NetElem> NetFirst<S, T> for Cpu {
             };
             let picture = Finished { h: ho, w: wo, c: 3, values: (0..ho * wo * 3).map(value).collect() };
             let sums = net_twin::convolve(&picture, super::Window::First, &values, cout, [ho, wo]);
-            escaped += net_twin::coefficients::<T>(&sums, &p, gamma_beta, norm);
+            escaped += net_twin::record::<T>(&sums, gamma_beta, stats);
             y.iter_mut().zip(&sums).for_each(|(y, &v)| *y = T::from_f32(v));
         }
         self.write(ViewMut::of(&mut scratch.saturated))?[0] += escaped;
-        Ok(())
+        clear_old::<T>(self, old)
     }
 }
 
@@ -117,7 +123,7 @@ where
     Self: NetPack<T>,
 {
     fn net_first_unchecked(&self, p: NetParams, n: usize, tiles: Tiles, call: FirstCall<'_, Self, S, T>) -> Result<()> {
-        let FirstCall { x, weights, gamma_beta, y, norm, scratch } = call;
+        let FirstCall { x, weights, y, out, old, scratch } = call;
         let (tile, _) = tile::<T>(p.cout as usize, tiles);
         let half = T::NAME == "f16";
         let name = if half {
@@ -125,20 +131,19 @@ where
         } else {
             format!("net_first_{}_f32", S::NAME)
         };
-        let mut launch = self
-            .kernel(&super::cuda::KERNELS, &name)?
-            .read(x)?
-            .read(weights.view(tiles)?)?
-            .write(y)?
-            .write(ViewMut::of(&mut scratch.partial))?
-            .write(ViewMut::of(&mut scratch.grouped))?
-            .write(ViewMut::of(&mut scratch.tickets))?;
-        if half {
-            launch = launch.write(ViewMut::of(&mut scratch.saturated))?;
-        }
+        let mut launch = self.kernel(&super::cuda::KERNELS, &name)?.read(x)?.read(weights.view(tiles)?)?.write(y)?;
+        launch = if half {
+            let launch = super::cuda::optional(launch.write(out.stats)?, old)?;
+            launch.write(ViewMut::of(&mut scratch.saturated))?
+        } else {
+            launch
+                .write(ViewMut::of(&mut scratch.partial))?
+                .write(ViewMut::of(&mut scratch.grouped))?
+                .write(ViewMut::of(&mut scratch.tickets))?
+                .read(out.gamma_beta)?
+                .write(out.stats)?
+        };
         let launch = launch
-            .read(gamma_beta)?
-            .write(norm)?
             .arg(p)
             .grid(((p.tiles_x * p.tiles_y) as u32, p.cout as u32 / tile.channels as u32, n as u32))
             .block((tile.threads, 1, 1))

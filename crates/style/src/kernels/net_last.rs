@@ -13,8 +13,10 @@
 
 use gpu_core::{Backend, Cpu, Error, Result, View, ViewMut};
 
+use super::net_elem::{NetElem, Sample};
 use super::net_layer::{
-    NetElem, NetPack, NetParams, NetScratch, NetWeights, RELU, ROUND, Sample, Scene, Tile, Tiles, Window, params, same,
+    NetPack, NetParams, NetScratch, NetWeights, Norm, RELU, ROUND, Scene, Tile, Tiles, Window, check_old, clear_old,
+    params, same,
 };
 use super::net_twin::{self, Finished};
 use crate::mix::Rounding;
@@ -24,8 +26,8 @@ use crate::mix::Rounding;
 pub struct LastCall<'a, B: Backend, S: Sample, T: NetElem> {
     /// The raw output of the layer before, channels last.
     pub x: View<'a, B, T>,
-    /// Its coefficients, `[n][cin][COEFFICIENTS]`.
-    pub norm: View<'a, B, f32>,
+    /// Its statistics.
+    pub norm: Norm<'a, B, T>,
     /// The layer's weights.
     pub weights: &'a NetWeights<B, T>,
     /// One value for each colour.
@@ -34,6 +36,8 @@ pub struct LastCall<'a, B: Backend, S: Sample, T: NetElem> {
     pub y: ViewMut<'a, B, S>,
     /// How bytes become whole.
     pub rounding: Rounding,
+    /// Statistics that nobody reads any more; in `f16` they become zero.
+    pub old: Option<ViewMut<'a, B, T::Stat>>,
     /// One number: tiles that left the range of the element type, and 0 if the result can be trusted.
     pub flag: ViewMut<'a, B, u32>,
     /// Memory for statistics, which holds the count.
@@ -82,7 +86,8 @@ pub fn net_last<B: NetLast<S, T>, S: Sample, T: NetElem>(
     let flags = RELU | if call.rounding == Rounding::Nearest { ROUND } else { 0 };
     let p = params(from, to, [ho, wo], tile, flags);
     same("x", from.len(), call.x.len())?;
-    same("norm", from.n * from.c * T::COEFFICIENTS, call.norm.len())?;
+    call.norm.check(from.n, from.c)?;
+    check_old::<B, T>(from.n, call.old.as_ref())?;
     same("bias", 3, call.bias.len())?;
     same("y", to.len(), call.y.len())?;
     same("flag", 1, call.flag.len())?;
@@ -91,14 +96,15 @@ pub fn net_last<B: NetLast<S, T>, S: Sample, T: NetElem>(
 
 impl<S: Sample, T: NetElem> NetLast<S, T> for Cpu {
     fn net_last_unchecked(&self, p: NetParams, n: usize, tiles: Tiles, call: LastCall<'_, Self, S, T>) -> Result<()> {
-        let LastCall { x, norm, weights, bias, y, rounding, flag, scratch } = call;
+        let LastCall { x, norm, weights, bias, y, rounding, old, flag, scratch } = call;
         let [h, w, ho, wo, cin] = [p.h, p.w, p.ho, p.wo, p.cin].map(|side| side as usize);
         let values: Vec<f32> = self.read(weights.view(tiles)?)?.iter().map(|w| w.to_f32()).collect();
-        let (x, norm, bias, y) = (self.read(x)?, self.read(norm)?, self.read(bias)?, self.write(y)?);
+        let (x, bias, y) = (self.read(x)?, self.read(bias)?, self.write(y)?);
+        let (stats, gamma_beta) = (self.read(norm.stats)?, self.read(norm.gamma_beta)?);
         for image in 0..n {
-            let norm = &norm[image * cin * T::COEFFICIENTS..][..cin * T::COEFFICIENTS];
-            let finish =
-                |(i, &x): (usize, &T)| T::from_f32(x.normalised(&norm[i % cin * T::COEFFICIENTS..]).max(0.0)).to_f32();
+            let stats = &stats[image * T::stats_len(cin)..][..T::stats_len(cin)];
+            let norm = net_twin::coefficients::<T>(stats, gamma_beta, h * w);
+            let finish = |(i, &x): (usize, &T)| T::from_f32(x.normalised(&norm[i % cin * 3..]).max(0.0)).to_f32();
             let raw = &x[image * h * w * cin..][..h * w * cin];
             let finished = Finished { h, w, c: cin, values: raw.iter().enumerate().map(finish).collect() };
             let sums = net_twin::convolve(&finished, Window::Last, &values, 3, [ho, wo]);
@@ -109,7 +115,7 @@ impl<S: Sample, T: NetElem> NetLast<S, T> for Cpu {
         }
         let saturated = &mut self.write(ViewMut::of(&mut scratch.saturated))?[0];
         self.write(flag)?[0] = std::mem::take(saturated);
-        Ok(())
+        clear_old::<T>(self, old)
     }
 }
 
@@ -119,7 +125,7 @@ where
     Self: NetPack<T>,
 {
     fn net_last_unchecked(&self, p: NetParams, n: usize, tiles: Tiles, call: LastCall<'_, Self, S, T>) -> Result<()> {
-        let LastCall { x, norm, weights, bias, y, flag, scratch, .. } = call;
+        let LastCall { x, norm, weights, bias, y, old, flag, scratch, .. } = call;
         let (tile, _) = tile::<T>(p.cin as usize, tiles);
         let half = T::NAME == "f16";
         let name = if half {
@@ -127,10 +133,15 @@ where
         } else {
             format!("net_last_{}_f32", S::NAME)
         };
-        let launch = self.kernel(&super::cuda::KERNELS, &name)?.read(x)?.read(norm)?;
+        let mut launch = self.kernel(&super::cuda::KERNELS, &name)?.read(x)?.read(norm.stats)?;
+        if half {
+            launch = launch.read(norm.gamma_beta)?;
+        }
+        launch = launch.read(weights.view(tiles)?)?.read(bias)?;
+        if half {
+            launch = super::cuda::optional(launch, old)?;
+        }
         let launch = launch
-            .read(weights.view(tiles)?)?
-            .read(bias)?
             .write(ViewMut::of(&mut scratch.saturated))?
             .write(flag)?
             .write(y)?

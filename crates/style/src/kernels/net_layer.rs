@@ -1,32 +1,30 @@
 //! What the layers of the network plan share: element types, the deferred norm, parameters, scratch memory.
 //!
-//! Activations lie channels-last, `[n][h][w][c]`, raw: before their instance norm. A layer also writes the *coefficients*
-//! with which whoever reads its output normalises it, from the mean `μ` and the biased variance `σ²` of each image and
-//! channel, taken from the sums before they are rounded to the element type:
+//! Activations lie channels-last, `[n][h][w][c]`, raw: before their instance norm. Beside them go *statistics* of each image
+//! and channel, taken from the sums before they are rounded to the element type, with which whoever reads them normalises:
 //!
-//! * `f32`: `μ, s = γ / √(σ² + ε), β`, applied as `fma(x − μ, s, β)`, which is exactly `β` where all values are equal;
-//! * `f16`: `s, t = β − s μ`, applied as `fma(x, s, t)` in f32. Where f16 cannot tell the values of a plane from their
-//!   mean, `μ` is taken as f16 has it, so that a flat plane becomes `β` here too.
+//! * `f16`: sums of values and of squares in fixed point ([`SUMS`](super::SUMS) entries an image, several copies of each channel, so that
+//!   blocks do not queue for one address). Whole numbers add up to the same bits in any order, and the range of f16 bounds
+//!   them. The reader makes `s = γ / √(σ² + ε)` and `t = β − s μ` of them, once a block, and applies `fma(x, s, t)` in f32.
+//!   Where f16 cannot tell the values of a plane from their mean, `μ` is taken as f16 has it, so that a flat plane becomes
+//!   `β`. Sums must be zero before a layer runs; a layer also clears those that nobody reads any more.
+//! * `f32`: `μ, s, β`, applied as `fma(x − μ, s, β)`, which is exactly `β` where all values are equal. No fixed point holds
+//!   the range of f32: partial moments of each tile are merged in f64 in a fixed order, by whichever block comes last.
 //!
-//! Statistics travel from blocks of threads to coefficients in a fixed order (`kernels/net.cuh`): partial moments of a
-//! tile in f32, merged in f64 by whichever block comes last. Results do not depend on the order in which blocks run.
+//! Results do not depend on the order in which blocks run.
 
 use std::fmt::Debug;
 
 use gpu_core::{Backend, Cpu, Elem, Error, Result, View, ViewMut};
-use half::f16;
 use rustacuda_derive::DeviceCopy;
 
-use crate::mix::Rounding;
+use super::net_elem::{NetElem, units};
 
 /// Added to each variance inside the root.
 pub const NET_EPSILON: f32 = 1e-5;
 /// Subtracted from the input picture: the norm behind the first layer takes it back, sums get smaller, and bytes stay
 /// exact in f16.
 pub const NET_CENTRE: f32 = 128.0;
-/// The largest number of `f16`; what lies beyond is held there.
-pub(crate) const LARGEST_F16: f32 = 65504.0;
-
 pub(crate) const RELU: u32 = 1;
 pub(crate) const ADD: u32 = 2;
 pub(crate) const KEEP: u32 = 4;
@@ -48,9 +46,9 @@ pub struct NetParams {
     pub tiles_x: i32,
     /// Rows of tiles.
     pub tiles_y: i32,
-    /// Groups of partial statistics.
+    /// `f32`: groups of partial statistics.
     pub groups: i32,
-    /// Partial statistics of a group.
+    /// `f32`: partial statistics of a group.
     pub group_size: i32,
     /// Channels of the input, padded.
     pub cin: i32,
@@ -60,6 +58,10 @@ pub struct NetParams {
     pub flags: u32,
     /// Added to each variance.
     pub eps: f32,
+    /// `f16`: a unit of the input's sums of values, and of squares.
+    pub in_units: [f32; 2],
+    /// `f16`: units a 1 of the output's sums.
+    pub out_units: [f32; 2],
 }
 
 /// Tiles for large or for small images: the second makes more blocks of less work. Results differ by rounding.
@@ -140,120 +142,6 @@ impl Scene {
     }
 }
 
-/// Numbers that activations are stored in: `f16` or `f32`.
-pub trait NetElem: Elem + Debug {
-    /// As in names of kernels.
-    const NAME: &'static str;
-    /// Numbers of a channel's coefficients.
-    const COEFFICIENTS: usize;
-    /// Channels are padded to multiples of this.
-    const CHANNELS: usize;
-    /// The nearest value, held inside the range.
-    fn from_f32(v: f32) -> Self;
-    /// Widened.
-    fn to_f32(self) -> f32;
-    /// The coefficients of a channel, unused ones 0.
-    fn coefficients(mean: f64, variance: f64, gamma: f32, beta: f32, eps: f32) -> [f32; 3];
-    /// The norm with such coefficients.
-    fn normalised(self, coefficients: &[f32]) -> f32;
-    /// Whether a value is beyond the range, or none.
-    fn escapes(v: f32) -> bool;
-    /// The smallest channels of the first layer that are at least `nc`, if there are such; the next ones are twice as
-    /// many.
-    fn base_channels(nc: usize) -> Option<usize>;
-}
-
-impl NetElem for f32 {
-    const NAME: &'static str = "f32";
-    const COEFFICIENTS: usize = 3;
-    const CHANNELS: usize = 32;
-
-    fn from_f32(v: f32) -> Self {
-        v
-    }
-    fn to_f32(self) -> f32 {
-        self
-    }
-    fn coefficients(mean: f64, variance: f64, gamma: f32, beta: f32, eps: f32) -> [f32; 3] {
-        [mean as f32, (f64::from(gamma) / (variance + f64::from(eps)).sqrt()) as f32, beta]
-    }
-    fn normalised(self, c: &[f32]) -> f32 {
-        (self - c[0]).mul_add(c[1], c[2])
-    }
-    fn escapes(_: f32) -> bool {
-        false
-    }
-    fn base_channels(nc: usize) -> Option<usize> {
-        Some(nc.next_multiple_of(Self::CHANNELS))
-    }
-}
-
-impl NetElem for f16 {
-    const NAME: &'static str = "f16";
-    const COEFFICIENTS: usize = 2;
-    const CHANNELS: usize = 16;
-
-    fn from_f32(v: f32) -> Self {
-        f16::from_f32(v.clamp(-LARGEST_F16, LARGEST_F16))
-    }
-    fn to_f32(self) -> f32 {
-        f16::to_f32(self)
-    }
-    fn coefficients(mean: f64, variance: f64, gamma: f32, beta: f32, eps: f32) -> [f32; 3] {
-        let nearest = f64::from(f16::from_f32(mean as f32));
-        let mean = if variance <= (nearest - mean).powi(2) { nearest } else { mean };
-        let scale = f64::from(gamma) / (variance + f64::from(eps)).sqrt();
-        [scale as f32, (f64::from(beta) - scale * mean) as f32, 0.0]
-    }
-    fn normalised(self, c: &[f32]) -> f32 {
-        f16::to_f32(self).mul_add(c[0], c[1])
-    }
-    fn escapes(v: f32) -> bool {
-        v.is_nan() || v.abs() >= LARGEST_F16
-    }
-    fn base_channels(nc: usize) -> Option<usize> {
-        [16, 32].into_iter().find(|&width| nc <= width)
-    }
-}
-
-/// What pictures go in and out as: planes of `f32` `[n][3][h][w]`, or bytes `[n][h][w][3]`, both RGB in 0..255.
-pub trait Sample: Elem + Default {
-    /// As in names of kernels.
-    const NAME: &'static str;
-    /// Widened.
-    fn value(self) -> f32;
-    /// From a result of the network: as it is, or clamped to 0..255 and made a whole number.
-    fn of(v: f32, rounding: Rounding) -> Self;
-    /// Where a value lies: image, row, column, channel, in pictures of this size.
-    fn at(h: usize, w: usize, at: [usize; 4]) -> usize;
-}
-
-impl Sample for f32 {
-    const NAME: &'static str = "planes";
-    fn value(self) -> f32 {
-        self
-    }
-    fn of(v: f32, _: Rounding) -> Self {
-        v
-    }
-    fn at(h: usize, w: usize, [n, y, x, c]: [usize; 4]) -> usize {
-        ((n * 3 + c) * h + y) * w + x
-    }
-}
-
-impl Sample for u8 {
-    const NAME: &'static str = "bytes";
-    fn value(self) -> f32 {
-        f32::from(self)
-    }
-    fn of(v: f32, rounding: Rounding) -> Self {
-        rounding.apply(v, 255.0) as Self
-    }
-    fn at(h: usize, w: usize, [n, y, x, c]: [usize; 4]) -> usize {
-        ((n * h + y) * w + x) * 3 + c
-    }
-}
-
 /// The parameters of a layer: input and output size, tile, flags.
 pub(crate) fn params(from: Scene, to: Scene, tiled: [usize; 2], tile: Tile, flags: u32) -> NetParams {
     let (tiles_y, tiles_x) = (tiled[0].div_ceil(tile.rows), tiled[1].div_ceil(tile.cols));
@@ -272,6 +160,40 @@ pub(crate) fn params(from: Scene, to: Scene, tiled: [usize; 2], tile: Tile, flag
         cout: to.c as i32,
         flags,
         eps: NET_EPSILON,
+        in_units: units(from.h * from.w).map(f32::recip),
+        out_units: units(to.h * to.w),
+    }
+}
+
+/// The statistics of what a layer reads, and the `γ, β` of its norm by channels.
+#[derive(Debug)]
+pub struct Norm<'a, B: Backend, T: NetElem> {
+    /// `[n]` times [`stats_len`](NetElem::stats_len).
+    pub stats: View<'a, B, T::Stat>,
+    /// `[channels][2]`.
+    pub gamma_beta: View<'a, B, f32>,
+}
+
+impl<B: Backend, T: NetElem> Norm<'_, B, T> {
+    pub(crate) fn check(&self, n: usize, channels: usize) -> Result<()> {
+        same("statistics", n * T::stats_len(channels), self.stats.len())?;
+        same("gamma_beta", 2 * channels, self.gamma_beta.len())
+    }
+}
+
+/// Where a layer's statistics go.
+#[derive(Debug)]
+pub struct OutNorm<'a, B: Backend, T: NetElem> {
+    /// `[n]` times [`stats_len`](NetElem::stats_len); in `f16` zero before.
+    pub stats: ViewMut<'a, B, T::Stat>,
+    /// `γ, β` of the norm behind the layer, `[channels][2]`.
+    pub gamma_beta: View<'a, B, f32>,
+}
+
+impl<B: Backend, T: NetElem> OutNorm<'_, B, T> {
+    pub(crate) fn check(&self, n: usize, channels: usize) -> Result<()> {
+        same("statistics", n * T::stats_len(channels), self.stats.len())?;
+        same("gamma_beta", 2 * channels, self.gamma_beta.len())
     }
 }
 
@@ -295,7 +217,10 @@ pub(crate) struct ScratchSize {
 }
 
 impl ScratchSize {
-    pub(crate) fn of(n: usize, p: &NetParams, tile: Tile) -> Self {
+    pub(crate) fn of<T: NetElem>(n: usize, p: &NetParams, tile: Tile) -> Self {
+        if T::NAME == "f16" {
+            return Self::default();
+        }
         let parts = p.tiles_x as usize * p.tiles_y as usize * tile.parts;
         let (groups, cout) = (p.groups as usize, p.cout as usize);
         Self {
@@ -326,7 +251,7 @@ impl<B: Backend> NetScratch<B> {
             _ => super::net_body_tile::<T>(window, from.c, cout, tiles)?.0,
         };
         let tiled = if window == Window::Up { from } else { to };
-        Self::new(b, ScratchSize::of(to.n, &params(from, to, [tiled.h, tiled.w], tile, 0), tile))
+        Self::new(b, ScratchSize::of::<T>(to.n, &params(from, to, [tiled.h, tiled.w], tile, 0), tile))
     }
 
     pub(crate) fn new(b: &B, size: ScratchSize) -> Result<Self> {
@@ -481,6 +406,26 @@ impl<B: NetPack<T>, T: NetElem> NetWeights<B, T> {
         let chosen = if tiles == Tiles::Small { small.as_ref().or(wide.as_ref()) } else { wide.as_ref() };
         chosen.map(View::of).ok_or_else(|| Error::value("weights", "there are none for this backend"))
     }
+}
+
+/// Checks statistics that nobody reads any more.
+pub(crate) fn check_old<B: Backend, T: NetElem>(n: usize, old: Option<&ViewMut<'_, B, T::Stat>>) -> Result<()> {
+    // All layers have as many in f16; in f32 nothing is cleared.
+    let want = n * T::stats_len(0);
+    match old {
+        Some(old) if T::NAME == "f16" => same("old statistics", want, old.len()),
+        _ => Ok(()),
+    }
+}
+
+/// What the CPU twins do with statistics that nobody reads any more.
+pub(crate) fn clear_old<T: NetElem>(b: &Cpu, old: Option<ViewMut<'_, Cpu, T::Stat>>) -> Result<()> {
+    if T::NAME == "f16"
+        && let Some(old) = old
+    {
+        b.write(old)?.fill(T::Stat::default());
+    }
+    Ok(())
 }
 
 /// Refuses a view of another length.

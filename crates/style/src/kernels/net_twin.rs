@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::net_layer::{NetElem, NetParams, Window};
+use super::net_elem::{NetElem, Plane};
+use super::net_layer::Window;
 
 /// One image, finished (norm, sum, ReLU, rounded to its element type) and widened, channels last.
 pub(super) struct Finished {
@@ -20,7 +21,8 @@ pub(super) fn reflected(i: isize, n: usize) -> usize {
     i.clamp(0, n - 1) as usize
 }
 
-/// `sums = Σ w x` of every output, one fused multiply-add after the other in the order channel, row, column.
+/// `sums = Σ w x` of every output, one fused multiply-add after the other in the order channel, row, column; in the first
+/// layer, the sums of rows are added.
 pub(super) fn convolve(x: &Finished, window: Window, weights: &[f32], cout: usize, to: [usize; 2]) -> Vec<f32> {
     let [ho, wo] = to;
     let (side, pad) = (window.side(), if window == Window::Up { 1 } else { window.side() / 2 });
@@ -37,7 +39,16 @@ pub(super) fn convolve(x: &Finished, window: Window, weights: &[f32], cout: usiz
             let rows: Vec<usize> = (0..side).map(|u| border(i * stride + u + dy, x.h)).collect();
             let cols: Vec<usize> = (0..side).map(|v| border(j * stride + v + dx, x.w)).collect();
             let weights = &weights[phase * x.c * side * side * cout..][..x.c * side * side * cout];
-            products(x, &rows, &cols, weights, sums);
+            if window == Window::First {
+                let mut part = vec![0.0; cout];
+                for (i, weights) in weights.chunks_exact(side * cout).enumerate() {
+                    part.fill(0.0);
+                    products(x, i / side..i / side + 1, &rows[i % side..=i % side], &cols, weights, &mut part);
+                    sums.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
+                }
+            } else {
+                products(x, 0..x.c, &rows, &cols, weights, sums);
+            }
         }
     });
     out
@@ -45,9 +56,16 @@ pub(super) fn convolve(x: &Finished, window: Window, weights: &[f32], cout: usiz
 
 /// The sums of one output pixel.
 #[multiversion::multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma", "aarch64+neon"))]
-fn products(x: &Finished, rows: &[usize], cols: &[usize], weights: &[f32], sums: &mut [f32]) {
+fn products(
+    x: &Finished,
+    channels: std::ops::Range<usize>,
+    rows: &[usize],
+    cols: &[usize],
+    weights: &[f32],
+    sums: &mut [f32],
+) {
     let mut weights = weights.chunks_exact(sums.len());
-    for c in 0..x.c {
+    for c in channels {
         for &row in rows {
             for &col in cols {
                 let value = x.values[(row * x.w + col) * x.c + c];
@@ -59,20 +77,26 @@ fn products(x: &Finished, rows: &[usize], cols: &[usize], weights: &[f32], sums:
     }
 }
 
-/// The coefficients of one image's raw sums `[pixels][cout]`, and how many channels have left the range.
-pub(super) fn coefficients<T: NetElem>(sums: &[f32], p: &NetParams, gamma_beta: &[f32], out: &mut [f32]) -> u32 {
-    let cout = p.cout as usize;
-    let pixels = (sums.len() / cout) as f64;
+/// Records the statistics of one image's raw sums `[pixels][cout]`; how many channels have left the range.
+pub(super) fn record<T: NetElem>(sums: &[f32], gamma_beta: &[f32], stats: &mut [T::Stat]) -> u32 {
+    let cout = gamma_beta.len() / 2;
+    let pixels = sums.len() / cout;
     let mut escaped = 0;
-    for (c, out) in out.chunks_exact_mut(T::COEFFICIENTS).enumerate() {
+    for c in 0..cout {
         let channel = || sums.iter().skip(c).step_by(cout).map(|&v| f64::from(v));
         // Deviations from a member of the set, so that a plane of equal values has no variance.
         let pivot = f64::from(sums[c]);
-        let mean = pivot + channel().map(|v| v - pivot).sum::<f64>() / pixels;
-        let variance = channel().map(|v| (v - mean) * (v - mean)).sum::<f64>() / pixels;
-        let (gamma, beta) = (gamma_beta[2 * c], gamma_beta[2 * c + 1]);
-        out.copy_from_slice(&T::coefficients(mean, variance, gamma, beta, p.eps)[..T::COEFFICIENTS]);
+        let mean = pivot + channel().map(|v| v - pivot).sum::<f64>() / pixels as f64;
+        let variance = channel().map(|v| (v - mean) * (v - mean)).sum::<f64>() / pixels as f64;
+        T::record(stats, c, Plane { pixels, mean, variance }, [gamma_beta[2 * c], gamma_beta[2 * c + 1]]);
         escaped += u32::from(channel().any(|v| T::escapes(v as f32)));
     }
     escaped
+}
+
+/// The coefficients of one image's channels, three a channel.
+pub(super) fn coefficients<T: NetElem>(stats: &[T::Stat], gamma_beta: &[f32], pixels: usize) -> Vec<f32> {
+    let channels = gamma_beta.len() / 2;
+    let of = |c: usize| T::coefficients(stats, c, channels, pixels, [gamma_beta[2 * c], gamma_beta[2 * c + 1]]);
+    (0..channels).flat_map(of).collect()
 }

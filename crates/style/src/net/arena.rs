@@ -16,8 +16,8 @@ pub(crate) struct Arena<B: Backend, T: NetElem> {
     pub(super) raw: [B::Buf<T>; 2],
     /// Inputs of residual blocks, in turn: a layer reads the old one beyond the pixels that it writes of the new one.
     pub(super) kept: [B::Buf<T>; 2],
-    /// Coefficients, in turn.
-    pub(super) norms: [B::Buf<f32>; 2],
+    /// Statistics of every layer.
+    pub(super) stats: Vec<B::Buf<T::Stat>>,
     pub(super) scratch: NetScratch<B>,
     /// Tiles that left the range of the element type in the last run.
     pub(super) flag: B::Buf<u32>,
@@ -32,13 +32,13 @@ impl<B: Backend, T: NetElem> Arena<B, T> {
         for scene in &scenes {
             scene.check()?;
         }
-        let norm = scenes.iter().map(|scene| scene.n * scene.c * T::COEFFICIENTS).max().unwrap_or(0);
+        let stats = scenes[1..].iter().map(|scene| b.zeros(scene.n * T::stats_len(scene.c)));
         Ok(Self {
             large: b.scratch(large)?,
             middle: b.scratch(middle)?,
             raw: [b.scratch(body)?, b.scratch(body)?],
             kept: [b.scratch(body)?, b.scratch(body)?],
-            norms: [b.scratch(norm)?, b.scratch(norm)?],
+            stats: stats.collect::<gpu_core::Result<_>>()?,
             scratch: NetScratch::new(b, net.scratch_size(job)?)?,
             flag: b.zeros(1)?,
         })

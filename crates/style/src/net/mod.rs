@@ -16,6 +16,7 @@ use crate::kernels::{
     ScratchSize, Tile, Tiles, Window, net_body, net_body_output, net_body_tile, net_first, net_first_tile, net_last,
     net_params,
 };
+use crate::kernels::{Norm, OutNorm};
 use crate::mix::Rounding;
 use crate::weights::{LayerId, StyleModel};
 
@@ -72,9 +73,9 @@ struct Layer<B: Backend, T: NetElem> {
     gamma_beta: B::Buf<f32>,
 }
 
-/// Sees a layer's raw output and its coefficients: position of the layer, size, values.
+/// Sees a layer's raw output and its statistics: position of the layer, size, values.
 pub(crate) type Observer<'a, B, T> =
-    dyn FnMut(usize, Scene, View<'_, B, T>, View<'_, B, f32>) -> gpu_core::Result<()> + 'a;
+    dyn FnMut(usize, Scene, View<'_, B, T>, View<'_, B, <T as NetElem>::Stat>) -> gpu_core::Result<()> + 'a;
 
 /// A network's weights on a device. Usable on every queue of the device.
 #[derive(Debug)]
@@ -116,16 +117,15 @@ impl<B: NetPack<T>, T: NetElem> Net<B, T> {
             let cin = if layer == LayerId::Conv1 { 3 } else { padded(inn, model.nc(), base) };
             let cout = if layer == LayerId::Deconv3 { 3 } else { padded(out, model.nc(), base) };
             let weights = NetWeights::new(b, window(layer), [out, inn], [cout, cin], conv.weight)?;
-            match model.norm(layer) {
-                Some(norm) => {
-                    let mut gamma_beta = vec![0.0; 2 * cout];
-                    for (to, (&gamma, &beta)) in gamma_beta.chunks_exact_mut(2).zip(norm.gamma.iter().zip(norm.beta)) {
-                        to.copy_from_slice(&[gamma, beta]);
-                    }
-                    let gamma_beta = uploaded(b, &gamma_beta)?;
-                    layers.push(Layer { window: window(layer), weights, gamma_beta });
+            if let Some(norm) = model.norm(layer) {
+                let mut gamma_beta = vec![0.0; 2 * cout];
+                for (to, (&gamma, &beta)) in gamma_beta.chunks_exact_mut(2).zip(norm.gamma.iter().zip(norm.beta)) {
+                    to.copy_from_slice(&[gamma, beta]);
                 }
-                None => (last, bias) = (Some(weights), Some(uploaded(b, conv.bias)?)),
+                let gamma_beta = uploaded(b, &gamma_beta)?;
+                layers.push(Layer { window: window(layer), weights, gamma_beta });
+            } else {
+                (last, bias) = (Some(weights), Some(uploaded(b, conv.bias)?));
             }
         }
         let units = b.device().units;
@@ -145,17 +145,19 @@ impl<B: Backend, T: NetElem> Net<B, T> {
         all
     }
 
-    /// Small tiles where wide ones would leave most of the device idle.
-    fn tiles(&self, window: Window, from: Scene, to: Scene) -> gpu_core::Result<(Tiles, Tile)> {
-        let tile = |tiles| match window {
+    /// Small tiles where wide ones would leave most of the device idle: up to about 400 x 400 pixels on 132
+    /// multiprocessors, as measured there.
+    fn tiles(&self, job: &Job) -> Tiles {
+        const PIXELS_A_UNIT: usize = 1200;
+        let small = job.n * job.h * job.w <= PIXELS_A_UNIT * self.units;
+        self.tiles.unwrap_or(if small { Tiles::Small } else { Tiles::Wide })
+    }
+
+    fn tile(window: Window, from: Scene, to: Scene, tiles: Tiles) -> gpu_core::Result<Tile> {
+        match window {
             Window::First => Ok(net_first_tile::<T>(to.c, tiles).0),
-            _ => Ok::<_, gpu_core::Error>(net_body_tile::<T>(window, from.c, to.c, tiles)?.0),
-        };
-        let wide = tile(Tiles::Wide)?;
-        let tiled = if window == Window::Up { from } else { to };
-        let blocks = tiled.h.div_ceil(wide.rows) * tiled.w.div_ceil(wide.cols) * (to.c / wide.channels) * to.n;
-        let chosen = self.tiles.unwrap_or(if 2 * blocks <= self.units { Tiles::Small } else { Tiles::Wide });
-        Ok((chosen, tile(chosen)?))
+            _ => Ok(net_body_tile::<T>(window, from.c, to.c, tiles)?.0),
+        }
     }
 
     fn scratch_size(&self, job: &Job) -> gpu_core::Result<ScratchSize> {
@@ -163,9 +165,9 @@ impl<B: Backend, T: NetElem> Net<B, T> {
         let mut most = ScratchSize::default();
         for (layer, scene) in self.layers.iter().zip(scenes.windows(2)) {
             let (from, to) = (scene[0], scene[1]);
-            let (_, tile) = self.tiles(layer.window, from, to)?;
+            let tile = Self::tile(layer.window, from, to, self.tiles(job))?;
             let tiled = if layer.window == Window::Up { from } else { to };
-            most = most.most(ScratchSize::of(to.n, &net_params(from, to, [tiled.h, tiled.w], tile, 0), tile));
+            most = most.most(ScratchSize::of::<T>(to.n, &net_params(from, to, [tiled.h, tiled.w], tile, 0), tile));
         }
         Ok(most)
     }
@@ -185,18 +187,28 @@ impl<B: NetBody<T>, T: NetElem> Net<B, T> {
     where
         B: NetFirst<S, T> + NetLast<S, T>,
     {
-        let scenes = self.scenes(job);
+        let (scenes, tiles) = (self.scenes(job), self.tiles(job));
         let count = self.layers.len();
-        let Arena { large, middle, raw, kept, norms, scratch, flag } = arena;
-        let ([raw, other_raw], [kept, other_kept], [norm, other_norm]) = (raw, kept, norms);
-        // Where things are: the raw output of the layer before, its coefficients, the input of the residual block.
+        let Arena { large, middle, raw, kept, stats, scratch, flag } = arena;
+        let ([raw, other_raw], [kept, other_kept]) = (raw, kept);
+        // Where things are: the raw output of the layer before, the input of the residual block.
         let (mut raw, mut other_raw, mut kept, mut other_kept) = (raw, other_raw, kept, other_kept);
-        let (mut norm, mut other_norm) = (norm, other_norm);
         for (i, layer) in self.layers.iter().enumerate() {
             let (from, to) = (scenes[i], scenes[i + 1]);
-            let (tiles, _) = self.tiles(layer.window, from, to)?;
-            let (weights, gamma_beta) = (&layer.weights, View::of(&layer.gamma_beta));
-            let norm_len = |scene: Scene| scene.n * scene.c * T::COEFFICIENTS;
+            let weights = &layer.weights;
+            // A layer reads the statistics of the one before, and clears those that that one has read; the first clears
+            // what the last layer of the run before has read.
+            let (before, after) = stats.split_at_mut(i);
+            let (old, read) = match before {
+                [.., old, read] => (Some(old), Some(read)),
+                [read] => (None, Some(read)),
+                [] => (None, None),
+            };
+            let (written, later) = after.split_at_mut(1);
+            let old = if i == 0 { later.last_mut() } else { old };
+            let old = old.map(ViewMut::of);
+            let [written] = written else { continue };
+            let out_norm = OutNorm { stats: ViewMut::of(written), gamma_beta: View::of(&layer.gamma_beta) };
             // The first two layers and the last two work in the buffers for large images, the others on quarters.
             let body = 3..count - 2;
             let (input, out): (&B::Buf<T>, _) = match i {
@@ -208,24 +220,23 @@ impl<B: NetBody<T>, T: NetElem> Net<B, T> {
                 _ => (raw, &mut *other_raw),
             };
             let y = ViewMut::of(out).slice(0..to.len())?;
-            let out_norm = ViewMut::of(other_norm).slice(0..norm_len(to))?;
             if i == 0 {
-                let call = FirstCall { x, weights, gamma_beta, y, norm: out_norm, scratch };
+                let call = FirstCall { x, weights, y, out: out_norm, old, scratch };
                 net_first(b, [job.h, job.w], to, tiles, call)?;
-            } else {
+            } else if let (Some(read), Some(previous)) = (read, self.layers.get(i - 1)) {
                 // The first layer of a block finishes the block before it.
                 let opens = body.contains(&i) && (i - 3).is_multiple_of(2);
                 let closes = i > 3 && (opens || i == count - 2) && !body.is_empty();
                 let call = BodyCall {
                     x: View::of(input).slice(0..from.len())?,
-                    norm: View::of(norm).slice(0..norm_len(from))?,
+                    norm: Norm { stats: View::of(read), gamma_beta: View::of(&previous.gamma_beta) },
                     relu: !closes,
                     add: if closes { Some(View::of(kept).slice(0..from.len())?) } else { None },
                     keep: if opens { Some(ViewMut::of(other_kept).slice(0..from.len())?) } else { None },
                     weights,
-                    gamma_beta,
                     y,
-                    out_norm,
+                    out: out_norm,
+                    old,
                     scratch,
                 };
                 net_body(b, from, tiles, call)?;
@@ -233,7 +244,6 @@ impl<B: NetBody<T>, T: NetElem> Net<B, T> {
                     std::mem::swap(&mut kept, &mut other_kept);
                 }
             }
-            std::mem::swap(&mut norm, &mut other_norm);
             if (2..count - 2).contains(&i) {
                 std::mem::swap(&mut raw, &mut other_raw);
             }
@@ -245,14 +255,15 @@ impl<B: NetBody<T>, T: NetElem> Net<B, T> {
                     _ if i == count - 1 => View::of(large),
                     _ => View::of(raw),
                 };
-                observe(i, to, at.slice(0..to.len())?, View::of(norm).slice(0..norm_len(to))?)?;
+                observe(i, to, at.slice(0..to.len())?, View::of(written))?;
             }
         }
         let from = scenes[count];
-        let (tiles, _) = self.tiles(Window::First, Scene { c: 3, ..from }, from)?;
+        let ([.., old, read], Some(before)) = (&mut stats[..], self.layers.last()) else { return Ok(()) };
         let call = LastCall {
             x: View::of(large).slice(0..from.len())?,
-            norm: View::of(norm).slice(0..from.n * from.c * T::COEFFICIENTS)?,
+            norm: Norm { stats: View::of(read), gamma_beta: View::of(&before.gamma_beta) },
+            old: Some(ViewMut::of(old)),
             weights: &self.last,
             bias: View::of(&self.bias),
             y,

@@ -47,6 +47,9 @@ pub trait Picture: Sample {
     fn wrap<B: Backend, T: NetElem>(graph: Graph<B, T, Self>) -> Recorded<B, T>;
     #[doc(hidden)]
     fn unwrap<B: Backend, T: NetElem>(recorded: &mut Recorded<B, T>) -> Option<&mut Graph<B, T, Self>>;
+    /// Whether some picture has one colour.
+    #[doc(hidden)]
+    fn any_flat(job: &Job, x: &[Self]) -> bool;
     #[doc(hidden)]
     fn on_cpu(net: &cpu::Network, arena: &mut cpu::Arena, job: &Job, x: &[Self], y: &mut [Self]) -> Result<()>;
 }
@@ -60,6 +63,10 @@ impl Picture for f32 {
             Recorded::Planes(graph) => Some(graph),
             Recorded::Bytes(_) => None,
         }
+    }
+    fn any_flat(job: &Job, x: &[Self]) -> bool {
+        let plane = job.h * job.w;
+        x.chunks_exact(3 * plane).any(|x| x.chunks_exact(plane).all(|x| x.iter().all(|v| *v == x[0])))
     }
     fn on_cpu(net: &cpu::Network, arena: &mut cpu::Arena, job: &Job, x: &[Self], y: &mut [Self]) -> Result<()> {
         planes_on_cpu(net, arena, job, x, y)
@@ -75,6 +82,9 @@ impl Picture for u8 {
             Recorded::Bytes(graph) => Some(graph),
             Recorded::Planes(_) => None,
         }
+    }
+    fn any_flat(job: &Job, x: &[Self]) -> bool {
+        x.chunks_exact(3 * job.h * job.w).any(|x| x.chunks_exact(3).all(|pixel| *pixel == x[..3]))
     }
     fn on_cpu(net: &cpu::Network, arena: &mut cpu::Arena, job: &Job, x: &[Self], y: &mut [Self]) -> Result<()> {
         let refused = |e: cpu::ShapeError| GpuError::value("pictures", e.to_string());

@@ -1,0 +1,225 @@
+//! The 3 x 3 layers of the network plan: the CPU twins against scalar f64 loops, and CUDA against the CPU.
+
+mod net_cases;
+
+use gpu_core::testing::{Output, Outputs, Tolerance, Twin, Value};
+use gpu_core::{Result, Tensor, twins};
+use half::f16;
+use net_cases::oracle::{self, Images};
+use net_cases::*;
+use style::kernels::{BodyCall, NetBody, NetElem, NetScratch, NetWeights, Norm, OutNorm, Scene, Window, net_body};
+
+mod body {
+    use super::*;
+
+    fn x<T: Value>(c: &Case, cin: usize, which: u32) -> Vec<T> {
+        fill(c, which).values(c.n * c.h * c.w * cin)
+    }
+
+    /// Layers that reduce end no residual block.
+    fn adds(c: &Case, window: Window) -> bool {
+        c.add && window != Window::Down
+    }
+
+    /// `keep` belongs to layers of the same size.
+    fn keeps(c: &Case, window: Window) -> bool {
+        c.keep && window == Window::Same && c.look != Look::Statistics
+    }
+
+    pub(super) fn run<B: NetBody<T>, T: NetElem + Twin>(
+        b: &B,
+        c: &Case,
+        window: Window,
+        [cin, cout]: [usize; 2],
+    ) -> Result<Outputs> {
+        let from = Scene { n: c.n, h: c.h, w: c.w, c: cin };
+        let [ho, wo] = match window {
+            Window::Down => [c.h.div_ceil(2), c.w.div_ceil(2)],
+            Window::Up => [2 * c.h, 2 * c.w],
+            _ => [c.h, c.w],
+        };
+        let dense = weights(c, cout * cin * 9, cin * 9);
+        let weights = NetWeights::<B, T>::new(b, window, [cout, cin], [cout, cin], &dense)?;
+        let (x, add) = (upload(b, &x::<T>(c, cin, 3))?, upload(b, &x::<T>(c, cin, 4))?);
+        let Normed { stats, gamma_beta, .. } = norm::<T>(c, cin);
+        let (stats, in_gamma_beta) = (upload(b, &stats)?, upload(b, &gamma_beta)?);
+        let gamma_beta = upload(b, &super::gamma_beta(cout))?;
+        // What is cleared, and beside it what is not.
+        let mut old = upload(b, &vec![T::Stat::default(); c.n * T::stats_len(0)])?;
+        let mut keep = Tensor::<B, T, 1>::scratch(b, [from.len()])?;
+        let mut y = Tensor::<B, T, 4>::scratch(b, [c.n, ho, wo, cout])?;
+        let mut out_stats = Tensor::<B, T::Stat, 1>::zeros(b, [c.n * T::stats_len(cout)])?;
+        let mut scratch = NetScratch::for_layer::<T>(b, window, from, cout, c.tiles)?;
+        let call = BodyCall {
+            x: x.flat(),
+            norm: Norm { stats: stats.flat(), gamma_beta: in_gamma_beta.flat() },
+            relu: !adds(c, window),
+            add: adds(c, window).then(|| add.flat()),
+            keep: keeps(c, window).then(|| keep.flat_mut()),
+            weights: &weights,
+            y: y.flat_mut(),
+            out: OutNorm { stats: out_stats.flat_mut(), gamma_beta: gamma_beta.flat() },
+            old: is_half::<T>().then(|| old.flat_mut()),
+            scratch: &mut scratch,
+        };
+        net_body(b, from, c.tiles, call)?;
+        if c.look == Look::Statistics {
+            return statistics::<B, T>(b, &out_stats, cout, ho * wo);
+        }
+        let mut out = vec![Output::of(b, &y)?];
+        if keeps(c, window) {
+            out.push(Output::of(b, &keep)?);
+        }
+        Ok(out)
+    }
+
+    fn expected<T: NetElem + Twin>(c: &Case, window: Window, [cin, cout]: [usize; 2]) -> (Images, Images, Images) {
+        let (x, add, norm) = (x::<T>(c, cin, 3), x::<T>(c, cin, 4), norm::<T>(c, cin).meant);
+        let adds = adds(c, window);
+        let mut i = 0;
+        let finished = Images::new([c.n, c.h, c.w, cin], |[n, _, _, channel]| {
+            let [scale, shift] = norm[n * cin + channel];
+            let z = scale * x[i].to_f64() + shift + if adds { add[i].to_f64() } else { 0.0 };
+            i += 1;
+            if adds { z } else { z.max(0.0) }
+        });
+        let weights: Vec<f64> = weights(c, cout * cin * 9, cin * 9).into_iter().map(f64::from).collect();
+        let enlarged = (window == Window::Up).then(|| finished.enlarged());
+        let stride = if window == Window::Down { 2 } else { 1 };
+        let (sums, magnitudes) = oracle::convolve(enlarged.as_ref().unwrap_or(&finished), &weights, cout, 3, stride);
+        (finished, sums, magnitudes)
+    }
+
+    pub(super) fn oracle<T: NetElem + Twin>(c: &Case, window: Window, channels: [usize; 2]) -> Outputs {
+        let (finished, sums, _) = expected::<T>(c, window, channels);
+        looked_at(c, &sums, keeps(c, window).then(|| Output::F64(vec![finished.values.len()], finished.values)))
+    }
+
+    pub(super) fn bound<T: NetElem + Twin>(c: &Case, window: Window, channels: [usize; 2]) -> Tolerance {
+        if c.look == Look::Exact {
+            return Tolerance::EXACT;
+        }
+        super::bound::<T>(c, &expected::<T>(c, window, channels).2, channels[0] * 9, true)
+    }
+}
+
+/// One layer of the body in f16: operands exact in f16 where sums must be, otherwise the bound of its roundings.
+macro_rules! half {
+    (run $b:ident, $c:ident, $w:ident, $i:literal, $o:literal) => {
+        body::run::<_, f16>($b, $c, Window::$w, [$i, $o])
+    };
+}
+
+twins! {
+    kernels = ["net_same_128_128_wide", "net_same_128_128_small"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    same_128: cases([2..10, 2..18], 1), Case => |b, c| half!(run b, c, Same, 128, 128),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Same, [128, 128]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Same, [128, 128]);
+}
+twins! {
+    kernels = ["net_same_64_64_wide", "net_same_64_64_small"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    same_64: around_tiles(), Case => |b, c| half!(run b, c, Same, 64, 64),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Same, [64, 64]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Same, [64, 64]);
+}
+twins! {
+    kernels = ["net_down_64_128_wide", "net_down_64_128_small"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    down_64_128: cases([2..20, 2..37], 1), Case => |b, c| half!(run b, c, Down, 64, 128),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Down, [64, 128]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Down, [64, 128]);
+}
+twins! {
+    kernels = ["net_down_32_64_wide", "net_down_32_64_small"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    down_32_64: cases([2..20, 2..37], 2), Case => |b, c| half!(run b, c, Down, 32, 64),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Down, [32, 64]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Down, [32, 64]);
+}
+twins! {
+    kernels = ["net_down_16_32_wide"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    down_16_32: cases([2..20, 2..37], 2), Case => |b, c| half!(run b, c, Down, 16, 32),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Down, [16, 32]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Down, [16, 32]);
+    /// more than 64 tiles, whose statistics are merged in groups
+    large_down_16_32: cases([140..150, 250..270], 1), Case => |b, c| half!(run b, c, Down, 16, 32),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Down, [16, 32]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Down, [16, 32]);
+}
+twins! {
+    kernels = ["net_up_128_64_wide", "net_up_128_64_small"];
+    /// exact sums, or the roundings of operands, summed weights, sums and outputs
+    up_128_64: cases([2..7, 2..18], 1), Case => |b, c| half!(run b, c, Up, 128, 64),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Up, [128, 64]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Up, [128, 64]);
+}
+twins! {
+    kernels = ["net_up_64_32_wide", "net_up_64_32_small"];
+    /// exact sums, or the roundings of operands, summed weights, sums and outputs
+    up_64_32: around_tiles(), Case => |b, c| half!(run b, c, Up, 64, 32),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Up, [64, 32]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Up, [64, 32]);
+}
+twins! {
+    kernels = ["net_up_32_16_wide"];
+    /// exact sums, or the roundings of operands, summed weights, sums and outputs
+    up_32_16: around_tiles(), Case => |b, c| half!(run b, c, Up, 32, 16),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Up, [32, 16]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Up, [32, 16]);
+}
+twins! {
+    kernels = ["net_same_f32_64"];
+    /// exact sums, or one rounding a term
+    same_f32_64: around_tiles(), Case => |b, c| body::run::<_, f32>(b, c, Window::Same, [32, 128]),
+        oracle = |c: &Case| body::oracle::<f32>(c, Window::Same, [32, 128]),
+        tolerance = |c: &Case| body::bound::<f32>(c, Window::Same, [32, 128]),
+        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Same, [32, 128]));
+}
+twins! {
+    kernels = ["net_same_f32_32"];
+    /// exact sums, or one rounding a term
+    same_f32_32: cases([2..20, 2..20], 2), Case => |b, c| body::run::<_, f32>(b, c, Window::Same, [32, 32]),
+        oracle = |c: &Case| body::oracle::<f32>(c, Window::Same, [32, 32]),
+        tolerance = |c: &Case| body::bound::<f32>(c, Window::Same, [32, 32]),
+        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Same, [32, 32]));
+}
+twins! {
+    kernels = ["net_down_f32_64"];
+    /// exact sums, or one rounding a term
+    down_f32_64: cases([2..20, 2..37], 2), Case => |b, c| body::run::<_, f32>(b, c, Window::Down, [32, 64]),
+        oracle = |c: &Case| body::oracle::<f32>(c, Window::Down, [32, 64]),
+        tolerance = |c: &Case| body::bound::<f32>(c, Window::Down, [32, 64]),
+        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Down, [32, 64]));
+}
+twins! {
+    kernels = ["net_down_f32_32"];
+    /// exact sums, or one rounding a term
+    down_f32_32: cases([2..36, 2..37], 1), Case => |b, c| body::run::<_, f32>(b, c, Window::Down, [32, 32]),
+        oracle = |c: &Case| body::oracle::<f32>(c, Window::Down, [32, 32]),
+        tolerance = |c: &Case| body::bound::<f32>(c, Window::Down, [32, 32]),
+        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Down, [32, 32]));
+}
+twins! {
+    kernels = ["net_up_f32_64"];
+    /// exact sums, or one rounding a term
+    up_f32_64: around_tiles(), Case => |b, c| body::run::<_, f32>(b, c, Window::Up, [32, 64]),
+        oracle = |c: &Case| body::oracle::<f32>(c, Window::Up, [32, 64]),
+        tolerance = |c: &Case| body::bound::<f32>(c, Window::Up, [32, 64]),
+        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Up, [32, 64]));
+}
+twins! {
+    kernels = ["net_up_f32_32"];
+    /// exact sums, or one rounding a term
+    up_f32_32: cases([2..20, 2..20], 1), Case => |b, c| body::run::<_, f32>(b, c, Window::Up, [32, 32]),
+        oracle = |c: &Case| body::oracle::<f32>(c, Window::Up, [32, 32]),
+        tolerance = |c: &Case| body::bound::<f32>(c, Window::Up, [32, 32]),
+        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Up, [32, 32]));
+    /// more than 64 parts, whose statistics are merged in groups
+    large_up_f32_32: cases([60..70, 80..90], 1), Case => |b, c| body::run::<_, f32>(b, c, Window::Up, [32, 32]),
+        oracle = |c: &Case| body::oracle::<f32>(c, Window::Up, [32, 32]),
+        tolerance = |c: &Case| body::bound::<f32>(c, Window::Up, [32, 32]),
+        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Up, [32, 32]));
+}

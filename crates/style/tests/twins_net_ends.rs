@@ -1,0 +1,227 @@
+//! The 9 x 9 layers of the network plan: the CPU twins against scalar f64 loops, and CUDA against the CPU.
+
+mod net_cases;
+
+use gpu_core::testing::{Fill, FillKind, Output, Outputs, Tolerance, Twin, Value};
+use gpu_core::{Result, Tensor, twins};
+use half::f16;
+use net_cases::oracle::{self, Images};
+use net_cases::*;
+use style::kernels::{
+    FirstCall, LastCall, NetElem, NetFirst, NetLast, NetScratch, NetWeights, Norm, OutNorm, Sample, Scene, Window,
+    net_first, net_last,
+};
+use style::mix::Rounding;
+
+mod first {
+    use super::*;
+
+    /// Values of 0..255, whole where sums must be exact.
+    fn picture(c: &Case) -> Vec<f32> {
+        let values = Fill::of(FillKind::Noise(c.seed * 16 + 3)).values::<f32>(c.n * 3 * c.h * c.w);
+        let whole = c.look == Look::Exact || c.bytes;
+        let value = |v: f32| (v + 1.0) * 127.5;
+        values.into_iter().map(|v| if whole { value(v).floor() } else { value(v) }).collect()
+    }
+
+    fn run_as<B: NetFirst<S, T>, S: Sample, T: NetElem + Twin>(
+        b: &B,
+        c: &Case,
+        cout: usize,
+        x: &[S],
+    ) -> Result<Outputs> {
+        let to = Scene { n: c.n, h: c.h + c.more[0], w: c.w + c.more[1], c: cout };
+        let dense = weights(c, cout * 243, 243);
+        let weights = NetWeights::<B, T>::new(b, Window::First, [cout, 3], [cout, 3], &dense)?;
+        let (x, gamma_beta) = (upload(b, x)?, upload(b, &gamma_beta(cout))?);
+        let mut y = Tensor::<B, T, 4>::scratch(b, [c.n, to.h, to.w, cout])?;
+        let mut stats = Tensor::<B, T::Stat, 1>::zeros(b, [c.n * T::stats_len(cout)])?;
+        let from = Scene { c: 3, ..to };
+        let mut scratch = NetScratch::for_layer::<T>(b, Window::First, from, cout, c.tiles)?;
+        let call = FirstCall {
+            x: x.flat(),
+            weights: &weights,
+            y: y.flat_mut(),
+            out: OutNorm { stats: stats.flat_mut(), gamma_beta: gamma_beta.flat() },
+            old: None,
+            scratch: &mut scratch,
+        };
+        net_first(b, [c.h, c.w], to, c.tiles, call)?;
+        if c.look == Look::Statistics {
+            return statistics::<B, T>(b, &stats, cout, to.h * to.w);
+        }
+        Ok(vec![Output::of(b, &y)?])
+    }
+
+    pub(super) fn run<B: NetFirst<f32, T> + NetFirst<u8, T>, T: NetElem + Twin>(
+        b: &B,
+        c: &Case,
+        cout: usize,
+    ) -> Result<Outputs> {
+        let picture = picture(c);
+        if c.bytes {
+            return run_as::<B, u8, T>(b, c, cout, &picture.iter().map(|&v| v as u8).collect::<Vec<_>>());
+        }
+        run_as::<B, f32, T>(b, c, cout, &picture)
+    }
+
+    fn expected(c: &Case, cout: usize) -> (Images, Images) {
+        let picture = picture(c);
+        let mirror = |i: usize, n: usize| if i < n { i } else { 2 * n - 2 - i };
+        let size = [c.n, c.h + c.more[0], c.w + c.more[1], 3];
+        let scene = Images::new(size, |[n, y, x, k]| {
+            let (y, x) = (mirror(y, c.h), mirror(x, c.w));
+            let at = if c.bytes { ((n * c.h + y) * c.w + x) * 3 + k } else { ((n * 3 + k) * c.h + y) * c.w + x };
+            f64::from(picture[at]) - 128.0
+        });
+        let weights: Vec<f64> = weights(c, cout * 243, 243).into_iter().map(f64::from).collect();
+        oracle::convolve(&scene, &weights, cout, 9, 1)
+    }
+
+    pub(super) fn oracle(c: &Case, cout: usize) -> Outputs {
+        looked_at(c, &expected(c, cout).0, None)
+    }
+
+    pub(super) fn bound<T: NetElem>(c: &Case, cout: usize) -> Tolerance {
+        super::bound::<T>(c, &expected(c, cout).1, 243, true)
+    }
+}
+
+twins! {
+    kernels = ["net_first_planes_32_wide", "net_first_bytes_32_wide", "net_first_planes_32_small", "net_first_bytes_32_small"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    first_32: cases([5..20, 5..20], 2), Case => |b, c| first::run::<_, f16>(b, c, 32),
+        oracle = |c: &Case| first::oracle(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
+}
+twins! {
+    kernels = ["net_first_planes_16_wide", "net_first_bytes_16_wide"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    first_16: cases([5..20, 5..20], 2), Case => |b, c| first::run::<_, f16>(b, c, 16),
+        oracle = |c: &Case| first::oracle(c, 16), tolerance = |c: &Case| first::bound::<f16>(c, 16);
+    /// more than 64 tiles, whose statistics are merged in groups
+    large_first_16: cases([120..130, 140..150], 1), Case => |b, c| first::run::<_, f16>(b, c, 16),
+        oracle = |c: &Case| first::oracle(c, 16), tolerance = |c: &Case| first::bound::<f16>(c, 16);
+}
+twins! {
+    kernels = ["net_first_planes_f32", "net_first_bytes_f32"];
+    /// exact sums, or one rounding a term
+    first_f32: cases([5..20, 5..20], 2), Case => |b, c| first::run::<_, f32>(b, c, 64),
+        oracle = |c: &Case| first::oracle(c, 64), tolerance = |c: &Case| first::bound::<f32>(c, 64),
+        twins = |c: &Case| between::<f32>(c, first::bound::<f32>(c, 64));
+}
+
+mod last {
+    use super::*;
+
+    const BIAS: [f32; 3] = [0.5, 120.0, 300.0];
+
+    fn x<T: Value>(c: &Case, cin: usize) -> Vec<T> {
+        fill(c, 3).values(c.n * c.h * c.w * cin)
+    }
+
+    /// Rows and columns of the result.
+    fn size(c: &Case) -> [usize; 2] {
+        [c.h - c.more[0], c.w - c.more[1]]
+    }
+
+    fn rounding(c: &Case) -> Rounding {
+        if c.nearest { Rounding::Nearest } else { Rounding::Truncate }
+    }
+
+    fn run_as<B: NetLast<S, T>, S: Sample + Twin, T: NetElem + Value>(b: &B, c: &Case, cin: usize) -> Result<Outputs> {
+        let from = Scene { n: c.n, h: c.h, w: c.w, c: cin };
+        let dense = weights(c, 3 * cin * 81, cin * 81);
+        let weights = NetWeights::<B, T>::new(b, Window::Last, [3, cin], [3, cin], &dense)?;
+        let Normed { stats, gamma_beta, .. } = norm::<T>(c, cin);
+        let (stats, gamma_beta) = (upload(b, &stats)?, upload(b, &gamma_beta)?);
+        let (x, bias) = (upload(b, &x::<T>(c, cin))?, upload(b, &BIAS)?);
+        let mut scratch = NetScratch::for_layer::<T>(b, Window::First, Scene { c: 3, ..from }, cin, c.tiles)?;
+        let [h, w] = size(c);
+        let mut y = Tensor::<B, S, 1>::scratch(b, [c.n * 3 * h * w])?;
+        let mut flag = Tensor::<B, u32, 1>::scratch(b, [1])?;
+        let call = LastCall {
+            x: x.flat(),
+            norm: Norm { stats: stats.flat(), gamma_beta: gamma_beta.flat() },
+            old: None,
+            weights: &weights,
+            bias: bias.flat(),
+            y: y.flat_mut(),
+            rounding: rounding(c),
+            flag: flag.flat_mut(),
+            scratch: &mut scratch,
+        };
+        net_last(b, from, size(c), c.tiles, call)?;
+        Ok(vec![Output::of(b, &y)?, Output::of(b, &flag)?])
+    }
+
+    pub(super) fn run<B: NetLast<f32, T> + NetLast<u8, T>, T: NetElem + Value>(
+        b: &B,
+        c: &Case,
+        cin: usize,
+    ) -> Result<Outputs> {
+        if c.bytes { run_as::<B, u8, T>(b, c, cin) } else { run_as::<B, f32, T>(b, c, cin) }
+    }
+
+    fn expected<T: NetElem + Value>(c: &Case, cin: usize) -> (Images, Images) {
+        let (x, norm) = (x::<T>(c, cin), norm::<T>(c, cin).meant);
+        let mut i = 0;
+        let finished = Images::new([c.n, c.h, c.w, cin], |[n, _, _, channel]| {
+            let [scale, shift] = norm[n * cin + channel];
+            i += 1;
+            (scale * x[i - 1].to_f64() + shift).max(0.0)
+        });
+        let weights: Vec<f64> = weights(c, 3 * cin * 81, cin * 81).into_iter().map(f64::from).collect();
+        oracle::convolve(&finished, &weights, 3, 9, 1)
+    }
+
+    pub(super) fn oracle<T: NetElem + Value>(c: &Case, cin: usize) -> Outputs {
+        let (sums, [h, w]) = (expected::<T>(c, cin).0, size(c));
+        let mut values = vec![0.0; c.n * 3 * h * w];
+        for (n, y, x, k) in (0..values.len()).map(|i| (i / (3 * h * w), i / w % h, i % w, i / (h * w) % 3)) {
+            let v = sums.at([n, y, x, k]) + f64::from(BIAS[k]);
+            if c.bytes {
+                let v = v.clamp(0.0, 255.0);
+                values[((n * h + y) * w + x) * 3 + k] = if c.nearest { v.round() } else { v.floor() };
+            } else {
+                values[((n * 3 + k) * h + y) * w + x] = v;
+            }
+        }
+        vec![Output::F64(vec![values.len()], values), Output::U32(vec![1], vec![0])]
+    }
+
+    /// The bias is one term more; a byte may fall to the other side of a whole number.
+    pub(super) fn bound<T: NetElem + Value>(c: &Case, cin: usize) -> Tolerance {
+        if c.look == Look::Exact {
+            return Tolerance::EXACT;
+        }
+        let mut magnitudes = expected::<T>(c, cin).1;
+        magnitudes.values.iter_mut().for_each(|m| *m += 300.0);
+        let bound = super::bound::<T>(c, &magnitudes, cin * 81, false);
+        if c.bytes { Tolerance::abs(bound.abs.ceil()) } else { bound }
+    }
+
+    /// In `f32` both twins add in one order.
+    pub(super) fn between<T: NetElem + Value>(c: &Case, cin: usize) -> Tolerance {
+        if is_half::<T>() { bound::<T>(c, cin) } else { Tolerance::EXACT }
+    }
+}
+
+twins! {
+    kernels = ["net_last_planes_32_wide", "net_last_bytes_32_wide", "net_last_planes_32_small", "net_last_bytes_32_small"];
+    /// exact sums, or the roundings of operands and sums
+    last_32: cases([5..20, 5..60], 2), Case => |b, c| last::run::<_, f16>(b, c, 32),
+        oracle = |c: &Case| last::oracle::<f16>(c, 32), tolerance = |c: &Case| last::bound::<f16>(c, 32);
+}
+twins! {
+    kernels = ["net_last_planes_16_wide", "net_last_bytes_16_wide"];
+    /// exact sums, or the roundings of operands and sums
+    last_16: cases([5..20, 5..60], 2), Case => |b, c| last::run::<_, f16>(b, c, 16),
+        oracle = |c: &Case| last::oracle::<f16>(c, 16), tolerance = |c: &Case| last::bound::<f16>(c, 16);
+}
+twins! {
+    kernels = ["net_last_planes_f32", "net_last_bytes_f32"];
+    /// exact sums, or one rounding a term
+    last_f32: cases([5..36, 5..36], 2), Case => |b, c| last::run::<_, f32>(b, c, 32),
+        oracle = |c: &Case| last::oracle::<f32>(c, 32), tolerance = |c: &Case| last::bound::<f32>(c, 32),
+        twins = |c: &Case| last::between::<f32>(c, 32);
+}
