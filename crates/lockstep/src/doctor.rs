@@ -138,8 +138,8 @@ fn cuda(findings: &mut Vec<Finding>) {
 
 /// The compiled kernels of all crates.
 #[cfg(feature = "cuda")]
-fn compiled() -> [&'static gpu_core::cuda::Kernels; 2] {
-    [::nsct::kernels::compiled(), ::style::kernels::compiled()]
+fn compiled() -> [&'static gpu_core::cuda::Kernels; 3] {
+    [::nsct::kernels::compiled(), ::style::kernels::compiled(), ::style::ops::compiled()]
 }
 
 /// The names of all compiled kernels that devices of some architecture run.

@@ -29,6 +29,7 @@ pub mod kernels;
 mod layered;
 pub mod mix;
 mod net;
+pub mod ops;
 mod stream;
 pub mod weights;
 

@@ -45,6 +45,8 @@ pub(super) struct Limits {
     pub(super) block: [u32; 3],
     pub(super) threads: u32,
     pub(super) shared: u32,
+    /// Whether a grid may have a barrier of its own.
+    pub(super) cooperative: bool,
 }
 
 /// The device's default memory pool.
@@ -129,6 +131,7 @@ impl Gpu {
             ],
             threads: attribute(DeviceAttribute::MaxThreadsPerBlock)?,
             shared: device.shared_per_block as u32,
+            cooperative: sys_attribute(raw, CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH)? == 1,
         };
         let gpu = Self {
             device,

@@ -53,6 +53,7 @@ pub struct Launch<'a> {
     grid: (u32, u32, u32),
     block: (u32, u32, u32),
     shared: u32,
+    cooperative: bool,
     borrows: PhantomData<&'a mut ()>,
 }
 
@@ -67,6 +68,7 @@ impl<'a> Launch<'a> {
             grid: (1, 1, 1),
             block: (1, 1, 1),
             shared: 0,
+            cooperative: false,
             borrows: PhantomData,
         }
     }
@@ -140,6 +142,40 @@ impl<'a> Launch<'a> {
     pub fn shared(mut self, bytes: u32) -> Self {
         self.shared = bytes;
         self
+    }
+
+    /// All blocks run at the same time, so that the kernel may have a barrier of the whole grid. A grid larger than
+    /// [`resident`](Launch::resident) says is refused.
+    pub fn cooperative(mut self) -> Self {
+        self.cooperative = true;
+        self
+    }
+
+    /// How many blocks of the threads and shared memory given so far the device runs at the same time; 0 when it has
+    /// no cooperative launches, or not the shared memory.
+    ///
+    /// # Errors
+    /// When the driver does not answer.
+    pub fn resident(&self) -> Result<u32> {
+        let gpu = self.queue.gpu();
+        let threads = u64::from(self.block.0) * u64::from(self.block.1) * u64::from(self.block.2);
+        let shared = gpu.limits.shared.saturating_sub(self.kernel.shared);
+        if !gpu.limits.cooperative || self.shared > shared || threads > u64::from(self.kernel.threads) {
+            return Ok(0);
+        }
+        self.allow_shared()?;
+        let mut blocks = 0;
+        // SAFETY: the pointer is valid for the call, and the function's module is never unloaded.
+        let code = unsafe {
+            sys::cuOccupancyMaxActiveBlocksPerMultiprocessor(
+                &raw mut blocks,
+                self.kernel.function.0,
+                threads as i32,
+                self.shared as usize,
+            )
+        };
+        gpu.check("cuOccupancyMaxActiveBlocksPerMultiprocessor", code)?;
+        Ok(blocks.max(0) as u32 * gpu.device.units as u32)
     }
 
     fn refused(&self, why: String) -> Error {
@@ -222,19 +258,34 @@ impl<'a> Launch<'a> {
         // SAFETY: one pointer for each parameter, to at least as many bytes as the parameter has (checked above), which
         // the driver copies before it returns; the rest is the caller's promise.
         let code = unsafe {
-            sys::cuLaunchKernel(
-                self.kernel.function.0,
-                grid.0,
-                grid.1,
-                grid.2,
-                block.0,
-                block.1,
-                block.2,
-                self.shared,
-                self.queue.raw(),
-                pointers.as_mut_ptr(),
-                std::ptr::null_mut(),
-            )
+            if self.cooperative {
+                sys::cuLaunchCooperativeKernel(
+                    self.kernel.function.0,
+                    grid.0,
+                    grid.1,
+                    grid.2,
+                    block.0,
+                    block.1,
+                    block.2,
+                    self.shared,
+                    self.queue.raw(),
+                    pointers.as_mut_ptr(),
+                )
+            } else {
+                sys::cuLaunchKernel(
+                    self.kernel.function.0,
+                    grid.0,
+                    grid.1,
+                    grid.2,
+                    block.0,
+                    block.1,
+                    block.2,
+                    self.shared,
+                    self.queue.raw(),
+                    pointers.as_mut_ptr(),
+                    std::ptr::null_mut(),
+                )
+            }
         };
         if code != CUresult::CUDA_SUCCESS {
             return Err(match gpu.failure("cuLaunchKernel", driver::last_code()) {

@@ -1,0 +1,89 @@
+//! Convolution with reflection padding: the CPU against plain f64 loops, CUDA against the CPU.
+
+mod convolutions;
+mod oracle;
+
+use convolutions::{Case, cases, exact, in_layout, noise, tensor_shape};
+use gpu_core::testing::{Output, Outputs, Tolerance, Twin};
+use gpu_core::{Cpu, Result, Tensor, twins};
+use half::f16;
+use style::ops::{Conv, ConvShape, FusedConvReflectionPad, Layout, Sample, fused_conv_reflection_pad};
+
+fn run<B: FusedConvReflectionPad<T>, T: Sample + Twin>(b: &B, c: &Case) -> Result<Outputs> {
+    let (x, conv) = c.on::<B, T>(b)?;
+    let y = fused_conv_reflection_pad(b, c.layout, x.view(), &conv)?;
+    Ok(vec![Output::of(b, &y)?])
+}
+
+fn oracle_of<T: Sample>(c: &Case) -> Outputs {
+    let y = oracle::conv(&c.images::<T>(), &c.filter::<T>(), false);
+    vec![Output::F64(tensor_shape(c.layout, y.shape).to_vec(), in_layout(c.layout, y))]
+}
+
+/// The roundings of the sum, and that of storing it.
+fn bound<T: Sample>(c: &Case) -> Tolerance {
+    let error = c.error::<T>();
+    // Half a unit in the last place of each side, which the sums' error may push over the edge.
+    Tolerance {
+        ulps: 0,
+        rel: if T::ROUNDS { 2.0_f64.powi(-10) } else { 0.0 },
+        abs: error * if T::ROUNDS { 2.0 } else { 1.0 },
+    }
+}
+
+twins! {
+    kernels = ["fused_conv_reflection_pad_f32"];
+    /// small integers times eighths: every sum is exact
+    conv_f32_exact: cases(exact(), true), Case => |b, c| run::<_, f32>(b, c), oracle = oracle_of::<f32>,
+        tolerance = Tolerance::EXACT;
+    /// the roundings of a sum of products
+    conv_f32_close: cases(noise(), false), Case => |b, c| run::<_, f32>(b, c), oracle = oracle_of::<f32>,
+        tolerance = bound::<f32>;
+}
+
+twins! {
+    kernels = ["fused_conv_reflection_pad_f16"];
+    /// small integers times eighths: every sum is exact, and both sides round it to f16 alike
+    conv_f16_exact: cases(exact(), true), Case => |b, c| run::<_, f16>(b, c), oracle = oracle_of::<f16>,
+        tolerance = Tolerance::EXACT;
+    /// the roundings of a sum of products, and of storing it
+    conv_f16_close: cases(noise(), false), Case => |b, c| run::<_, f16>(b, c), oracle = oracle_of::<f16>,
+        tolerance = bound::<f16>;
+}
+
+const PLAIN: ConvShape =
+    ConvShape { outputs: 2, inputs: 1, kernel: [3, 3], padding: 1, stride: [1, 1], upsample: false };
+
+#[test]
+fn what_does_not_fit_is_refused_by_name() {
+    let cpu = Cpu::new();
+    let new = |shape: ConvShape, weights: usize, bias: usize| {
+        Conv::new(&cpu, shape, &vec![0.0f32; weights], &vec![0.0; bias]).map(drop).map_err(|e| e.to_string())
+    };
+    assert_eq!(new(PLAIN, 18, 2), Ok(()));
+    assert!(new(PLAIN, 17, 2).unwrap_err().contains("weight"));
+    assert!(new(PLAIN, 18, 1).unwrap_err().contains("bias"));
+    assert!(new(ConvShape { outputs: 0, ..PLAIN }, 0, 0).unwrap_err().contains("0 output channels"));
+    assert!(new(ConvShape { inputs: 0, ..PLAIN }, 0, 2).unwrap_err().contains("0 input"));
+    assert!(new(ConvShape { stride: [0, 1], ..PLAIN }, 18, 2).unwrap_err().contains("stride"));
+    assert!(new(ConvShape { stride: [1, 5], ..PLAIN }, 18, 2).unwrap_err().contains("stride"));
+    assert!(new(ConvShape { kernel: [12, 3], ..PLAIN }, 72, 2).unwrap_err().contains("12 x 3"));
+    assert!(new(ConvShape { kernel: [0, 3], ..PLAIN }, 0, 2).unwrap_err().contains("0 x 3"));
+    assert!(new(ConvShape { upsample: true, padding: 0, ..PLAIN }, 18, 2).unwrap_err().contains("upsample"));
+    assert!(new(ConvShape { outputs: 1 << 27, inputs: 1 << 27, ..PLAIN }, 0, 0).is_err());
+
+    let run = |padding: usize, shape: [usize; 4], layout| {
+        let conv = Conv::new(&cpu, ConvShape { padding, ..PLAIN }, &[0.0f32; 18], &[0.0; 2]).unwrap();
+        let x = Tensor::<_, f32, 4>::zeros(&cpu, shape).unwrap();
+        let y = fused_conv_reflection_pad(&cpu, layout, x.view(), &conv);
+        y.map(|y| y.shape()).map_err(|e| e.to_string())
+    };
+    assert_eq!(run(1, [3, 1, 4, 5], Layout::Nchw), Ok([3, 2, 4, 5]));
+    assert_eq!(run(1, [3, 4, 5, 1], Layout::Nhwc), Ok([3, 4, 5, 2]));
+    assert_eq!(run(1, [0, 1, 4, 5], Layout::Nchw), Ok([0, 2, 4, 5]));
+    assert!(run(4, [1, 1, 4, 5], Layout::Nchw).unwrap_err().contains("at least 5"));
+    assert!(run(usize::MAX, [1, 1, 4, 5], Layout::Nchw).unwrap_err().contains("padding"));
+    assert!(run(1, [1, 4, 5, 1], Layout::Nchw).unwrap_err().contains("channels"));
+    assert!(run(0, [1, 1, 2, 5], Layout::Nchw).unwrap_err().contains("less than the filter"));
+    assert!(run(1, [1, 1, 0, 5], Layout::Nchw).unwrap_err().contains("no pixels"));
+}

@@ -1,0 +1,197 @@
+//! Convolution with instance norm: the CPU against plain f64 loops, CUDA against the CPU.
+
+mod bounds;
+mod convolutions;
+mod oracle;
+
+use bounds::{norm_error, stored};
+use convolutions::{Case, cases, in_layout, noise, tensor_shape, vector, wide};
+use gpu_core::testing::proptest::prelude::*;
+use gpu_core::testing::{Output, Outputs, Tolerance, Twin};
+use gpu_core::{Cpu, Result, Tensor, twins};
+use half::f16;
+use oracle::{Filter, Images};
+use style::ops::{
+    Conv, ConvShape, FusedConvInstancenorm, Layout, Norm, Plan, Sample, fused_conv_instancenorm,
+    fused_conv_instancenorm_deferred,
+};
+
+const EPS: f32 = 1e-5;
+
+#[derive(Clone, Debug)]
+struct Normed {
+    case: Case,
+    relu: bool,
+    plan: Plan,
+}
+
+fn normed(cases: impl Strategy<Value = Case> + 'static) -> BoxedStrategy<Normed> {
+    let plan = prop_oneof![Just(Plan::Auto), Just(Plan::Launches)];
+    (cases, any::<bool>(), plan).prop_map(|(case, relu, plan)| Normed { case, relu, plan }).boxed()
+}
+
+fn ordinary() -> BoxedStrategy<Normed> {
+    normed(cases(noise(), false))
+}
+
+/// More tiles than blocks run at once on a small device, so that a block keeps several.
+fn large() -> BoxedStrategy<Normed> {
+    let size = (Just(1_usize), 40..48_usize, 70..112_usize, 1..3_usize, 32..65_usize, noise());
+    let layout = prop_oneof![Just(Layout::Nchw), Just(Layout::Nhwc)];
+    normed((size, layout).prop_map(|((b, h, w, inputs, outputs, fill), layout)| Case {
+        layout,
+        shape: [b, inputs, h, w],
+        conv: ConvShape { outputs, inputs, kernel: [3, 3], padding: 1, stride: [1, 1], upsample: false },
+        fill,
+        exact: false,
+    }))
+}
+
+fn run<B: FusedConvInstancenorm<T>, T: Sample + Twin>(b: &B, c: &Normed) -> Result<Outputs> {
+    let Normed { case, relu, plan } = c;
+    let (x, conv) = case.on::<B, T>(b)?;
+    let (gamma, beta) = (vector(b, &case.gamma())?, vector(b, &case.beta())?);
+    let norm = Norm { gamma: gamma.flat(), beta: beta.flat(), eps: EPS };
+    let y = fused_conv_instancenorm(b, *plan, case.layout, x.view(), &conv, norm, *relu)?;
+    Ok(vec![Output::of(b, &y)?])
+}
+
+fn raw_of<T: Sample>(c: &Case) -> Images {
+    let filter = c.filter::<T>();
+    oracle::conv(&c.images::<T>(), &Filter { bias: vec![0.0; filter.bias.len()], ..filter }, false)
+}
+
+fn oracle_of<T: Sample>(c: &Normed) -> Outputs {
+    let case = &c.case;
+    // With bias, which must not matter.
+    let raw = oracle::conv(&case.images::<T>(), &case.filter::<T>(), false);
+    let y = oracle::norm(&raw, &wide(&case.gamma()), &wide(&case.beta()), EPS.into(), c.relu, None);
+    vec![Output::F64(tensor_shape(case.layout, y.shape).to_vec(), in_layout(case.layout, y))]
+}
+
+fn bound<T: Sample>(c: &Normed) -> Tolerance {
+    stored::<T>(norm_error::<T>(&raw_of::<T>(&c.case), c.case.error::<T>(), EPS.into()))
+}
+
+/// The raw tensor of the deferred form, and the norm of it that a consumer applies.
+fn run_deferred<B: FusedConvInstancenorm<T>, T: Sample + Twin>(b: &B, c: &Normed) -> Result<Outputs> {
+    let case = &c.case;
+    let (x, conv) = case.on::<B, T>(b)?;
+    let (gamma, beta) = (vector(b, &case.gamma())?, vector(b, &case.beta())?);
+    let norm = Norm { gamma: gamma.flat(), beta: beta.flat(), eps: EPS };
+    let deferred = fused_conv_instancenorm_deferred(b, case.layout, x.view(), &conv, norm)?;
+    let (raw, shape) = (deferred.raw.to_vec(b)?, deferred.raw.shape());
+    let coefficients = deferred.coefficients.to_vec(b)?;
+    let channels = case.conv.outputs;
+    let plane = shape[1..].iter().product::<usize>();
+    let area = plane / channels;
+    let apply = |(i, v): (usize, &T)| {
+        let c = if case.layout == Layout::Nchw { i % plane / area } else { i % channels };
+        let [mean, scale, shift, _] = coefficients[i / plane * channels + c];
+        let y = (v.widened() - mean).mul_add(scale, shift);
+        T::nearest(y)
+    };
+    Ok(vec![T::output(shape.to_vec(), raw.iter().enumerate().map(apply).collect())])
+}
+
+fn oracle_of_deferred<T: Sample>(c: &Normed) -> Outputs {
+    oracle_of::<T>(&Normed { relu: false, ..c.clone() })
+}
+
+twins! {
+    kernels = ["fused_conv_instancenorm_whole_f32", "fused_conv_instancenorm_raw_f32",
+        "fused_conv_instancenorm_merge_f32", "fused_conv_instancenorm_apply_f32"];
+    /// the roundings of the convolution, times the largest scale of a plane, and the norm's own
+    conv_norm_f32_close: ordinary(), Normed => |b, c| run::<_, f32>(b, c), oracle = oracle_of::<f32>,
+        tolerance = bound::<f32>;
+    /// as above
+    large_conv_norm_f32_close: large(), Normed => |b, c| run::<_, f32>(b, c), oracle = oracle_of::<f32>,
+        tolerance = bound::<f32>;
+}
+
+twins! {
+    kernels = ["fused_conv_instancenorm_whole_f16", "fused_conv_instancenorm_raw_f16",
+        "fused_conv_instancenorm_merge_f16", "fused_conv_instancenorm_apply_f16"];
+    /// as in f32, with the rounding of raw values to f16 among the convolution's
+    conv_norm_f16_close: ordinary(), Normed => |b, c| run::<_, f16>(b, c), oracle = oracle_of::<f16>,
+        tolerance = bound::<f16>;
+    /// as above
+    large_conv_norm_f16_close: large(), Normed => |b, c| run::<_, f16>(b, c), oracle = oracle_of::<f16>,
+        tolerance = bound::<f16>;
+}
+
+twins! {
+    kernels = ["fused_conv_instancenorm_coefficients"];
+    /// the bounds of the normalised tensor
+    deferred_f32_close: ordinary(), Normed => |b, c| run_deferred::<_, f32>(b, c), oracle = oracle_of_deferred::<f32>,
+        tolerance = bound::<f32>;
+    /// the bounds of the normalised tensor
+    deferred_f16_close: ordinary(), Normed => |b, c| run_deferred::<_, f16>(b, c), oracle = oracle_of_deferred::<f16>,
+        tolerance = bound::<f16>;
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_name() {
+    let cpu = Cpu::new();
+    let shape = ConvShape { outputs: 2, inputs: 1, kernel: [3, 3], padding: 1, stride: [1, 1], upsample: false };
+    let conv = Conv::new(&cpu, shape, &[0.0f32; 18], &[0.0; 2]).unwrap();
+    let (one, two) = (vector(&cpu, &[1.0]).unwrap(), vector(&cpu, &[1.0, 1.0]).unwrap());
+    let run = |sizes: [usize; 4], beta: &Tensor<_, f32, 1>, eps| {
+        let x = Tensor::<_, f32, 4>::zeros(&cpu, sizes).unwrap();
+        let norm = Norm { gamma: two.flat(), beta: beta.flat(), eps };
+        let y = fused_conv_instancenorm(&cpu, Plan::Auto, Layout::Nchw, x.view(), &conv, norm, true);
+        y.map(drop).map_err(|e| e.to_string())
+    };
+    assert_eq!(run([1, 1, 4, 4], &two, EPS), Ok(()));
+    assert!(run([1, 1, 4, 4], &one, EPS).unwrap_err().contains("beta"));
+    assert!(run([1, 1, 4, 4], &two, -1.0).unwrap_err().contains("eps"));
+    assert!(run([1, 2, 4, 4], &two, EPS).unwrap_err().contains("channels"));
+    assert!(run([1, 1, 1, 4], &two, EPS).unwrap_err().contains("padding"));
+}
+
+#[cfg(feature = "cuda")]
+mod plans {
+    use gpu_core::testing::proptest::test_runner::{Config, RngSeed, TestRunner};
+
+    use super::*;
+
+    fn agree<T: Sample + Twin>() {
+        let b = gpu_core::testing::cuda();
+        let config = Config { cases: 16, failure_persistence: None, rng_seed: RngSeed::Fixed(7), ..Config::default() };
+        let both = prop_oneof![4 => ordinary(), 1 => large()];
+        let same = |c: Normed| {
+            let bytes = |out: Outputs| out[0].bytes().to_vec();
+            let launches = bytes(run::<_, T>(&b, &Normed { plan: Plan::Launches, ..c.clone() }).unwrap());
+            let one = bytes(run::<_, T>(&b, &Normed { plan: Plan::OneLaunch, ..c.clone() }).unwrap());
+            prop_assert!(launches == one, "one launch and several differ");
+            if !c.relu {
+                prop_assert!(launches == bytes(run_deferred::<_, T>(&b, &c).unwrap()), "the deferred norm differs");
+            }
+            Ok(())
+        };
+        TestRunner::new(config).run(&both, same).unwrap();
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn plans_agree_on_cuda() {
+        agree::<f32>();
+        agree::<f16>();
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn what_stays_on_no_chip_is_refused_on_cuda() {
+        let b = gpu_core::testing::cuda();
+        let shape = ConvShape { outputs: 64, inputs: 1, kernel: [1, 1], padding: 0, stride: [1, 1], upsample: false };
+        let conv = Conv::new(&b, shape, &[f16::ONE; 64], &[0.0; 64]).unwrap();
+        let ones = vector(&b, &[1.0; 64]).unwrap();
+        let norm = Norm { gamma: ones.flat(), beta: ones.flat(), eps: EPS };
+        // Half a gigabyte of results.
+        let x = Tensor::<_, f16, 4>::zeros(&b, [1, 1, 2048, 2048]).unwrap();
+        let refused = fused_conv_instancenorm(&b, Plan::OneLaunch, Layout::Nhwc, x.view(), &conv, norm, true);
+        assert!(refused.is_err(), "channels do not fit");
+        let refused = fused_conv_instancenorm(&b, Plan::OneLaunch, Layout::Nchw, x.view(), &conv, norm, true);
+        assert!(refused.unwrap_err().to_string().contains("Plan::Auto"));
+    }
+}
