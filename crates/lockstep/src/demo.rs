@@ -1,8 +1,11 @@
 //! `lockstep demo`: everything on bundled photographs, as pictures and one page.
 
+mod styling;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use ::style::StyleBackend;
 use clap::Args;
 use gpu_core::{Backend, Cpu, with_backend};
 use nsct::denoise::{Shrinkage, denoise};
@@ -47,6 +50,7 @@ impl Demo {
             tour.geometries()?;
             tour.denoising()?;
             tour.fusion()?;
+            tour.styling()?;
             tour.equality()?;
             tour.speed()?;
             Ok::<_, crate::exit::Failure>(tour.finish())
@@ -65,7 +69,7 @@ impl Demo {
 }
 
 /// The demonstration on one backend, and the page it grows.
-struct Tour<'a, B: NsctBackend<f32>> {
+struct Tour<'a, B: NsctBackend<f32> + StyleBackend> {
     session: &'a Session,
     folder: &'a Path,
     b: &'a B,
@@ -73,7 +77,7 @@ struct Tour<'a, B: NsctBackend<f32>> {
     results: serde_json::Map<String, Value>,
 }
 
-impl<'a, B: NsctBackend<f32>> Tour<'a, B> {
+impl<'a, B: NsctBackend<f32> + StyleBackend> Tour<'a, B> {
     fn new(session: &'a Session, folder: &'a Path, b: &'a B) -> Self {
         let mut page = Page::new(
             "Lockstep: contourlets on real photographs",

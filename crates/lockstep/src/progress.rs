@@ -23,6 +23,16 @@ impl Progress {
         Self(Some(bar))
     }
 
+    /// A count of items whose number is not known.
+    pub(crate) fn counting(session: &Session, what: &'static str) -> Self {
+        if session.json || session.quiet || !std::io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let style = ProgressStyle::with_template("{spinner} {pos} {prefix}, {per_sec}, {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        Self(Some(ProgressBar::new_spinner().with_style(style).with_prefix(what)))
+    }
+
     /// Names the item being worked on.
     pub(crate) fn at(&self, item: &str) {
         if let Some(bar) = &self.0 {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use ::style::mix::{Rounding, keep_colours, mix};
 use ::style::{Engine, SizePolicy, StyleBackend};
-use gpu_core::Cpu;
+use gpu_core::{Backend as _, Cpu};
 use nsct::NsctBackend;
 use serde_json::json;
 

@@ -27,6 +27,7 @@ const FORMATS: [&str; 5] = ["png", "jpg", "tif", "tiff", "webp"];
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
+  lockstep style apply --in photo.jpg --out candy.jpg       with the small model that is inside the program
   lockstep style apply --model candy.pth --in photo.jpg --out candy.jpg
   lockstep style apply --model mosaic --in photos/ --out mosaic/ --recursive --ext png   run it again to resume
   lockstep style apply --model candy --in photo.jpg --out soft.png --strength 0.6 --original-colors
@@ -38,8 +39,9 @@ Weights may be safetensors, PyTorch checkpoints or ONNX exports; `lockstep style
 Nothing is downloaded. The result has the size of the picture; gray pictures become colour, 16 bits count as \
 fractions of 8, transparency is kept, and photographs that lie on their side are turned.")]
 pub(crate) struct Apply {
-    /// A weight file, or the name of a model; several are applied one after the other, each with its mask
-    #[arg(short, long, value_name = "MODEL", required_unless_present = "blend")]
+    /// A weight file, or the name of a model; several are applied one after the other, each with its mask [default:
+    /// candy16, which is inside the program]
+    #[arg(short, long, value_name = "MODEL")]
     model: Vec<String>,
     /// One model whose weights are a mean: candy=0.6,mosaic=0.4
     #[arg(long, value_name = "MODEL=SHARE,…", conflicts_with = "model", value_parser = parse_blend)]
@@ -124,7 +126,7 @@ impl From<Sides> for SizePolicy {
 
 /// Numbers of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Numbers {
+pub(super) enum Numbers {
     /// Single precision
     F32,
     /// Half precision: much faster, and at most some levels of 255 away
@@ -142,9 +144,9 @@ impl From<Numbers> for Precision {
 
 /// Models and their shares.
 #[derive(Clone, Debug)]
-struct Blend(Vec<(String, f32)>);
+pub(super) struct Blend(pub(super) Vec<(String, f32)>);
 
-fn parse_blend(text: &str) -> std::result::Result<Blend, String> {
+pub(super) fn parse_blend(text: &str) -> std::result::Result<Blend, String> {
     let part = |part: &str| {
         let (model, share) = part.rsplit_once('=')?;
         let share: f32 = share.trim().parse().ok().filter(|s: &f32| s.is_finite() && *s >= 0.0)?;
@@ -170,7 +172,7 @@ fn parse_scale(text: &str) -> std::result::Result<f64, String> {
     value.ok_or_else(|| format!("`{text}` is no factor; write a number of 0.001 to 100, such as 0.5"))
 }
 
-fn parse_strength(text: &str) -> std::result::Result<f32, String> {
+pub(super) fn parse_strength(text: &str) -> std::result::Result<f32, String> {
     let value = text.parse().ok().filter(|s| (0.0..=1.0).contains(s));
     value.ok_or_else(|| format!("`{text}` is no strength; write a number from 0 to 1"))
 }
@@ -205,8 +207,9 @@ struct Style<B: StyleBackend> {
 
 impl Apply {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
-        if !self.mask.is_empty() && self.mask.len() != self.model.len() {
-            return Err(Failure::usage(format!("{} masks for {} models", self.mask.len(), self.model.len()))
+        let models = self.model.len().max(1);
+        if !self.mask.is_empty() && self.mask.len() != models {
+            return Err(Failure::usage(format!("{} masks for {models} models", self.mask.len()))
                 .help("give one --mask for each --model, or none"));
         }
         let any = self.backend.open(Some(&self.jobs.shard()?))?;
@@ -291,13 +294,16 @@ impl Apply {
     }
 
     fn models(&self) -> Result<Vec<StyleModel>> {
-        let load = |model: &str| load(&find(model)?, &self.strictness);
+        let load = |model: Option<&str>| load(&find(model)?, &self.strictness);
         if let Some(Blend(parts)) = &self.blend {
-            let models: Vec<_> = parts.iter().map(|(model, _)| load(model)).collect::<Result<_>>()?;
+            let models: Vec<_> = parts.iter().map(|(model, _)| load(Some(model))).collect::<Result<_>>()?;
             let shares: Vec<_> = models.iter().zip(parts).map(|(model, (_, share))| (model, *share)).collect();
             return Ok(vec![StyleModel::blend(&shares).map_err(::style::Error::from)?]);
         }
-        self.model.iter().map(|model| load(model)).collect()
+        if self.model.is_empty() {
+            return Ok(vec![load(None)?]);
+        }
+        self.model.iter().map(|model| load(Some(model))).collect()
     }
 
     /// Everything that changes a result.

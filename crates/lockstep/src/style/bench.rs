@@ -8,7 +8,7 @@ use gpu_core::with_backend;
 use ndarray::{Array3, ArrayView3};
 use serde_json::{Value, json};
 
-use super::apply::PrecisionArg;
+use super::apply::Numbers;
 use super::library::{Strictness, find, load};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
@@ -42,7 +42,7 @@ pub(crate) struct Bench {
     model: Option<String>,
     /// f16 on tensor cores, or f32 [default: f16 where the device has tensor cores]
     #[arg(long, value_enum)]
-    precision: Option<PrecisionArg>,
+    precision: Option<Numbers>,
     /// Runs of each measurement
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     samples: u32,

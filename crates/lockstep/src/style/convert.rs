@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ::style::weights::SaveDtype;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::library::{Strictness, find, load, unwritten};
+use super::library::{Source, Strictness, find, load, unwritten};
 use crate::exit::{Exit, Failure, Result};
 use crate::jobs::same_place;
 use crate::pictures::ending;
@@ -51,12 +51,12 @@ pub(crate) struct Convert {
 
 impl Convert {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
-        let input = find(&self.input)?;
+        let input = find(Some(&self.input))?;
         if ending(&self.output) != "safetensors" {
             return Err(Failure::usage(format!("{} is no .safetensors file", self.output.display()))
                 .help("that is what can be written; give the output that ending"));
         }
-        if same_place(&input, &self.output) {
+        if input.path().is_some_and(|input| same_place(input, &self.output)) {
             return Err(Failure::usage(format!("the output {} is the input", self.output.display())));
         }
         let model = load(&input, &self.strictness)?;
@@ -75,7 +75,7 @@ impl Convert {
             session.note(format!("largest relative change of a weight: {:.1e}", report.largest_relative_change));
         }
         session.document(&json!({
-            "input": input, "output": self.output, "parameters": model.parameter_count(),
+            "input": input.path(), "output": self.output, "parameters": model.parameter_count(),
             "largest_relative_change": report.largest_relative_change,
         }))?;
         Ok(Exit::Ok)
@@ -83,7 +83,6 @@ impl Convert {
 }
 
 /// SHA-256 of a file, in hexadecimal digits.
-fn digest(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|e| Failure::reading(path, &e))?;
-    Ok(format!("{:x}", Sha256::digest(&bytes)))
+fn digest(source: &Source) -> Result<String> {
+    Ok(format!("{:x}", Sha256::digest(source.bytes()?)))
 }

@@ -9,7 +9,7 @@ use ::style::weights::StyleModel;
 use ::style::{Engine, EngineOptions, SizePolicy, StyleBackend};
 use clap::Args;
 
-use super::apply::{Blend, PrecisionArg, parse_blend, parse_strength};
+use super::apply::{Blend, Numbers, parse_blend, parse_strength};
 use super::library::{Strictness, find, load};
 use crate::exit::{Exit, Failure, Result};
 
@@ -36,7 +36,7 @@ pub(crate) struct OneModel {
     round: bool,
     /// f16 on tensor cores, or f32 [default: f16 where the device has tensor cores]
     #[arg(long, value_enum)]
-    precision: Option<PrecisionArg>,
+    precision: Option<Numbers>,
     #[command(flatten)]
     strictness: Strictness,
 }

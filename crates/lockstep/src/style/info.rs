@@ -22,11 +22,11 @@ pub(crate) struct Info {
 
 impl Info {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
-        let path = find(&self.model)?;
-        let model = load(&path, &self.strictness)?;
+        let source = find(Some(&self.model))?;
+        let model = load(&source, &self.strictness)?;
         let dtype = model.source_dtype().map_or("mixed", ::style::weights::Dtype::name);
         let flops = flops_a_pixel(&model);
-        session.say(format!("{}", path.display()));
+        session.say(&source);
         session.say(format!("  file               {:?}, convolutions stored as {dtype}", model.container()));
         session.say(format!(
             "  network            TransformerNet, width {}, {} residual blocks",
@@ -40,7 +40,7 @@ impl Info {
             session.say(format!("  {key:<18} {value}"));
         }
         session.document(&json!({
-            "path": path, "container": format!("{:?}", model.container()), "dtype": dtype,
+            "path": source.path(), "container": format!("{:?}", model.container()), "dtype": dtype,
             "base_channels": model.nc(), "residual_blocks": model.residual_blocks(),
             "parameters": model.parameter_count(), "flops_per_pixel": flops, "f16_exact": model.f16_exact(),
             "metadata": model.metadata(),

@@ -1,5 +1,7 @@
 //! Where models are found by name.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use ::style::weights::{LoadOptions, StyleModel, WeightsError};
@@ -12,11 +14,50 @@ use crate::pictures::ending;
 /// File endings of weights.
 const ENDINGS: [&str; 6] = ["safetensors", "pth", "pt", "model", "onnx", "bin"];
 
-/// A file that can be named.
+/// A model that can be named.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) name: String,
-    pub(crate) path: PathBuf,
+    pub(crate) source: Source,
+}
+
+/// Where weights lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A file.
+    File(PathBuf),
+    /// Inside the program: a name and a safetensors file.
+    Bundled(&'static str, &'static [u8]),
+}
+
+/// Our own small model, so that there is one without any download (see models/README.md).
+const BUNDLED: Source = Source::Bundled("candy16", include_bytes!("../../models/candy16.safetensors"));
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Bundled(..) => f.write_str("(inside the program)"),
+        }
+    }
+}
+
+impl Source {
+    /// The file, where there is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Bundled(..) => None,
+        }
+    }
+
+    /// The file's content.
+    pub(crate) fn bytes(&self) -> Result<Cow<'static, [u8]>> {
+        match self {
+            Self::File(path) => std::fs::read(path).map(Cow::Owned).map_err(|e| Failure::reading(path, &e)),
+            Self::Bundled(_, bytes) => Ok(Cow::Borrowed(bytes)),
+        }
+    }
 }
 
 /// Options of commands that read weights.
@@ -38,6 +79,17 @@ pub(crate) fn folders() -> Vec<PathBuf> {
     [named, beside, data].into_iter().flatten().collect()
 }
 
+/// All models: those of the folders, then the one inside the program.
+pub(crate) fn all_models() -> Result<Vec<Found>> {
+    let mut all = models(&folders())?;
+    if let Source::Bundled(name, _) = BUNDLED
+        && all.iter().all(|found| found.name != name)
+    {
+        all.push(Found { name: name.to_owned(), source: BUNDLED });
+    }
+    Ok(all)
+}
+
 /// The models of some folders; the first of a name hides later ones.
 pub(crate) fn models(folders: &[PathBuf]) -> Result<Vec<Found>> {
     let mut all: Vec<Found> = Vec::new();
@@ -45,18 +97,19 @@ pub(crate) fn models(folders: &[PathBuf]) -> Result<Vec<Found>> {
         for path in list(folder)? {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             if ENDINGS.contains(&ending(&path).as_str()) && all.iter().all(|known| known.name != name) {
-                all.push(Found { name, path });
+                all.push(Found { name, source: Source::File(path) });
             }
         }
     }
     Ok(all)
 }
 
-/// The file of a model that is given as a path or a name.
-pub(crate) fn find(model: &str) -> Result<PathBuf> {
+/// A model that is given as a path or a name; the one inside the program when none is given.
+pub(crate) fn find(model: Option<&str>) -> Result<Source> {
+    let Some(model) = model else { return Ok(BUNDLED) };
     let path = PathBuf::from(model);
     if path.exists() {
-        return Ok(path);
+        return Ok(Source::File(path));
     }
     // What looks like a path was meant as one.
     if path.components().count() > 1 || ENDINGS.contains(&ending(&path).as_str()) {
@@ -64,9 +117,9 @@ pub(crate) fn find(model: &str) -> Result<PathBuf> {
         return Err(Failure::reading(&path, &error));
     }
     let folders = folders();
-    let models = models(&folders)?;
+    let models = all_models()?;
     if let Some(found) = models.iter().find(|found| found.name == model) {
-        return Ok(found.path.clone());
+        return Ok(found.source.clone());
     }
     let places = folders.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ");
     let failure = Failure::usage(format!("there is no model {model}"));
@@ -83,8 +136,16 @@ pub(crate) fn find(model: &str) -> Result<PathBuf> {
 }
 
 /// Reads weights; errors name the file.
-pub(crate) fn load(path: &Path, strictness: &Strictness) -> Result<StyleModel> {
-    StyleModel::load_with(path, LoadOptions { allow_extra: strictness.allow_extra }).map_err(|error| match error {
+pub(crate) fn load(source: &Source, strictness: &Strictness) -> Result<StyleModel> {
+    let options = LoadOptions { allow_extra: strictness.allow_extra };
+    let path = match source {
+        Source::File(path) => path,
+        Source::Bundled(name, bytes) => {
+            let model = StyleModel::from_bytes_with(bytes, name, options);
+            return Ok(model.map_err(::style::Error::from)?);
+        }
+    };
+    StyleModel::load_with(path, options).map_err(|error| match error {
         WeightsError::Io { path, source } => Failure::reading(&path, &source),
         WeightsError::UnexpectedTensor { .. } => Failure::input(path, error).help("--allow-extra drops them"),
         other => Failure::input(path, other),
@@ -134,6 +195,13 @@ mod tests {
         }
         let all = models(&[one.path().to_owned(), PathBuf::from("/nowhere/at/all"), two.path().to_owned()]).unwrap();
         let names: Vec<_> = all.iter().map(|f| f.name.as_str()).collect();
-        assert_eq!((names, all[0].path.clone()), (vec!["a", "b"], one.path().join("a.pth")));
+        assert_eq!((names, all[0].source.clone()), (vec!["a", "b"], Source::File(one.path().join("a.pth"))));
+    }
+
+    #[test]
+    fn the_bundled_model_is_whole() {
+        let model = load(&BUNDLED, &Strictness::default()).unwrap();
+        assert_eq!((model.nc(), model.residual_blocks(), model.f16_exact()), (16, 5, true));
+        assert_eq!(find(Some("candy16")).unwrap(), BUNDLED);
     }
 }

@@ -1,11 +1,18 @@
 //! `lockstep style …`: one file a subcommand.
 
 mod apply;
+mod bench;
 mod content;
 mod convert;
+mod frames;
 mod info;
 mod library;
 mod models;
+mod pipe;
+mod video;
+
+pub(crate) use content::Content;
+pub(crate) use library::{Strictness, find, load};
 
 use clap::Subcommand;
 
@@ -17,12 +24,18 @@ use crate::session::Session;
 pub(crate) enum Command {
     /// Stylise a picture, or a folder of them
     Apply(Box<apply::Apply>),
+    /// Stylise a video (with ffmpeg)
+    Video(Box<video::Video>),
+    /// Stylise frames from standard input to standard output
+    Pipe(Box<pipe::Pipe>),
     /// List the models that can be named
     Models(models::Models),
     /// What a weight file holds
     Info(info::Info),
     /// Write a weight file as safetensors with canonical names
     Convert(convert::Convert),
+    /// Measure the speed
+    Bench(bench::Bench),
 }
 
 impl Command {
@@ -32,7 +45,10 @@ impl Command {
             Self::Apply(c) => c.run(session),
             Self::Models(c) => c.run(session),
             Self::Info(c) => c.run(session),
+            Self::Video(c) => c.run(session),
+            Self::Pipe(c) => c.run(session),
             Self::Convert(c) => c.run(session),
+            Self::Bench(c) => c.run(session),
         }
     }
 }

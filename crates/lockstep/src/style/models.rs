@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::library::{Strictness, folders, load, models};
+use super::library::{Source, Strictness, all_models, folders, load, models};
 use crate::exit::{Exit, Result};
 use crate::session::{Session, bytes};
 
@@ -16,7 +16,7 @@ Examples:
   lockstep style models --dir weights --json
 
 Searched are the folder that STYLE_MODELS names, `models` beside the program, and lockstep/models in the user's data \
-folder.")]
+folder. candy16 is inside the program.")]
 pub(crate) struct Models {
     /// Only this folder
     #[arg(long, value_name = "DIR")]
@@ -29,9 +29,13 @@ impl Models {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         let folders = self.dir.as_ref().map_or_else(folders, |dir| vec![dir.clone()]);
         let mut documents = Vec::new();
-        for found in models(&folders)? {
-            let size = found.path.metadata().map_or(0, |m| m.len());
-            let (line, document) = match load(&found.path, &self.strictness) {
+        let found = if self.dir.is_some() { models(&folders)? } else { all_models()? };
+        for found in found {
+            let size = match &found.source {
+                Source::File(path) => path.metadata().map_or(0, |m| m.len()),
+                Source::Bundled(_, bytes) => bytes.len() as u64,
+            };
+            let (line, document) = match load(&found.source, &self.strictness) {
                 Ok(model) => (
                     format!(
                         "{:<20} width {:<3} {} residual blocks  {:>9}  {}",
@@ -39,14 +43,14 @@ impl Models {
                         model.nc(),
                         model.residual_blocks(),
                         bytes(size as usize),
-                        found.path.display()
+                        found.source
                     ),
-                    json!({"name": found.name, "path": found.path, "base_channels": model.nc(),
+                    json!({"name": found.name, "path": found.source.path(), "bundled": found.source.path().is_none(), "base_channels": model.nc(),
                         "residual_blocks": model.residual_blocks(), "bytes": size}),
                 ),
                 Err(failure) => (
                     format!("{:<20} UNUSABLE: {failure}", found.name),
-                    json!({"name": found.name, "path": found.path, "error": failure.message}),
+                    json!({"name": found.name, "path": found.source.path(), "bundled": found.source.path().is_none(), "error": failure.message}),
                 ),
             };
             session.say(line);

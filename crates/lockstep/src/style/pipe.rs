@@ -2,7 +2,6 @@ use std::io::{Write, stdin, stdout};
 
 use clap::{Args, ValueEnum};
 use gpu_core::with_backend;
-use serde_json::json;
 
 use super::frames::{Frame, OneModel, fill, put, run};
 use crate::backend::BackendArgs;
@@ -61,7 +60,7 @@ impl Pipe {
         let any = self.backend.open(None)?;
         let passed = with_backend!(&any, |b| {
             let mut engine = self.model.engine(b)?;
-            let mut input = stdin().lock();
+            let mut input = stdin();
             let mut bytes = vec![0; self.pix.frame_bytes(h, w)];
             let mut output = stdout();
             run(
@@ -76,12 +75,8 @@ impl Pipe {
                 |_| {},
             )
         })?;
-        tracing::info!(frames = passed.frames, seconds = passed.seconds, "piped: {}", json!(self.pix_name()));
+        tracing::info!(frames = passed.frames, seconds = passed.seconds, format = ?self.pix, "piped");
         Ok(Exit::Ok)
-    }
-
-    fn pix_name(&self) -> String {
-        format!("{:?}", self.pix).to_lowercase()
     }
 }
 
