@@ -54,9 +54,12 @@ impl<B: NsctBackend<f32> + StyleBackend> Tour<'_, B> {
                 (&shown[3], "Its own colours", "--original-colors"),
             ]);
         }
-        let said: Vec<_> = times.iter().map(|(name, w, h, s)| format!("{name} ({w} × {h}) in {}", seconds(*s))).collect();
-        let values: Vec<_> =
-            times.iter().map(|(name, w, h, s)| json!({ "photo": name, "width": w, "height": h, "seconds": s })).collect();
+        let said: Vec<_> =
+            times.iter().map(|(name, w, h, s)| format!("{name} ({w} × {h}) in {}", seconds(*s))).collect();
+        let values: Vec<_> = times
+            .iter()
+            .map(|(name, w, h, s)| json!({ "photo": name, "width": w, "height": h, "seconds": s }))
+            .collect();
         self.result(&format!("style: {}", said.join(", ")), "style", json!(values));
         if B::NAME != Cpu::NAME {
             self.beside_the_cpu(&model, &mut engine)?;
@@ -73,7 +76,8 @@ impl<B: NsctBackend<f32> + StyleBackend> Tour<'_, B> {
         let content = Content::of(&CHELSEA.open()?)?;
         let here = engine.run(content.view()?, SizePolicy::Crop)?;
         let there = Engine::new(&Cpu::new(), model)?.run(content.view()?, SizePolicy::Crop)?;
-        let grey = |x: &ndarray::Array4<f32>| -> Vec<f64> { x.iter().map(|v| f64::from(v.clamp(0.0, 255.0))).collect() };
+        let grey =
+            |x: &ndarray::Array4<f32>| -> Vec<f64> { x.iter().map(|v| f64::from(v.clamp(0.0, 255.0))).collect() };
         let worst = largest_difference(&grey(&here), &grey(&there));
         let precision = engine.precision();
         self.page.text(&format!(

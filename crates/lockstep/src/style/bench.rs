@@ -96,7 +96,8 @@ impl Bench {
         w: usize,
         before: &[Value],
     ) -> Result<Value> {
-        let options = EngineOptions { precision: self.precision.map(Into::into), max_batch: n, ..EngineOptions::default() };
+        let options =
+            EngineOptions { precision: self.precision.map(Into::into), max_batch: n, ..EngineOptions::default() };
         let mut engine = Engine::with(b, model, options)?;
         let pixel = |(y, x, c): (usize, usize, usize)| ((y * 7 + x * 3 + c * 85) ^ (x * y) >> 5) as u8;
         let picture = Array3::from_shape_fn((h, w, 3), pixel);

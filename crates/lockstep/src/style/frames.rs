@@ -57,11 +57,8 @@ impl OneModel {
     }
 
     pub(crate) fn engine<B: StyleBackend>(&self, b: &B) -> Result<Engine<B>> {
-        let options = EngineOptions {
-            precision: self.precision.map(Into::into),
-            max_batch: 1,
-            rounding: self.rounding(),
-        };
+        let options =
+            EngineOptions { precision: self.precision.map(Into::into), max_batch: 1, rounding: self.rounding() };
         Ok(Engine::with(b, &self.load()?, options)?)
     }
 
@@ -167,7 +164,9 @@ pub(crate) fn fill(from: &mut impl Read, buffer: &mut [u8], what: &str) -> Resul
             Ok(0) if have == 0 => return Ok(false),
             Ok(0) => {
                 let message = format!("{what} ends within a frame: {have} of {} bytes", buffer.len());
-                return Err(Failure::new(Exit::Io, message).help("check --width, --height and --pix against what is sent"));
+                return Err(
+                    Failure::new(Exit::Io, message).help("check --width, --height and --pix against what is sent")
+                );
             }
             Ok(n) => have += n,
             Err(e) if e.kind() == ErrorKind::Interrupted => {}

@@ -34,7 +34,12 @@ pub(crate) struct Video {
     #[arg(long)]
     keep_audio: bool,
     /// What ffmpeg is told about the output
-    #[arg(long, value_name = "ARGUMENTS", default_value = "-c:v libx264 -crf 18 -pix_fmt yuv420p", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "ARGUMENTS",
+        default_value = "-c:v libx264 -crf 18 -pix_fmt yuv420p",
+        allow_hyphen_values = true
+    )]
     encode: String,
     /// Write over a file that exists
     #[arg(long)]
@@ -62,7 +67,9 @@ impl Video {
             return Err(Failure::reading(&self.input, &std::io::Error::from(std::io::ErrorKind::NotFound)));
         }
         if self.output.exists() && !self.overwrite {
-            return Err(Failure::usage(format!("{} exists", self.output.display())).help("give --overwrite, or another --out"));
+            return Err(
+                Failure::usage(format!("{} exists", self.output.display())).help("give --overwrite, or another --out")
+            );
         }
         let ffmpeg = std::env::var_os("FFMPEG").unwrap_or_else(|| "ffmpeg".into());
         let format = probe(&ffmpeg, &self.input)?;
@@ -102,7 +109,12 @@ impl Video {
         }
         std::fs::rename(&unfinished, &self.output).map_err(|e| Failure::writing(&self.output, &e))?;
         let rate = passed.frames as f64 / passed.seconds;
-        session.note(format!("{} frames in {}, {rate:.1} a second: {}", passed.frames, seconds(passed.seconds), self.output.display()));
+        session.note(format!(
+            "{} frames in {}, {rate:.1} a second: {}",
+            passed.frames,
+            seconds(passed.seconds),
+            self.output.display()
+        ));
         session.document(&json!({
             "input": self.input, "output": self.output, "width": format.width, "height": format.height,
             "frames": passed.frames, "seconds": passed.seconds, "frames_per_second": rate, "backend": any.name(),
@@ -119,7 +131,8 @@ impl Video {
 
     fn encoding(&self, format: &Format, to: &Path) -> Vec<OsString> {
         let size = format!("{}x{}", format.width, format.height);
-        let raw = ["-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", &size, "-r", &format.rate, "-i", "-"];
+        let raw =
+            ["-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", &size, "-r", &format.rate, "-i", "-"];
         let mut all: Vec<OsString> = raw.map(Into::into).into();
         if self.keep_audio {
             all.extend(["-i".into(), self.input.clone().into()]);
