@@ -138,8 +138,13 @@ fn cuda(findings: &mut Vec<Finding>) {
 
 /// The compiled kernels of all crates.
 #[cfg(feature = "cuda")]
-fn compiled() -> [&'static gpu_core::cuda::Kernels; 3] {
-    [::nsct::kernels::compiled(), ::style::kernels::compiled(), ::style::ops::compiled()]
+fn compiled() -> [&'static gpu_core::cuda::Kernels; 4] {
+    [
+        ::nsct::kernels::compiled(),
+        ::style::kernels::compiled(),
+        ::style::ops::compiled(),
+        ::ata_wmma::kernels::compiled(),
+    ]
 }
 
 /// The names of all compiled kernels that devices of some architecture run.

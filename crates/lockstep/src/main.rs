@@ -1,7 +1,8 @@
-//! The Lockstep command: `lockstep nsct …`, `style …`, `demo`, `doctor`, `compare`.
+//! The Lockstep command: `lockstep nsct …`, `style …`, `ata …`, `demo`, `doctor`, `compare`.
 //!
 //! Everything here is thin: options, files and messages. The work is in the crates below.
 
+mod ata;
 mod backend;
 mod compare;
 mod demo;
@@ -56,6 +57,9 @@ enum Command {
     /// Style transfer: photographs as a painter's, with the models that people have
     #[command(subcommand)]
     Style(style::Command),
+    /// Symmetric block-diagonal matrices times batches of frames, and LED values from video
+    #[command(subcommand)]
+    Ata(Box<ata::Command>),
     /// Run everything on bundled photographs and write pictures and one HTML page
     Demo(demo::Demo),
     /// Show devices, driver, kernels, memory and libraries, with a remedy for what is missing
@@ -71,6 +75,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Nsct(command) => command.run(session),
         Command::Style(command) => command.run(session),
+        Command::Ata(command) => command.run(session),
         Command::Demo(demo) => demo.run(session),
         Command::Doctor(doctor) => doctor.run(session),
         Command::Compare(compare) => compare.run(session),

@@ -1,0 +1,121 @@
+//! What only a device can show: recorded sequences, many tiles a strip, solvers with the bits of the CPU.
+#![cfg(feature = "cuda")]
+
+mod oracle;
+
+use ata_wmma::{BlockDiag, Engine, Plan, PlanOptions, Precision, SolveOptions, Solver, SymmetryPolicy};
+use gpu_core::testing::cuda;
+use gpu_core::{Backend, Cpu, Cuda, Tensor};
+use oracle::matrix::Recipe;
+
+fn recipe() -> Recipe {
+    Recipe { n: 150, channels: 3, frames: 17, diagonals: 0b1_0100_1011, holes: 3, seed: 42, exact: false }
+}
+
+fn matrix(r: &Recipe) -> BlockDiag {
+    let dense = ndarray::Array3::from_shape_fn((r.channels, r.n, r.n), |(c, i, j)| r.element(c, i, j) as f32);
+    BlockDiag::from_dense(dense.view(), SymmetryPolicy::default()).unwrap()
+}
+
+fn modes() -> Vec<PlanOptions> {
+    let mut all: Vec<_> = Precision::ALL.map(|precision| PlanOptions { precision, ..PlanOptions::default() }).into();
+    all.push(PlanOptions { precision: Precision::F16, engine: Engine::Wmma32, ..PlanOptions::default() });
+    all
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+fn x(r: &Recipe, frames: std::ops::Range<usize>) -> Vec<f32> {
+    let each = r.channels * r.n;
+    r.x()[frames.start * each..frames.end * each].iter().map(|&v| v as f32).collect()
+}
+
+fn product(b: &Cuda, plan: &Plan<Cuda>, shape: [usize; 3], x: &[f32]) -> Vec<f32> {
+    plan.product(b, &Tensor::from_slice(b, shape, x).unwrap()).unwrap().to_vec(b).unwrap()
+}
+
+#[test]
+#[ignore = "needs a CUDA device"]
+fn frames_do_not_influence_each_other_on_cuda() {
+    let (b, r) = (cuda(), recipe());
+    let a = matrix(&r);
+    let each = r.channels * r.n;
+    for options in modes() {
+        let plan = Plan::new(&b, &a, options).unwrap();
+        let all = product(&b, &plan, [17, r.channels, r.n], &x(&r, 0..17));
+        for range in [0..1, 3..6, 8..16, 5..14, 1..17, 16..17] {
+            let part = product(&b, &plan, [range.len(), r.channels, r.n], &x(&r, range.clone()));
+            assert_eq!(bits(&part), bits(&all[range.start * each..range.end * each]), "{options:?} {range:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a CUDA device"]
+fn recorded_products_have_the_same_bits_on_cuda() {
+    let (b, r) = (cuda(), recipe());
+    let a = matrix(&r);
+    let shape = [r.frames, r.channels, r.n];
+    for options in modes() {
+        let plan = Plan::new(&b, &a, options).unwrap();
+        let wanted = bits(&product(&b, &plan, shape, &x(&r, 0..17)));
+        let work = plan.work(&b, r.frames).unwrap();
+        let vectors = Tensor::from_slice(&b, shape, &x(&r, 0..17)).unwrap();
+        let y = Tensor::<Cuda, f32, 3>::zeros(&b, shape).unwrap();
+        let mut recorded = b
+            .capture((plan, work, vectors, y), |b, (plan, work, x, y)| {
+                let done = plan.apply(b, work, x.view(), y.view_mut());
+                done.map_err(|e| gpu_core::Error::value("ata", e.to_string()))
+            })
+            .unwrap();
+        for _ in 0..20 {
+            recorded.replay(&b).unwrap();
+            assert_eq!(bits(&recorded.state().3.to_vec(&b).unwrap()), wanted, "{options:?}");
+        }
+    }
+}
+
+/// More tiles than a warp fetches at once: a row of blocks and its mirror image, 270 of them.
+#[test]
+#[ignore = "needs a CUDA device"]
+fn long_strips_are_summed_on_cuda() {
+    let b = cuda();
+    let n = 16 * 270;
+    let entries = (0..n).flat_map(|j| (0..3).map(move |i| (0, 5 * i, j, oracle::value(1, (i * n + j) as u64, true))));
+    let a = BlockDiag::from_coo(1, n, entries.filter(|(_, i, j, _)| i <= j), true, SymmetryPolicy::UpperWins).unwrap();
+    // Small numbers: sums stay exact.
+    let x: Vec<f32> = (0..2 * n as u64).map(|i| oracle::value(2, i, true) as f32 / 8.0).collect();
+    let cpu = Cpu::new();
+    for options in modes() {
+        let plan = Plan::new(&cpu, &a, PlanOptions { engine: Engine::Auto, ..options }).unwrap();
+        let wanted =
+            plan.product(&cpu, &Tensor::from_slice(&cpu, [2, 1, n], &x).unwrap()).unwrap().to_vec(&cpu).unwrap();
+        let plan = Plan::new(&b, &a, options).unwrap();
+        assert!(product(&b, &plan, [2, 1, n], &x) == wanted, "{options:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs a CUDA device"]
+fn solvers_take_the_steps_of_the_cpu_on_cuda() {
+    let (b, cpu, mut r) = (cuda(), Cpu::new(), recipe());
+    r.frames = 3;
+    let mut a = matrix(&r);
+    a.add_diagonal(20.0).unwrap();
+    let shape = [r.frames, r.channels, r.n];
+    let right: Vec<f32> = x(&r, 0..3).iter().map(|v| 20.0 * v).collect();
+    let options = SolveOptions { max_iterations: 25, record_history: true, ..SolveOptions::default() };
+    let plan_options = PlanOptions { precision: Precision::F32, ..PlanOptions::default() };
+    let plan = Plan::new(&cpu, &a, plan_options).unwrap();
+    let mut on_cpu = Tensor::zeros(&cpu, shape).unwrap();
+    let b_cpu = Tensor::from_slice(&cpu, shape, &right).unwrap();
+    let wanted = Solver::new(&plan, options.clone()).unwrap().solve(&cpu, &b_cpu, &mut on_cpu).unwrap();
+    let plan = Plan::new(&b, &a, plan_options).unwrap();
+    let mut on_cuda = Tensor::zeros(&b, shape).unwrap();
+    let b_cuda = Tensor::from_slice(&b, shape, &right).unwrap();
+    let report = Solver::new(&plan, options).unwrap().solve(&b, &b_cuda, &mut on_cuda).unwrap();
+    assert_eq!(report, wanted);
+    assert_eq!(bits(&on_cuda.to_vec(&b).unwrap()), bits(&on_cpu.to_vec(&cpu).unwrap()));
+}

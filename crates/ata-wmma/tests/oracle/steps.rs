@@ -1,0 +1,61 @@
+//! Steps of the solvers for one line, as they are printed.
+
+/// Bounds and λ.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Box_ {
+    pub lower: f64,
+    pub upper: f64,
+    pub lambda: f64,
+}
+
+impl Box_ {
+    fn clip(&self, v: f64) -> f64 {
+        v.max(self.lower).min(self.upper)
+    }
+
+    pub fn start(&self, b: &[f64], rho: &[f64]) -> Vec<f64> {
+        (0..b.len()).map(|i| if rho[i] == 0.0 { self.lower } else { self.clip(b[i] / rho[i]) }).collect()
+    }
+
+    /// `x`, `y` and `t` after a step.
+    pub fn fista(&self, ay: &[f64], b: &[f64], rho: &[f64], x: &[f64], y: &[f64], t: f64) -> (Vec<f64>, Vec<f64>, f64) {
+        let n = x.len();
+        let mut next = vec![self.lower; n];
+        for i in 0..n {
+            if rho[i] != 0.0 {
+                next[i] = self.clip(y[i] - (ay[i] + self.lambda * y[i] - b[i]) / rho[i]);
+            }
+        }
+        let mut test = 0.0;
+        for i in 0..n {
+            test += rho[i] * (y[i] - next[i]) * (next[i] - x[i]);
+        }
+        let (t, beta) = if test > 0.0 {
+            ((1.0 + 5f64.sqrt()) / 2.0, 0.0)
+        } else {
+            let after = (1.0 + (1.0 + 4.0 * t * t).sqrt()) / 2.0;
+            (after, (t - 1.0) / after)
+        };
+        let y = (0..n).map(|i| next[i] + beta * (next[i] - x[i])).collect();
+        (next, y, t)
+    }
+
+    pub fn descend(&self, g: &[f64], ag: &[f64], x: &[f64], factor: f64) -> Vec<f64> {
+        let gg: f64 = g.iter().map(|v| v * v).sum();
+        let gag: f64 = g.iter().zip(ag).map(|(a, b)| a * (b + self.lambda * a)).sum();
+        let alpha = if gag > 0.0 { factor * gg / gag } else { 0.0 };
+        (0..x.len()).map(|i| self.clip(x[i] - alpha * g[i])).collect()
+    }
+
+    pub fn kkt(&self, ax: &[f64], b: &[f64], rho: &[f64], x: &[f64]) -> [f64; 2] {
+        let (mut largest, mut sum) = (0.0f64, 0.0);
+        for i in 0..x.len() {
+            let g = ax[i] + self.lambda * x[i] - b[i];
+            if rho[i] != 0.0 {
+                largest = largest.max((x[i] - self.clip(x[i] - g / rho[i])).abs());
+            }
+            sum += x[i] * (g - b[i]) / 2.0;
+        }
+        [largest, sum]
+    }
+}

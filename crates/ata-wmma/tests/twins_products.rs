@@ -1,0 +1,241 @@
+//! Products in every precision: against dense f64 loops, and CUDA against the CPU. Blocks are pairwise different, so that
+//! a wrong block index cannot hide.
+
+mod oracle;
+
+use ata_wmma::kernels::{self, Batch, Vectors};
+use ata_wmma::{AtaBackend, AtaError, BlockDiag, Engine, Layout, Plan, PlanOptions, Precision, SymmetryPolicy};
+use gpu_core::testing::proptest::prelude::*;
+use gpu_core::testing::{Output, Outputs, Tolerance};
+use gpu_core::{Error, Result, Tensor, twins};
+use ndarray::Array5;
+use oracle::matrix::Recipe;
+
+fn core<T>(result: ata_wmma::Result<T>) -> Result<T> {
+    result.map_err(|e| match e {
+        AtaError::Gpu(e) => e,
+        other => Error::value("ata", other.to_string()),
+    })
+}
+
+#[derive(Clone, Debug)]
+struct Case {
+    recipe: Recipe,
+    full: bool,
+    alpha: f32,
+    beta: f32,
+}
+
+fn cases(exact: bool) -> impl Strategy<Value = Case> {
+    // Up to seven block rows; some strips have one.
+    let size = prop_oneof![1 => 1..17_usize, 3 => 17..112_usize];
+    let factors = prop_oneof![3 => Just((1.0f32, 0.0f32)), 1 => Just((2.0, -1.0)), 1 => Just((-0.5, 2.0))];
+    let holes = prop_oneof![Just(0u64), Just(2), Just(3)];
+    (size, 1..4_usize, 1..18_usize, 0..128_u32, holes, 0..1000_u64, any::<bool>(), factors).prop_map(
+        move |(n, channels, frames, diagonals, holes, seed, full, (alpha, beta))| Case {
+            recipe: Recipe { n, channels, frames, diagonals, holes, seed, exact },
+            full,
+            alpha,
+            beta,
+        },
+    )
+}
+
+/// The matrix of a recipe; slots that must not be read hold NaN.
+fn matrix(r: &Recipe) -> ata_wmma::Result<BlockDiag> {
+    let offsets = r.offsets();
+    let blocks = Array5::from_shape_fn((r.channels, offsets.len(), r.rows(), 16, 16), |(c, k, i, row, column)| {
+        let (i, j) = (16 * i + row, 16 * (i + offsets[k] as usize) + column);
+        if i < r.n && j < r.n { r.element(c, i, j) as f32 } else { f32::NAN }
+    });
+    BlockDiag::from_blocks(blocks.view(), &offsets, r.n, SymmetryPolicy::default())
+}
+
+fn narrow(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&v| v as f32).collect()
+}
+
+fn run<B: AtaBackend>(b: &B, case: &Case, precision: Precision, engine: Engine) -> Result<Outputs> {
+    let r = &case.recipe;
+    let layout = if case.full { Layout::Full } else { Layout::Upper };
+    let plan = core(Plan::new(b, &core(matrix(r))?, PlanOptions { precision, engine, layout, unit_range: false }))?;
+    let shape = [r.frames, r.channels, r.n];
+    let x = Tensor::from_slice(b, shape, &narrow(&r.x()))?;
+    // What is not to be read is poison.
+    let before = if case.beta == 0.0 { vec![f32::NAN; x.len()] } else { narrow(&r.before()) };
+    let mut y = Tensor::from_slice(b, shape, &before)?;
+    let mut work = core(plan.work(b, r.frames))?;
+    core(plan.apply_axpby(b, &mut work, case.alpha, x.view(), case.beta, y.view_mut()))?;
+    Ok(vec![Output::of(b, &y)?])
+}
+
+fn expected(case: &Case) -> Outputs {
+    let (y, _) = case.recipe.product();
+    let before = case.recipe.before();
+    let (alpha, beta) = (f64::from(case.alpha), f64::from(case.beta));
+    let all = y.iter().zip(&before).map(|(y, before)| alpha * y + if beta == 0.0 { 0.0 } else { beta * before });
+    vec![Output::F64(vec![y.len()], all.collect())]
+}
+
+/// Largest `|α| |A| |x| + |β y|` of a row.
+fn size(case: &Case) -> f64 {
+    let (_, w) = case.recipe.product();
+    f64::from(case.alpha.abs()) * w.iter().copied().fold(0.0, f64::max) + f64::from(case.beta.abs())
+}
+
+/// The precision's componentwise bound.
+fn bound(precision: Precision) -> impl Fn(&Case) -> Tolerance {
+    move |case| Tolerance::abs(precision.componentwise_bound() * size(case))
+}
+
+/// Both sides multiply the same rounded operands; sums have `K + 8` roundings each, pieces three or six times as many.
+fn sums(case: &Case) -> Tolerance {
+    Tolerance::abs((case.recipe.n + 8) as f64 * 2f64.powi(-22) * size(case))
+}
+
+twins! {
+    kernels = ["ata_apply_fma"];
+    /// small integers: every operand, product and sum is exact
+    fma_exact: cases(true), Case => |b, c| run(b, c, Precision::F32, Engine::Fma), oracle = expected,
+        tolerance = Tolerance::EXACT;
+    /// the bound that the precision states; both twins sum in one order
+    fma_close: cases(false), Case => |b, c| run(b, c, Precision::F32, Engine::Fma), oracle = expected,
+        tolerance = bound(Precision::F32), twins = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_apply_wmma32"];
+    /// small integers: every operand, product and sum is exact
+    wmma32_exact: cases(true), Case => |b, c| run(b, c, Precision::F16, Engine::Wmma32), oracle = expected,
+        tolerance = Tolerance::EXACT;
+    /// the bound that the precision states; between twins that of sums of the same products
+    wmma32_close: cases(false), Case => |b, c| run(b, c, Precision::F16, Engine::Wmma32), oracle = expected,
+        tolerance = bound(Precision::F16), twins = sums;
+}
+twins! {
+    kernels = ["ata_apply_mma_f16"];
+    /// small integers: every operand, product and sum is exact
+    f16_exact: cases(true), Case => |b, c| run(b, c, Precision::F16, Engine::Mma), oracle = expected,
+        tolerance = Tolerance::EXACT;
+    /// the bound that the precision states; between twins that of sums of the same products
+    f16_close: cases(false), Case => |b, c| run(b, c, Precision::F16, Engine::Mma), oracle = expected,
+        tolerance = bound(Precision::F16), twins = sums;
+}
+twins! {
+    kernels = ["ata_apply_mma_f16x2"];
+    /// small integers: every operand, product and sum is exact
+    f16x2_exact: cases(true), Case => |b, c| run(b, c, Precision::F16x2, Engine::Mma), oracle = expected,
+        tolerance = Tolerance::EXACT;
+    /// the bound that the precision states; between twins that of sums of the same products
+    f16x2_close: cases(false), Case => |b, c| run(b, c, Precision::F16x2, Engine::Mma), oracle = expected,
+        tolerance = bound(Precision::F16x2), twins = sums;
+}
+twins! {
+    kernels = ["ata_apply_mma_bf16"];
+    /// small integers: every operand, product and sum is exact
+    bf16_exact: cases(true), Case => |b, c| run(b, c, Precision::Bf16, Engine::Mma), oracle = expected,
+        tolerance = Tolerance::EXACT;
+    /// the bound that the precision states; between twins that of sums of the same products
+    bf16_close: cases(false), Case => |b, c| run(b, c, Precision::Bf16, Engine::Mma), oracle = expected,
+        tolerance = bound(Precision::Bf16), twins = sums;
+}
+twins! {
+    kernels = ["ata_apply_mma_bf16x3"];
+    /// small integers: every operand, product and sum is exact
+    bf16x3_exact: cases(true), Case => |b, c| run(b, c, Precision::Bf16x3, Engine::Mma), oracle = expected,
+        tolerance = Tolerance::EXACT;
+    /// the bound that the precision states; between twins that of sums of the same products
+    bf16x3_close: cases(false), Case => |b, c| run(b, c, Precision::Bf16x3, Engine::Mma), oracle = expected,
+        tolerance = bound(Precision::Bf16x3), twins = sums;
+}
+twins! {
+    kernels = ["ata_apply_mma_tf32"];
+    /// small integers: every operand, product and sum is exact
+    tf32_exact: cases(true), Case => |b, c| run(b, c, Precision::Tf32, Engine::Mma), oracle = expected,
+        tolerance = Tolerance::EXACT;
+    /// the bound that the precision states; between twins that of sums of the same products
+    tf32_close: cases(false), Case => |b, c| run(b, c, Precision::Tf32, Engine::Mma), oracle = expected,
+        tolerance = bound(Precision::Tf32), twins = sums;
+}
+twins! {
+    kernels = ["ata_apply_mma_tf32x3"];
+    /// small integers: every operand, product and sum is exact
+    tf32x3_exact: cases(true), Case => |b, c| run(b, c, Precision::Tf32x3, Engine::Mma), oracle = expected,
+        tolerance = Tolerance::EXACT;
+    /// the bound that the precision states; between twins that of sums of the same products
+    tf32x3_close: cases(false), Case => |b, c| run(b, c, Precision::Tf32x3, Engine::Mma), oracle = expected,
+        tolerance = bound(Precision::Tf32x3), twins = sums;
+}
+
+mod cast {
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    pub(super) struct Case {
+        recipe: Recipe,
+        precision: Precision,
+        exponent: i32,
+    }
+
+    pub(super) fn cases(precisions: &'static [Precision]) -> impl Strategy<Value = Case> {
+        (1..70_usize, 1..4_usize, 1..12_usize, 0..1000_u64, prop::sample::select(precisions), -30..30_i32).prop_map(
+            |(n, channels, frames, seed, precision, exponent)| Case {
+                recipe: Recipe { n, channels, frames, diagonals: 1, holes: 0, seed, exact: seed % 9 == 0 },
+                precision,
+                // Only f16 leaves its range without a power of two.
+                exponent,
+            },
+        )
+    }
+
+    fn x(c: &Case) -> Vec<f64> {
+        let n = c.recipe.n;
+        let scale = 2f64.powi(c.exponent);
+        // Every fifth line is zero.
+        c.recipe.x().iter().enumerate().map(|(i, v)| if i / n % 5 == 4 { 0.0 } else { v * scale }).collect()
+    }
+
+    fn batch(c: &Case) -> Batch {
+        Batch { frames: c.recipe.frames, channels: c.recipe.channels, n: c.recipe.n }
+    }
+
+    pub(super) fn run<B: AtaBackend>(b: &B, c: &Case) -> Result<Outputs> {
+        let batch = batch(c);
+        let x = Tensor::from_slice(b, [batch.len()], &narrow(&x(c)))?;
+        let mut out = Vectors::scratch(b, batch, c.precision)?;
+        kernels::cast_x(b, batch, x.flat(), false, &mut out)?;
+        let values = if c.precision.is_half() {
+            out.halves().to_vec(b)?.into_iter().map(|bits| c.precision.of_bits(bits)).collect()
+        } else {
+            out.words().to_vec(b)?
+        };
+        let exponents = out.exponents().to_vec(b)?;
+        Ok(vec![Output::F32(vec![values.len()], values), Output::I32(vec![exponents.len()], exponents)])
+    }
+
+    pub(super) fn expected(c: &Case) -> Outputs {
+        // Significand, and exponent of the smallest number.
+        let format = match c.precision {
+            Precision::F16 | Precision::F16x2 => (11, -24),
+            Precision::Bf16 | Precision::Bf16x3 => (8, -133),
+            Precision::Tf32 | Precision::Tf32x3 => (11, -136),
+            Precision::F32 => (24, -149),
+        };
+        let lines = c.recipe.frames.div_ceil(8) * 8 * c.recipe.channels;
+        let (pieces, exponents) =
+            oracle::cast::pieces(&x(c), c.recipe.n, lines, c.precision.pieces(), format, c.precision.is_scaled());
+        vec![Output::F64(vec![pieces.len()], pieces), Output::I32(vec![exponents.len()], exponents)]
+    }
+}
+
+twins! {
+    kernels = ["ata_cast_halves"];
+    /// rounding to nearest has one answer
+    cast_halves: cast::cases(&[Precision::F16, Precision::F16x2, Precision::Bf16, Precision::Bf16x3]), cast::Case =>
+        |b, c| cast::run(b, c), oracle = cast::expected, tolerance = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_cast_words"];
+    /// rounding to nearest has one answer
+    cast_words: cast::cases(&[Precision::F32, Precision::Tf32, Precision::Tf32x3]), cast::Case =>
+        |b, c| cast::run(b, c), oracle = cast::expected, tolerance = Tolerance::EXACT;
+}

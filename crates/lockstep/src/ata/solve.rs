@@ -1,0 +1,195 @@
+//! `lockstep ata solve`.
+
+use std::path::PathBuf;
+
+use ata_wmma::kernels::{self, AtaBackend};
+use ata_wmma::{
+    BlockDiag, Init, Method, Patterns, Plan, PlanOptions, PolishOptions, Precision, SolveOptions, SolveReport, Solver,
+    folder, npy,
+};
+use clap::Args;
+use gpu_core::{Tensor, with_backend};
+use serde_json::json;
+
+use super::files::{read_frames, read_order, read_vectors};
+use super::walls::{TransferName, UNIT, sums};
+use crate::backend::BackendArgs;
+use crate::exit::{Exit, Failure, Result};
+use crate::files;
+use crate::session::Session;
+
+/// Options of `ata solve`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep ata solve --matrix matrix/ --atb b.npy --out x.npy --u8 led.npy
+  lockstep ata solve --matrix matrix/ --patterns wall/ --frames video.npy --out x.npy --iters 200 --precision f16")]
+#[command(group = clap::ArgGroup::new("right").required(true).args(["atb", "atb_int", "frames"]))]
+pub(crate) struct Solve {
+    /// Folder of the matrix
+    #[arg(long, value_name = "DIR")]
+    matrix: PathBuf,
+    /// Right sides [F, C, n]
+    #[arg(long, value_name = "FILE")]
+    atb: Option<PathBuf>,
+    /// Right sides as exact integer sums, 65025 times too large
+    #[arg(long, value_name = "FILE")]
+    atb_int: Option<PathBuf>,
+    /// Folder of the patterns, for --frames and --physical-order
+    #[arg(long, value_name = "DIR")]
+    patterns: Option<PathBuf>,
+    /// Target frames, whose right sides are summed first
+    #[arg(long, value_name = "PATH", requires = "patterns")]
+    frames: Option<PathBuf>,
+    /// Applied to the frames first
+    #[arg(long, value_enum, default_value_t)]
+    transfer: TransferName,
+    /// Where the values go
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+    /// Where the values go as bytes
+    #[arg(long = "u8", value_name = "FILE")]
+    bytes: Option<PathBuf>,
+    /// fista, sd or cg
+    #[arg(long, value_name = "NAME", default_value = "fista")]
+    method: Method,
+    /// Iterations at most
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    iters: usize,
+    /// Stops when no value would move further than this
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    tol: f64,
+    /// Start from these values [F, C, n]
+    #[arg(long, value_name = "FILE")]
+    warm: Option<PathBuf>,
+    /// Added to the diagonal
+    #[arg(long, value_name = "L", default_value_t = 0.0)]
+    lambda: f32,
+    /// Writes values in the order of the LEDs instead of the matrix's (order.npy of the patterns)
+    #[arg(long, requires = "patterns")]
+    physical_order: bool,
+    /// Where a report goes as JSON
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// f32, tf32, tf32x3, f16, f16x2, bf16 or bf16x3; the last quarter of f16 iterations is done in tf32x3
+    #[arg(long, value_name = "NAME", default_value = "tf32x3")]
+    precision: Precision,
+    #[command(flatten)]
+    backend: BackendArgs,
+}
+
+/// Values, their bytes, and what the solver did.
+struct Solved {
+    x: Vec<f32>,
+    levels: Vec<u8>,
+    report: SolveReport,
+}
+
+impl Solve {
+    pub(super) fn run(&self, session: &Session) -> Result<Exit> {
+        let a = folder::load_matrix(&self.matrix)?;
+        let size = [a.channels(), a.n()];
+        let any = self.backend.open(None)?;
+        let patterns = self.patterns.as_ref().map(|p| Patterns::load(p)).transpose()?;
+        let (shape, b) = match (&self.atb, &self.atb_int, &self.frames, &patterns) {
+            (Some(path), ..) => read_vectors(path, size)?,
+            (_, Some(path), ..) => {
+                let array = npy::read(path)?;
+                let shape = <[usize; 3]>::try_from(array.shape.as_slice()).ok().filter(|s| s[1..] == size);
+                let shape = shape.ok_or_else(|| Failure::input(path, format!("shape: {:?}", array.shape)))?;
+                (shape, array.values.to_f64().iter().map(|v| (v / UNIT) as f32).collect())
+            }
+            (_, _, Some(path), Some(patterns)) => {
+                if [patterns.channels(), patterns.n()] != size {
+                    return Err(Failure::usage("patterns: they are not those of the matrix"));
+                }
+                let frames = read_frames(path, patterns.channels(), patterns.size())?;
+                let transfer = self.transfer.of(patterns.channels());
+                let exact = with_backend!(&any, |b| sums(b, patterns, &frames, &transfer))?;
+                let real = exact.iter().map(|&v| (v as f64 / transfer.unit()) as f32).collect();
+                ([frames.count, size[0], size[1]], real)
+            }
+            _ => return Err(Failure::usage("no right side; give --atb, --atb-int or --frames with --patterns")),
+        };
+        let inverse: Vec<u32> = match &self.patterns {
+            Some(folder) if self.physical_order => {
+                let path = folder.join("order.npy");
+                let inverse = read_order(&path)?.inverse;
+                if inverse.len() != a.n() {
+                    return Err(Failure::input(&path, format!("shape: {} entries for {} rows", inverse.len(), a.n())));
+                }
+                inverse
+            }
+            _ => (0..a.n() as u32).collect(),
+        };
+        let Solved { mut x, levels, report } = with_backend!(&any, |d| self.solve(d, &a, shape, &b, &inverse))?;
+        if self.physical_order {
+            x = x.chunks_exact(a.n()).flat_map(|line| inverse.iter().map(|&i| line[i as usize])).collect();
+        }
+        npy::write(&self.out, &shape, &x)?;
+        if let Some(path) = &self.bytes {
+            npy::write(path, &shape, &levels)?;
+        }
+        let document = json!({
+            "iterations": report.iterations, "products": report.products, "objective": report.objective,
+            "kkt": report.kkt, "converged": report.converged, "history": report.history,
+            "method": self.method.name(), "precision": self.precision.name(), "backend": any.name(), "shape": shape,
+        });
+        if let Some(path) = &self.report {
+            files::write(path, format!("{document:#}\n").as_bytes())?;
+        }
+        let furthest = report.kkt.iter().copied().fold(0.0, f64::max);
+        session.note(format!(
+            "wrote {}: {} frames, {} iterations, {} products, furthest step {furthest:.1e}",
+            self.out.display(),
+            shape[0],
+            report.iterations,
+            report.products
+        ));
+        session.document(&document)?;
+        Ok(Exit::Ok)
+    }
+
+    fn solve<B: AtaBackend>(
+        &self,
+        backend: &B,
+        a: &BlockDiag,
+        shape: [usize; 3],
+        b: &[f32],
+        inverse: &[u32],
+    ) -> Result<Solved> {
+        let plan = Plan::new(backend, a, PlanOptions { precision: self.precision, ..PlanOptions::default() })?;
+        let polish = match self.precision {
+            Precision::F16 if self.method == Method::Fista => {
+                let options = PlanOptions { precision: Precision::Tf32x3, ..PlanOptions::default() };
+                Some(Plan::new(backend, a, options)?)
+            }
+            _ => None,
+        };
+        let init = match &self.warm {
+            Some(path) => Init::Given(read_vectors(path, [shape[1], shape[2]])?.1),
+            None => Init::Diagonal,
+        };
+        let options = SolveOptions {
+            method: self.method,
+            max_iterations: self.iters,
+            tolerance: self.tol,
+            lambda: self.lambda,
+            init,
+            polish: polish.as_ref().map(|_| PolishOptions { iterations: self.iters.div_ceil(4) }),
+            record_history: self.report.is_some(),
+            ..SolveOptions::default()
+        };
+        let solver = match &polish {
+            Some(polish) => Solver::with_polish(&plan, polish, options)?,
+            None => Solver::new(&plan, options)?,
+        };
+        let right = Tensor::from_slice(backend, shape, b)?;
+        let mut x = Tensor::zeros(backend, shape)?;
+        let report = solver.solve(backend, &right, &mut x)?;
+        let inverse = Tensor::from_slice(backend, [inverse.len()], inverse)?;
+        let mut levels = Tensor::<B, u8, 1>::scratch(backend, [x.len()])?;
+        kernels::quantise(backend, plan.batch(shape[0]), x.flat(), inverse.flat(), false, levels.flat_mut())?;
+        Ok(Solved { x: x.to_vec(backend)?, levels: levels.to_vec(backend)?, report })
+    }
+}

@@ -1,0 +1,155 @@
+//! Walls and matrices as a user works with them.
+
+use super::{Place, npy_f32, read_npy};
+
+/// A small wall, its Gram matrix, and two frames.
+fn place() -> Place {
+    let place = Place::new();
+    place.ok("ata gen --leds 40 --width 64 --height 48 --block 16 --margin 4 --seed 3 --scale 0.25 --out wall");
+    place.ok("ata gram --patterns wall --out matrix --int int.npy --backend cpu");
+    let pixels: Vec<u8> = (0..2 * 3 * 48 * 64).map(|i| if (i / 8 + i / 640) % 2 == 0 { 220 } else { 20 }).collect();
+    let text = "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 3, 48, 64), }\n";
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((text.len() as u16).to_le_bytes());
+    bytes.extend(text.bytes());
+    bytes.extend(pixels);
+    place.write("frames.npy", &bytes);
+    place
+}
+
+#[test]
+fn from_a_wall_to_values_and_back_to_pictures() {
+    let place = place();
+    let info = place.ok_json("ata info matrix --plot blocks.png");
+    assert_eq!((info["n"].as_u64(), info["channels"].as_u64()), (Some(40), Some(3)));
+    assert!(info["nonempty_upper_blocks"].as_u64().is_some_and(|n| n >= 3));
+    assert!(image::open(place.path("blocks.png")).is_ok());
+    let orders = place.ok_json("ata order --patterns wall --method rcm --out order.npy");
+    assert!(orders["orders"]["chosen"]["blocks"].as_u64().is_some());
+    place.ok("ata atb --patterns wall --frames frames.npy --out b.npy --int b_int.npy --backend cpu");
+    let (shape, _) = read_npy(&place.read("b.npy"));
+    assert_eq!(shape, [2, 3, 40]);
+    // Three ways to the same right side.
+    let solve = |right: &str, out: &str| {
+        place.ok_json(&format!(
+            "ata solve --matrix matrix {right} --out {out}.npy --u8 {out}_u8.npy --iters 300 --tol 1e-5 --report {out}.json --backend cpu"
+        ))
+    };
+    let report = solve("--atb b.npy", "x");
+    assert!(report["converged"].as_array().unwrap().iter().all(|c| c == true), "{report}");
+    solve("--atb-int b_int.npy", "y");
+    solve("--patterns wall --frames frames.npy", "z");
+    assert_eq!(place.read("x.npy"), place.read("y.npy"));
+    assert_eq!(place.read("x.npy"), place.read("z.npy"));
+    assert_eq!(place.json("x.json")["iterations"], report["iterations"]);
+    let (_, x) = read_npy(&place.read("x.npy"));
+    assert!(x.iter().all(|v| (0.0..=1.0).contains(v)) && x.iter().any(|v| *v > 0.0));
+    // Polishing, other methods, a warm start.
+    for more in ["--precision f16", "--method sd", "--method cg", "--warm x.npy", "--physical-order --patterns wall"] {
+        place.ok(&format!("ata solve --matrix matrix --atb b.npy --out w.npy --iters 20 --backend cpu {more}"));
+    }
+    let seen = place
+        .ok_json("ata render --patterns wall --x x.npy --out seen.npy --compare frames.npy --png sheets --backend cpu");
+    let psnr = |v: &serde_json::Value| v["frames"][0]["psnr"].as_f64().unwrap();
+    place.write("dark.npy", &npy_f32(&[2, 3, 40], &[0.0; 240]));
+    let dark = place.ok_json("ata render --patterns wall --x dark.npy --out d.npy --compare frames.npy --backend cpu");
+    assert!(psnr(&seen) > psnr(&dark));
+    assert_eq!(place.list("sheets"), ["frame0000.png", "frame0001.png"]);
+}
+
+#[test]
+fn matrices_go_out_and_come_in_again() {
+    let place = place();
+    let blocks = place.read("matrix/blocks.npy");
+    place.ok("ata export matrix --format dense --out dense.npy");
+    place.ok("ata import --dense dense.npy --out a");
+    assert_eq!(place.read("a/blocks.npy"), blocks);
+    place.ok("ata export matrix --format dia --out dia");
+    place.ok("ata import --dia dia/data.npy --dia-offsets dia/offsets.npy --out b");
+    assert_eq!(place.read("b/blocks.npy"), blocks);
+    place.ok("ata export matrix --format csr --out csr");
+    let one = |c: usize| format!("--csr csr/indptr{c}.npy,csr/indices{c}.npy,csr/data{c}.npy");
+    place.ok(&format!("ata import {} {} {} --out c", one(0), one(1), one(2)));
+    assert_eq!(place.read("c/blocks.npy"), blocks);
+    place.ok("ata export matrix --format mtx --out mtx");
+    place.ok("ata import --mtx mtx/channel0.mtx --mtx mtx/channel1.mtx --mtx mtx/channel2.mtx --out d");
+    assert_eq!(place.read("d/blocks.npy"), blocks);
+    place.ok("ata import --blocks matrix/blocks.npy --offsets matrix/offsets.npy --rows 40 --out e");
+    assert_eq!(place.read("e/blocks.npy"), blocks);
+}
+
+#[test]
+fn products_are_written_in_every_precision() {
+    let place = place();
+    let x: Vec<f32> = (0..3 * 3 * 40).map(|i| (i % 17) as f32 / 16.0).collect();
+    place.write("x.npy", &npy_f32(&[3, 3, 40], &x));
+    place.ok("ata apply --matrix matrix --x x.npy --out exact.npy --precision f32 --quad q.npy --backend cpu");
+    let (_, wanted) = read_npy(&place.read("exact.npy"));
+    let (shape, quad) = read_npy(&place.read("q.npy"));
+    assert_eq!(shape, [3, 3]);
+    let own: f64 = x[..40].iter().zip(&wanted).map(|(x, y)| f64::from(*x) * y).sum();
+    assert!((quad[0] - own).abs() < 1e-6 * own.abs());
+    for precision in ["tf32", "tf32x3", "f16", "f16x2", "bf16", "bf16x3"] {
+        place.ok(&format!("ata apply --matrix matrix --x x.npy --out y.npy --precision {precision} --backend cpu"));
+        let (_, y) = read_npy(&place.read("y.npy"));
+        let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
+        let error = norm(&mut y.iter().zip(&wanted).map(|(a, b)| a - b)) / norm(&mut wanted.iter().copied());
+        assert!(error < 6e-3, "{precision}: {error}");
+        place.ok(&format!(
+            "ata apply --matrix matrix --x x.npy --out s.npy --precision {precision} --sequential --backend cpu"
+        ));
+        assert_eq!(place.read("s.npy"), place.read("y.npy"));
+    }
+}
+
+#[test]
+fn bad_input_is_named() {
+    let place = place();
+    place.fails("ata info nothing", 5, &["nothing/blocks.npy", "cannot be read"]);
+    place.write("x.npy", &npy_f32(&[1, 3, 39], &[0.0; 117]));
+    place.fails("ata apply --matrix matrix --x x.npy --out y.npy", 2, &["x.npy", "shape", "[F, 3, 40]"]);
+    place.write("x.npy", &npy_f32(&[1, 3, 40], &[f32::NAN; 120]));
+    place.fails("ata apply --matrix matrix --x x.npy --out y.npy", 2, &["x.npy", "element 0", "finite"]);
+    let whole = place.read("matrix/blocks.npy");
+    place.write("matrix/blocks.npy", &whole[..whole.len() - 1]);
+    place.fails("ata info matrix", 2, &["blocks.npy", "data", "truncated"]);
+    let mut crooked = vec![0.0; 2 * 256];
+    crooked[1] = 1.0;
+    place.write("blocks.npy", &npy_f32(&[1, 1, 2, 16, 16], &crooked));
+    place.write("offsets.npy", &npy_f32(&[1], &[0.0]));
+    place.fails("ata import --blocks blocks.npy --offsets offsets.npy --out m", 2, &["offsets.npy", "descr"]);
+    let mut dense = vec![0.0; 9];
+    dense[1] = 1.0;
+    place.write("dense.npy", &npy_f32(&[1, 3, 3], &dense));
+    place.fails("ata import --dense dense.npy --out m", 2, &["dense.npy", "not symmetric", "(0, 1)"]);
+    place.ok("ata import --dense dense.npy --symmetry upper --out m");
+    place.fails("ata import --out m", 2, &["--dense"]);
+    place.fails("ata apply --matrix m --x x.npy --out y.npy --precision f8", 2, &["f8", "tf32x3"]);
+    place.fails("ata gen --leds 4 --width 10 --height 48 --block 16 --out w", 2, &["wall", "windows of 16"]);
+    place.fails("ata gen --leds 4 --width 64 --height 48 --order snake:2 --out w", 2, &["snake:AXIS:WIDTH"]);
+    place.fails("ata verify .", 5, &["manifest.json"]);
+    place.write("manifest.json", b"{}");
+    place.fails("ata verify .", 2, &["nothing"]);
+    let meta = String::from_utf8(place.read("wall/meta.json")).unwrap();
+    place.write("wall/meta.json", meta.replace("64", "60").as_bytes());
+    place.fails("ata gram --patterns wall --out m", 2, &["top_left.npy", "outside of the picture"]);
+}
+
+#[test]
+fn generated_cases_are_verified() {
+    let place = Place::new();
+    // Offsets as int32.
+    let text = "{'descr': '<i4', 'fortran_order': False, 'shape': (2,), }\n";
+    let mut offsets = b"\x93NUMPY\x01\x00".to_vec();
+    offsets.extend((text.len() as u16).to_le_bytes());
+    offsets.extend(text.bytes());
+    offsets.extend([0i32, 2].iter().flat_map(|v| v.to_le_bytes()));
+    place.write("big/case/offsets.npy", &offsets);
+    let manifest = r#"{"case": {"kind": "exact-generated", "n": 100, "frames": 9, "seed": 5, "files": {}}}"#;
+    place.write("big/manifest.json", manifest.as_bytes());
+    let report = place.ok_json("ata verify big --backend cpu");
+    assert_eq!(report["failed"], 0);
+    // A wrong answer fails.
+    place.write("big/case/y.npy", &npy_f32(&[9, 3, 100], &vec![1.0; 2700]));
+    assert_eq!(place.run("ata verify big --backend cpu").code, 1);
+}
