@@ -1,4 +1,4 @@
-//! The Lockstep command: `lockstep nsct …`, `style …`, `ata …`, `demo`, `doctor`, `compare`.
+//! The Lockstep command: `lockstep nsct …`, `style …`, `ata …`, `grid …`, `demo`, `doctor`, `compare`.
 //!
 //! Everything here is thin: options, files and messages. The work is in the crates below.
 
@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod exit;
 mod files;
+mod grid;
 mod jobs;
 mod nsct;
 mod photos;
@@ -44,6 +45,7 @@ Examples:
   lockstep nsct denoise photo.jpg -o clean.png    remove noise whose strength is estimated
   lockstep nsct show photo.jpg -o sheet.png       all directions of all scales on one sheet
   lockstep style apply --model candy.pth --in photo.jpg --out candy.jpg
+  lockstep grid run flip.grid --grid 012/345 --show
   lockstep doctor                                 what this machine has, and what is missing
 
 Exit codes: 0 done, 1 a check or comparison failed, 2 usage or bad input, 3 some items of a batch failed,
@@ -60,6 +62,9 @@ enum Command {
     /// Symmetric block-diagonal matrices times batches of frames, and LED values from video
     #[command(subcommand)]
     Ata(Box<ata::Command>),
+    /// The ARC grid language: run, check, import and verify programs
+    #[command(subcommand)]
+    Grid(grid::Command),
     /// Run everything on bundled photographs and write pictures and one HTML page
     Demo(demo::Demo),
     /// Show devices, driver, kernels, memory and libraries, with a remedy for what is missing
@@ -76,6 +81,7 @@ fn main() -> ExitCode {
         Command::Nsct(command) => command.run(session),
         Command::Style(command) => command.run(session),
         Command::Ata(command) => command.run(session),
+        Command::Grid(command) => command.run(session),
         Command::Demo(demo) => demo.run(session),
         Command::Doctor(doctor) => doctor.run(session),
         Command::Compare(compare) => compare.run(session),

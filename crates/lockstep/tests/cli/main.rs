@@ -5,6 +5,7 @@ mod ata;
 mod bad_input;
 mod commands;
 mod folders;
+mod grid;
 mod style;
 mod tools;
 

@@ -1,0 +1,197 @@
+//! Many programs as one graph, in which every distinct expression appears once.
+
+mod exec;
+mod stats;
+
+use std::collections::HashMap;
+
+use crate::lang::{Argument, Callee, Program};
+use crate::prim::Prim;
+use crate::value::Value;
+
+pub use exec::{Batch, ExecOpts, RunResult};
+pub use stats::Stats;
+
+/// The number of a node.
+pub type NodeId = u32;
+
+/// An expression.
+#[derive(Clone, Debug)]
+pub enum Node {
+    /// An input: `I`, `S` or `C`.
+    Input(&'static str),
+    /// A constant, a number, or a primitive as a value.
+    Literal(Value),
+    /// A call of a primitive.
+    Prim(Prim, Vec<NodeId>),
+    /// A call of a function that a node gives.
+    Call(NodeId, Vec<NodeId>),
+}
+
+impl Node {
+    /// The nodes that it reads, the function that it calls first.
+    pub fn operands(&self) -> impl Iterator<Item = NodeId> + '_ {
+        let (callee, args): (Option<NodeId>, &[NodeId]) = match self {
+            Self::Input(_) | Self::Literal(_) => (None, &[]),
+            Self::Prim(_, args) => (None, args),
+            Self::Call(callee, args) => (Some(*callee), args),
+        };
+        callee.into_iter().chain(args.iter().copied())
+    }
+
+    /// Whether something is computed: inputs and literals are there.
+    pub fn is_call(&self) -> bool {
+        matches!(self, Self::Prim(..) | Self::Call(..))
+    }
+
+    /// The name of what is called.
+    pub fn opcode(&self) -> &'static str {
+        match self {
+            Self::Input(name) => name,
+            Self::Literal(_) => "literal",
+            Self::Prim(prim, _) => prim.name(),
+            Self::Call(..) => "call",
+        }
+    }
+}
+
+/// What a program became.
+#[derive(Clone, Debug)]
+pub(crate) struct Member {
+    name: String,
+    /// Nodes of the lines that something returned depends on, one a line: equal lines count each.
+    lines: Vec<NodeId>,
+    outputs: Vec<NodeId>,
+    program: Program,
+}
+
+/// A graph of programs: operands come before what reads them.
+#[derive(Clone, Debug, Default)]
+pub struct Dag {
+    nodes: Vec<Node>,
+    levels: Vec<u32>,
+    members: Vec<Member>,
+    source_lines: usize,
+}
+
+/// What makes two expressions the same.
+#[derive(PartialEq, Eq, Hash)]
+enum Key {
+    Input(&'static str),
+    /// Text and not value: `true` and 1 are equal, but not the same.
+    Literal(String),
+    Prim(Prim, Vec<NodeId>),
+    Call(NodeId, Vec<NodeId>),
+}
+
+impl Dag {
+    /// Merges programs. Lines that nothing returned depends on are left out.
+    ///
+    /// ```
+    /// use grid_dsl::{Dag, Program};
+    ///
+    /// let text = "program a(I)\n x = rot90(I)\n y = size(x)\nreturn y\nend\n\
+    ///             program b(I)\n u = rot90(I)\n v = hmirror(u)\nreturn v\nend\n";
+    /// let stats = Dag::build(&Program::parse(text)?).stats();
+    /// assert_eq!((stats.lines, stats.nodes, stats.levels), (4, 3, 2));
+    /// # Ok::<(), grid_dsl::Diagnostic>(())
+    /// ```
+    pub fn build(programs: &[Program]) -> Self {
+        let mut dag = Self::default();
+        let mut known = HashMap::new();
+        for program in programs {
+            dag.source_lines += program.lines.len();
+            let mut of_line: Vec<Option<NodeId>> = vec![None; program.lines.len()];
+            let mut lines = Vec::new();
+            for ((at, line), needed) in program.lines.iter().enumerate().zip(program.needed()) {
+                if !needed {
+                    continue;
+                }
+                let args: Vec<NodeId> = line.args.iter().map(|a| dag.argument(&mut known, a, &of_line)).collect();
+                let key = match &line.callee {
+                    Callee::Prim(prim) => Key::Prim(*prim, args),
+                    Callee::Line(callee) => {
+                        Key::Call(dag.argument(&mut known, &Argument::Line(*callee), &of_line), args)
+                    }
+                };
+                let node = dag.number(&mut known, key, None);
+                of_line[at] = Some(node);
+                lines.push(node);
+            }
+            let outputs = program.returns.iter().map(|a| dag.argument(&mut known, a, &of_line)).collect();
+            dag.members.push(Member { name: program.name.clone(), lines, outputs, program: program.clone() });
+        }
+        dag
+    }
+
+    fn argument(&mut self, known: &mut HashMap<Key, NodeId>, a: &Argument, of_line: &[Option<NodeId>]) -> NodeId {
+        match a {
+            // A line that is needed has its node: arguments stand above.
+            Argument::Line(at) => of_line[*at].unwrap_or_default(),
+            Argument::Input(name) => self.number(known, Key::Input(name), None),
+            literal => {
+                let value = literal.literal().unwrap_or(Value::None);
+                self.number(known, Key::Literal(value.to_text()), Some(value))
+            }
+        }
+    }
+
+    /// The node of an expression: the one that is there, or a new one.
+    fn number(&mut self, known: &mut HashMap<Key, NodeId>, key: Key, literal: Option<Value>) -> NodeId {
+        if let Some(&node) = known.get(&key) {
+            return node;
+        }
+        let node = match &key {
+            Key::Input(name) => Node::Input(name),
+            Key::Literal(_) => Node::Literal(literal.unwrap_or(Value::None)),
+            Key::Prim(prim, args) => Node::Prim(*prim, args.clone()),
+            Key::Call(callee, args) => Node::Call(*callee, args.clone()),
+        };
+        let below = node.operands().map(|operand| self.levels[operand as usize]).max().unwrap_or(0);
+        self.levels.push(below + u32::from(node.is_call()));
+        let id = self.nodes.len() as NodeId;
+        self.nodes.push(node);
+        known.insert(key, id);
+        id
+    }
+
+    /// All nodes.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The level of a node: 0 for inputs and literals, else one above the highest operand.
+    pub fn level(&self, node: NodeId) -> u32 {
+        self.levels[node as usize]
+    }
+
+    /// Names of the programs, in order.
+    pub fn programs(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.members.iter().map(|m| m.name.as_str())
+    }
+
+    /// Nodes that a program returns.
+    pub fn outputs(&self, program: usize) -> &[NodeId] {
+        &self.members[program].outputs
+    }
+
+    /// The graph in the language of Graphviz.
+    pub fn to_dot(&self) -> String {
+        let mut lines = vec!["digraph grid {".to_owned()];
+        for (id, node) in self.nodes.iter().enumerate() {
+            let label = match node {
+                Node::Literal(value) => value.to_text().replace('\\', "\\\\").replace('"', "\\\""),
+                other => other.opcode().to_owned(),
+            };
+            lines.push(format!("  n{id} [label=\"{label}\"];"));
+            lines.extend(node.operands().map(|operand| format!("  n{operand} -> n{id};")));
+        }
+        for member in &self.members {
+            let name = &member.name;
+            lines.push(format!("  \"{name}\" [shape=box];"));
+            lines.extend(member.outputs.iter().map(|output| format!("  n{output} -> \"{name}\";")));
+        }
+        lines.push("}\n".to_owned());
+        lines.join("\n")
+    }
+}

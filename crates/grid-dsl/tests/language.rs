@@ -1,0 +1,233 @@
+//! Texts of programs: what is read, what is refused, and where the fault is said to be.
+
+use grid_dsl::{Dialect, Limits, Machine, Prim, Program, Sample, Value, constants, python};
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+fn fault(text: &str) -> (usize, usize, String) {
+    let all = Program::parse_all(text, Dialect::Core).expect_err(text);
+    assert_eq!(all.len(), 1, "{text}: {all:?}");
+    (all[0].line, all[0].column, all[0].to_string())
+}
+
+#[test]
+fn a_program_and_its_canonical_text() {
+    let text = "# a comment\n\nprogram frame(S, I)   # more\n\tx1=objects( I,T , F,T)\n  f = compose(outbox, first)\n \
+                x2 = f(x1)\n x3 = fill(I, -7, x2)\n x4 = crop(x3, (0, -1), UNITY)\nreturn x4, x3\nend\n\
+                program b(I)\r\n x = rot90(I)\r\nreturn x\r\nend";
+    let programs = Program::parse(text).unwrap();
+    assert_eq!(programs.len(), 2);
+    let canonical = "program frame(S, I)\n  x1 = objects(I, T, F, T)\n  f = compose(outbox, first)\n  x2 = f(x1)\n  \
+                     x3 = fill(I, -7, x2)\n  x4 = crop(x3, (0, -1), UNITY)\nreturn x4, x3\nend\n";
+    assert_eq!(programs[0].to_text(), canonical);
+    assert_eq!(Program::parse(canonical).unwrap()[0], programs[0]);
+}
+
+#[test]
+fn faults_have_places() {
+    let within = |line: &str| format!("program a(I)\n y = rot90(I)\n{line}\n z = rot90(I)\nreturn z\nend\n");
+    for (line, column, words) in [
+        (" x = rot91(I)", 6, "did you mean `rot90`"),
+        (" x = rot90(q)", 12, "the name `q` is not known"),
+        (" y = rot90(I)", 2, "`y` is assigned twice"),
+        (" rot90 = hmirror(I)", 2, "`rot90` is a function"),
+        (" TWO = hmirror(I)", 2, "`TWO` is a constant"),
+        (" I = hmirror(I)", 2, "`I` is an input"),
+        (" x = ONE(I)", 6, "`ONE` is no function"),
+        (" x = I(I)", 6, "`I` is no function"),
+        (" x = x(I)", 6, "the name `x` is not known"),
+        (" x = rot90(rot90(I))", 17, "calls cannot be nested"),
+        (" x = rot90(I", 13, "the line ends"),
+        (" x = rot90(I) y", 15, "the end of the line expected"),
+        (" x = rot90(I,)", 14, "an argument"),
+        (" x = crop(I, (0, ONE), UNITY)", 18, "a number expected"),
+        (" x = fill(I, 2147483648, y)", 14, "more than 32 bits"),
+        (" x = rot90(I) ü", 15, "the character 'ü'"),
+        (" x = o_g(I, 5)", 6, "the dialect `batt`"),
+        (" 7x = rot90(I)", 2, "cannot begin with a digit"),
+        (" x rot90(I)", 4, "`=` expected"),
+    ] {
+        let (at, found, message) = fault(&within(line));
+        assert_eq!((at, found), (3, column), "{line}: {message}");
+        assert!(message.contains(words), "{line}: {message}");
+    }
+    assert_eq!(fault("program a(I)\n x = rot90(I)\nreturn y\nend\n").0, 3);
+    assert!(fault("program a(I)\n x = rot90(I)\nend\n").2.contains("`return` expected"));
+    assert!(fault("program a(I)\n x = rot90(I)\nreturn x\n").2.contains("add a line `end`"));
+    assert!(fault("program a(J)\n x = rot90(ONE)\nreturn x\nend\n").2.contains("`(I)`, `(S, I)`"));
+    assert!(fault("program a(I)\nreturn I\nend\nprogram a(I)\nreturn I\nend\n").2.contains("a second program"));
+    assert!(fault("x = rot90(I)").2.contains("`program NAME(I)`"));
+}
+
+#[test]
+fn several_faults_are_told_at_once() {
+    let text = "program a(I)\n x = rot91(I)\n y = rot90(x)\n z = rot90(u)\nreturn y\nend\n";
+    let all = Program::parse_all(text, Dialect::Core).unwrap_err();
+    assert_eq!(all.iter().map(|d| (d.line, d.column)).collect::<Vec<_>>(), [(2, 6), (4, 12)]);
+    let shown = all[0].render("a.grid", text);
+    assert!(shown.starts_with("error: a.grid:2:6: ") && shown.contains("\n  |  x = rot91(I)\n  |      ^"), "{shown}");
+}
+
+#[test]
+fn long_programs_are_refused() {
+    let lines: Vec<String> = (0..=Limits::default().lines).map(|k| format!("x{k} = rot90(I)")).collect();
+    assert!(Program::from_lines("a", &lines[1..], Dialect::Core).is_ok());
+    assert!(Program::from_lines("a", &lines, Dialect::Core).unwrap_err()[0].message.contains("at most 4096 lines"));
+    assert!(Program::from_lines::<&str>("a", &[], Dialect::Core).is_err());
+}
+
+#[test]
+fn python_of_the_known_shape() {
+    let text = "from dsl import *\nimport constants\n\n# comment\ndef solve_a(I):\n    x1 = vmirror(I)\n    if x == 1: return x1\n    \
+                O = hconcat(I, x1)\n    return O\n\n\ndef solve_b(S, I, C):\n\tO = first(S)\n\treturn O\n\
+                def helper(I):\n    return [I]\n    x = rot90(I)\ndef solve_c(I):\n    O = rot90(5)\n    return O\n\
+                def solve_d(S, I, x=0):\n    O = rot90(I)\n    return O\nx = 5\ndef solve_e(I):\n    O = rot90(I)\n";
+    let found = python::import(text, Dialect::Core);
+    let names: Vec<&str> = found.programs.iter().map(Program::name).collect();
+    assert_eq!(names, ["solve_a", "solve_b", "solve_d"]);
+    assert_eq!(
+        found.programs[0].to_text(),
+        "program solve_a(I)\n  x1 = vmirror(I)\n  O = hconcat(I, x1)\nreturn O\nend\n"
+    );
+    let places: Vec<_> = found.diagnostics.iter().map(|d| (d.line, d.column)).collect();
+    assert_eq!(places, [(16, 12), (19, 15), (24, 1), (25, 1)]);
+}
+
+#[test]
+fn the_dialect() {
+    let text = "program a(S, I)\n x = o_g_t(I, R5)\n y = get_nth_t(x, L1)\n h = height_f(y)\n p = p_g(I)\n \
+                n = f_ofcolor(I, RED)\n c = c_zo(S, p_g)\n m = a_mr(S)\n t = mir_rot_t(I, m)\nreturn h, p, n, c, t\nend\n";
+    assert!(Program::parse(text).is_err());
+    let program = Program::parse_all(text, Dialect::Batt).unwrap().remove(0);
+    let grid = |text: &str| Value::grid_from_digits(text).unwrap();
+    let sample = Sample::new(grid("020/020/001")).with_samples([(grid("12/30"), grid("21/03"))]);
+    let returns = program.run(&sample, &Limits::default(), true).returns;
+    let texts: Vec<String> = returns.into_iter().map(|r| r.unwrap().to_text()).collect();
+    assert_eq!(texts, ["2", "{\"t\":[0,1,2]}", "{\"i\":[0,1,1,1]}", "{\"t\":[]}", "{\"g\":\"020/020/100\"}"]);
+    assert_eq!(constants(Dialect::Batt).find(|c| c.0 == "L10").unwrap().1, Value::Int(-10));
+}
+
+#[test]
+fn dialect_functions_one_by_one() {
+    let call = |name: &str, args: &[&str]| {
+        let args: Vec<Value> = args.iter().map(|a| a.parse().unwrap_or_else(|e| panic!("{a}: {e}"))).collect();
+        match Machine::new(&Limits::default()).prim(Prim::by_name(name).unwrap(), &args) {
+            Ok(value) => value.to_text(),
+            Err(class) => class.name().to_owned(),
+        }
+    };
+    let (grid, five) = (r#"{"g":"112/300"}"#, r#"{"t":[3,1,2,2,5]}"#);
+    let identity = r#"{"f":"identity"}"#;
+    for (name, args, expected) in [
+        ("o_g", vec![grid, "8"], "null"),
+        ("o_g", vec![r#"{"g":"01/10"}"#, "5"], r#"{"s":[{"o":[1,0,1]},{"o":[1,1,0]}]}"#),
+        ("o_g_t", vec![r#"{"g":"01/10"}"#, "7"], r#"{"t":[{"o":[1,0,1,1,1,0]}]}"#),
+        ("p_g", vec![grid], r#"{"t":[0,1,2,3]}"#),
+        ("p_o", vec![r#"{"o":[5,0,0,2,1,1]}"#], r#"{"t":[2,5]}"#),
+        ("p_f", vec![grid], r#"{"s":[0,1,2,3]}"#),
+        ("second", vec![five], "1"),
+        ("second", vec![r#"{"t":[4]}"#], "null"),
+        ("second", vec![r#"{"t":[]}"#], "Empty"),
+        ("difference_tuple", vec![five, r#"{"t":[2]}"#], r#"{"t":[3,1,5]}"#),
+        ("difference_tuple", vec![five, r#"{"s":[2]}"#], "Type"),
+        ("dedupe_pair_tuple", vec![r#"{"t":[{"t":[1,1]},{"t":[1,2]}]}"#], r#"{"g":"12"}"#),
+        ("mir_rot_f", vec![r#"{"i":[0,0,0,2,1,0]}"#, "0"], r#"{"i":[0,0,1,0,1,2]}"#),
+        ("mir_rot_t", vec![grid, "9"], grid),
+        ("get_nth_t", vec![five, "-1"], "5"),
+        ("get_nth_t", vec![five, "5"], "Index"),
+        ("get_nth_f", vec![r#"{"s":[4,9]}"#, "1"], "9"),
+        ("get_nth_f", vec![r#"{"s":[4,9]}"#, "2"], r#"{"s":[]}"#),
+        ("get_nth_by_key_t", vec![five, "1", identity], "2"),
+        ("get_nth_by_key_f", vec![r#"{"s":[4,9]}"#, "0", r#"{"f":"invert"}"#], "9"),
+        (
+            "get_arg_rank",
+            vec![r#"{"t":[{"t":[1,2]},{"t":[3,4]},{"t":[5]}]}"#, r#"{"f":"size"}"#, "1"],
+            r#"{"t":[3,4]}"#,
+        ),
+        ("get_arg_rank", vec![five, identity, "9"], r#"{"t":[]}"#),
+        ("get_val_rank", vec![five, r#"{"f":"double"}"#, "0"], "2"),
+        ("get_val_rank", vec![five, r#"{"f":"increment"}"#, "7"], "1"),
+        ("get_rank", vec![five, "0"], "5"),
+        ("get_rank", vec![five, "9"], "0"),
+        ("get_common_rank", vec![five, "0"], "1"),
+        ("get_common_rank", vec![five, "-1"], "2"),
+        ("get_color_rank", vec![grid, "0"], "1"),
+        ("get_color_rank", vec![grid, "1"], "0"),
+        ("get_color_rank", vec![grid, "2"], "2"),
+        ("corner", vec![r#"{"i":[1,2,3,5]}"#, "2"], r#"{"t":[3,2]}"#),
+        ("col_row", vec![r#"{"i":[1,2,3,5]}"#, "3"], "5"),
+        ("col_row", vec![r#"{"i":[1,2,3,5]}"#, "4"], "Index"),
+    ] {
+        assert_eq!(call(name, &args), expected, "{name}{args:?}");
+    }
+}
+
+/// Programs of random words: many are nearly right.
+fn nearly() -> impl Strategy<Value = String> {
+    let words = [
+        "program",
+        "return",
+        "end",
+        "x",
+        "y",
+        "z",
+        "I",
+        "S",
+        "rot90",
+        "fill",
+        "compose",
+        "ONE",
+        "UNITY",
+        "(",
+        ")",
+        ",",
+        "=",
+        "==",
+        ":",
+        "\n",
+        "\n ",
+        "\n",
+        "#",
+        "-1",
+        "7",
+        "def",
+        "if",
+        "a(I)",
+        "x = rot90(I)",
+        "z = fill(I, 5, y)",
+        "é",
+    ];
+    let word = proptest::sample::select(words.to_vec());
+    proptest::collection::vec(word, 0..60).prop_map(|all| all.join(" "))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_read_or_refused_with_a_place(text in prop_oneof![nearly(), any::<String>(), "[ -~\n]{0,200}"]) {
+        for dialect in [Dialect::Core, Dialect::Batt] {
+            match Program::parse_all(&text, dialect) {
+                Ok(programs) => for program in programs {
+                    let again = Program::parse_all(&program.to_text(), dialect).unwrap();
+                    prop_assert_eq!(again, vec![program]);
+                },
+                Err(all) => {
+                    prop_assert!(!all.is_empty());
+                    for d in all {
+                        prop_assert!(d.line >= 1 && d.column >= 1 && d.line <= text.lines().count().max(1));
+                        d.render("file", &text);
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn any_python_is_read_or_refused(text in prop_oneof![nearly(), any::<String>(), "(def f\\(I\\):\n( x[0-9] = rot90\\((I|x[0-9])\\)\n){0,4} return x[0-9]\n){0,5}"]) {
+        let found = python::import(&text, Dialect::Core);
+        for program in found.programs {
+            prop_assert_eq!(Program::parse(&program.to_text()).unwrap(), vec![program]);
+        }
+    }
+}

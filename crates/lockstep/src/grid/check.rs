@@ -1,0 +1,63 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use grid_dsl::{Mode, Severity, check};
+use serde_json::json;
+
+use super::sources::{Reading, tell, told};
+use crate::exit::{Exit, Result};
+use crate::session::Session;
+
+/// Options of `grid check`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep grid check examples/*.grid
+  lockstep grid check solvers.py --types
+  lockstep grid check candidates.grid --dialect batt --json
+
+Every call that must fail on every input is an error, with line and column; what cannot be known is not reported. \
+Lines that nothing depends on give warnings. Exit code 1 when there is an error.")]
+pub(crate) struct Check {
+    /// Files of programs, or of solvers in Python (.py)
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Print the inferred type of every line
+    #[arg(long)]
+    types: bool,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+impl Check {
+    pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        let (mut errors, mut warnings, mut count, mut documents) = (0, 0, 0, Vec::new());
+        for path in &self.files {
+            let (text, programs, mut faults) = self.reading.programs(path)?;
+            count += programs.len();
+            let mut types = Vec::new();
+            for program in &programs {
+                let checked = check(program, Mode::Strict);
+                if self.types {
+                    session.say(format!("{}:", program.name()));
+                    for (line, kind) in program.lines().iter().zip(&checked.types) {
+                        session.say(format!("  {:<8} {kind}", line.target()));
+                    }
+                }
+                let line = |(line, kind): (&grid_dsl::Line, &grid_dsl::Type)| json!([line.target(), kind.to_string()]);
+                let lines: Vec<_> = program.lines().iter().zip(&checked.types).map(line).collect();
+                types.push(json!({ "program": program.name(), "types": lines }));
+                faults.extend(checked.diagnostics);
+            }
+            errors += faults.iter().filter(|d| d.severity == Severity::Error).count();
+            warnings += faults.iter().filter(|d| d.severity == Severity::Warning).count();
+            if !session.json {
+                tell(path, &text, &faults);
+            }
+            documents.push(json!({ "file": path, "programs": types, "diagnostics": told(path, &faults) }));
+        }
+        session.say(format!("{count} programs, {errors} errors, {warnings} warnings"));
+        session.document(&json!({ "files": documents, "programs": count, "errors": errors, "warnings": warnings }))?;
+        Ok(if errors > 0 { Exit::Check } else { Exit::Ok })
+    }
+}

@@ -1,0 +1,259 @@
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use grid_dsl::conform::Task;
+use grid_dsl::{ErrClass, Limits, Mode, Program, Sample, Value, check, draw, hex};
+use serde_json::{Value as Json, json};
+
+use super::sources::{Reading, tasks};
+use crate::exit::{Exit, Failure, Result};
+use crate::session::Session;
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Colours {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    Always,
+    /// Digits instead
+    Never,
+}
+
+/// Options of `grid run`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep grid run frame.grid --grid 0000/0110/0000 --show
+  lockstep grid run flip.grid --tasks arc/training.jsonl --task 67a3c6ac --show
+  lockstep grid run solvers.py --program solve_67a3c6ac --tasks 67a3c6ac.json --json
+
+A grid is written with one digit a cell, rows joined by `/`; other inputs in canonical text, as in {\"t\":[1,2]}. Tasks \
+come from files of lines as in arc/training.jsonl, or as the ARC publishes them; their outputs are compared. A program \
+is chosen by --program, by the name of the task (NAME or solve_NAME), or is the only one. Exit code 1 when an output \
+differs from the task's, or a program fails.")]
+pub(crate) struct Run {
+    /// A file of programs, or of solvers in Python (.py)
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The program's name
+    #[arg(short, long, value_name = "NAME")]
+    program: Option<String>,
+    /// An input; several are run one after the other
+    #[arg(short, long, value_name = "GRID", value_parser = parse_input, required_unless_present = "tasks")]
+    grid: Vec<Value>,
+    /// A file of tasks
+    #[arg(long, value_name = "FILE")]
+    tasks: Option<PathBuf>,
+    /// A task of that file; all without it
+    #[arg(long, value_name = "ID", requires = "tasks")]
+    task: Vec<String>,
+    /// Draw inputs and outputs
+    #[arg(long)]
+    show: bool,
+    /// Colours of what is drawn
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    color: Colours,
+    /// Print every line's value, too
+    #[arg(long)]
+    lines: bool,
+    /// Evaluate lines that nothing depends on, too: one that fails lets the program fail
+    #[arg(long)]
+    strict: bool,
+    /// Element visits that a program may use on one input
+    #[arg(long, value_name = "N", default_value_t = Limits::default().fuel)]
+    fuel: u64,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+fn parse_input(text: &str) -> std::result::Result<Value, String> {
+    match Value::grid_from_digits(text) {
+        Some(grid) if grid.is_grid() => Ok(grid),
+        Some(_) => Err("rows differ in length".to_owned()),
+        None => text.parse().map_err(|e| format!("neither a grid like 012/345 nor canonical text: {e}")),
+    }
+}
+
+/// One input, where it is from, and what should come out.
+struct Case {
+    name: String,
+    sample: Sample,
+    expected: Option<Value>,
+}
+
+impl Run {
+    pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        let programs = self.reading.sound_programs(&self.file)?;
+        let (mut wrong, mut right, mut documents) = (0, 0, Vec::new());
+        let mut run = |program: &Program, cases: Vec<Case>| {
+            for warning in check(program, Mode::Warn).diagnostics {
+                session.note(format!("{}: warning: {warning}", program.name()));
+            }
+            for case in cases {
+                let (good, document) = self.case(session, program, &case);
+                *if good { &mut right } else { &mut wrong } += 1;
+                documents.push(document);
+            }
+        };
+        if !self.grid.is_empty() {
+            let case = |(k, grid): (usize, &Value)| Case {
+                name: format!("grid {k}"),
+                sample: Sample::new(grid.clone()),
+                expected: None,
+            };
+            run(self.choose(&programs, None)?, self.grid.iter().enumerate().map(case).collect());
+        }
+        for task in self.chosen_tasks()? {
+            match self.choose(&programs, Some(&task.id)) {
+                Ok(program) => run(program, cases(&task)),
+                // A file of tasks may hold many that no program is for.
+                Err(failure) if !self.task.is_empty() => return Err(failure),
+                Err(_) => {}
+            }
+        }
+        if right + wrong == 0 {
+            return Err(Failure::input(&self.file, "no program has the name of a task")
+                .help("choose one with --program, and the task with --task"));
+        }
+        if right + wrong > 1 {
+            session.say(format!("{right} in order, {wrong} not"));
+        }
+        session.document(&json!({ "runs": documents, "right": right, "wrong": wrong }))?;
+        Ok(if wrong > 0 { Exit::Check } else { Exit::Ok })
+    }
+
+    fn chosen_tasks(&self) -> Result<Vec<Task>> {
+        let Some(path) = &self.tasks else { return Ok(Vec::new()) };
+        let mut all = tasks(path)?;
+        if let Some(lost) = self.task.iter().find(|id| all.iter().all(|t| t.id != **id)) {
+            return Err(Failure::input(path, format!("there is no task `{lost}`")).help("check the name of the task"));
+        }
+        all.retain(|task| self.task.is_empty() || self.task.contains(&task.id));
+        Ok(all)
+    }
+
+    fn choose<'p>(&self, programs: &'p [Program], task: Option<&str>) -> Result<&'p Program> {
+        let named = |name: &str| {
+            let found = programs.iter().find(|p| p.name() == name);
+            let names: Vec<&str> = programs.iter().map(Program::name).take(8).collect();
+            found.ok_or_else(|| {
+                Failure::input(&self.file, format!("there is no program `{name}`")).help(format!(
+                    "it holds {} programs: {} …",
+                    programs.len(),
+                    names.join(", ")
+                ))
+            })
+        };
+        match (&self.program, task, programs) {
+            (Some(name), _, _) => named(name),
+            (None, _, [only]) if task.is_none() || !self.task.is_empty() => Ok(only),
+            (None, Some(id), _) => {
+                let of_task = |p: &&Program| p.name().trim_start_matches("solve_").trim_start_matches("task_") == id;
+                programs.iter().find(of_task).map_or_else(|| named(id), Ok)
+            }
+            _ => Err(Failure::input(&self.file, format!("it holds {} programs", programs.len()))
+                .help("choose one with --program")),
+        }
+    }
+
+    /// Runs one case and prints it; whether it is as it should be.
+    fn case(&self, session: &Session, program: &Program, case: &Case) -> (bool, Json) {
+        let limits = Limits { fuel: self.fuel, ..Limits::default() };
+        let outcome = program.run(&case.sample, &limits, self.strict);
+        let first = outcome.returns.first();
+        let right = match (&case.expected, first) {
+            (Some(expected), Some(found)) => found.as_ref() == Ok(expected),
+            _ => outcome.returns.iter().all(std::result::Result::is_ok),
+        };
+        let mark = match (&case.expected, right) {
+            (Some(_), true) => ", right",
+            (Some(_), false) => ", not the task's output",
+            _ => "",
+        };
+        session.say(format!("{}, {}{mark}", program.name(), case.name));
+        if self.lines {
+            for (line, value) in program.lines().iter().zip(&outcome.lines) {
+                session.say(match value {
+                    Some(value) => format!("  {:<8} {}", line.target(), shown(value)),
+                    None => format!("  {:<8} (nothing depends on it)", line.target()),
+                });
+            }
+        }
+        let names: Vec<String> = program.returns().iter().map(|a| program.spelled(a)).collect();
+        if self.show {
+            self.draw(session, case, &names, &outcome.returns);
+        }
+        for (name, value) in names.iter().zip(&outcome.returns) {
+            let drawn = self.show && value.as_ref().is_ok_and(Value::is_grid);
+            if !drawn {
+                session.say(format!("  {name} = {}", shown(value)));
+            }
+        }
+        if let Some((at, class)) = outcome.first_failure() {
+            session.say(format!("  {} fails: {class}", program.lines()[at].target()));
+        }
+        let returned = |(name, value): (&String, &grid_dsl::Result<Value>)| match value {
+            Ok(v) => json!({ "name": name, "value": v.to_text(), "digest": hex(v.digest()) }),
+            Err(class) => json!({ "name": name, "error": class.name() }),
+        };
+        let document = json!({
+            "program": program.name(), "case": case.name, "right": right, "fuel": outcome.used,
+            "returns": names.iter().zip(&outcome.returns).map(returned).collect::<Vec<_>>(),
+            "expected": case.expected.as_ref().map(Value::to_text),
+            "fails_at": outcome.first_failure().map(|(at, _)| program.lines()[at].target()),
+        });
+        (right, document)
+    }
+
+    fn draw(&self, session: &Session, case: &Case, names: &[String], returns: &[grid_dsl::Result<Value>]) {
+        let colour = match self.color {
+            Colours::Always => true,
+            Colours::Never => false,
+            Colours::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        };
+        let mut blocks = Vec::new();
+        let mut block = |title: &str, value: &Value| {
+            if let Some(lines) = draw::grid(value, colour) {
+                let columns = value.to_rows().and_then(|rows| rows.first().map(Vec::len)).unwrap_or(0);
+                blocks.push((title.to_owned(), lines, 2 * columns));
+            }
+        };
+        block("I", &case.sample.input);
+        names.iter().zip(returns).filter_map(|(n, v)| Some((n, v.as_ref().ok()?))).for_each(|(n, v)| block(n, v));
+        case.expected.iter().for_each(|v| block("expected", v));
+        for line in draw::beside(&blocks) {
+            session.say(format!("  {line}"));
+        }
+    }
+}
+
+/// All examples of a task, each with those to learn from.
+fn cases(task: &Task) -> Vec<Case> {
+    let case = |(k, (input, output)): (usize, &(Value, Value))| Case {
+        name: match k.checked_sub(task.train.len()) {
+            None => format!("task {}, train {k}", task.id),
+            Some(k) => format!("task {}, test {k}", task.id),
+        },
+        sample: Sample::new(input.clone()).with_samples(task.train.iter().cloned()),
+        expected: Some(output.clone()),
+    };
+    task.examples().enumerate().map(case).collect()
+}
+
+/// A value or its error, cut where a line of text ends.
+fn shown(value: &Result<Value, ErrClass>) -> String {
+    match value {
+        Ok(value) => {
+            let text = value.to_text();
+            match text.char_indices().nth(200) {
+                Some((at, _)) => {
+                    format!("{}… ({} characters, digest {})", &text[..at], text.len(), hex(value.digest()))
+                }
+                None => text,
+            }
+        }
+        Err(class) => format!("error {class}"),
+    }
+}

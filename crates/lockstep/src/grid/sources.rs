@@ -1,0 +1,158 @@
+//! Files of programs and of tasks.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use grid_dsl::conform::{Record, Task, read};
+use grid_dsl::{Diagnostic, Dialect, Program, Value, python};
+use serde_json::{Value as Json, json};
+
+use crate::exit::{Failure, Result};
+
+/// Which names programs may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum DialectName {
+    /// The language: 160 functions
+    #[default]
+    Core,
+    /// The derived vocabulary too: o_g, p_g, R0..R7, …
+    Batt,
+}
+
+/// How programs are read.
+#[derive(Args, Debug)]
+pub(super) struct Reading {
+    /// Names that programs may use
+    #[arg(long, value_enum, default_value_t)]
+    dialect: DialectName,
+}
+
+impl Reading {
+    pub(super) fn dialect(&self) -> Dialect {
+        match self.dialect {
+            DialectName::Core => Dialect::Core,
+            DialectName::Batt => Dialect::Batt,
+        }
+    }
+
+    /// Programs of a file, and what is wrong with it. Files that end in `.py` are solvers in Python.
+    pub(super) fn programs(&self, path: &Path) -> Result<(String, Vec<Program>, Vec<Diagnostic>)> {
+        let text = text(path)?;
+        let (programs, faults) = if path.extension().is_some_and(|e| e == "py") {
+            let found = python::import(&text, self.dialect());
+            (found.programs, found.diagnostics)
+        } else {
+            match Program::parse_all(&text, self.dialect()) {
+                Ok(programs) => (programs, Vec::new()),
+                Err(faults) => (Vec::new(), faults),
+            }
+        };
+        Ok((text, programs, faults))
+    }
+
+    /// Programs of a file that must be in order.
+    pub(super) fn sound_programs(&self, path: &Path) -> Result<Vec<Program>> {
+        let (_, programs, faults) = self.programs(path)?;
+        match faults.first() {
+            None => Ok(programs),
+            Some(first) => {
+                let more = faults.len() - 1;
+                let failure = Failure::input(path, first);
+                Err(if more > 0 {
+                    failure.help(format!("`lockstep grid check {}` lists {more} more", path.display()))
+                } else {
+                    failure
+                })
+            }
+        }
+    }
+}
+
+/// A file as text.
+pub(super) fn text(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(|e| Failure::reading(path, &e))?;
+    String::from_utf8(bytes).map_err(|e| {
+        let line = e.as_bytes()[..e.utf8_error().valid_up_to()].split(|b| *b == b'\n').count();
+        Failure::input(path, format!("line {line} is no UTF-8 text")).help("programs and tasks are text files")
+    })
+}
+
+/// Diagnostics, to standard error.
+pub(super) fn tell(path: &Path, text: &str, faults: &[Diagnostic]) {
+    let mut stderr = std::io::stderr().lock();
+    for fault in faults {
+        // Nothing can be done when standard error is closed.
+        let _ = writeln!(stderr, "{}", fault.render(&path.display().to_string(), text));
+    }
+}
+
+/// Diagnostics as JSON.
+pub(super) fn told(path: &Path, faults: &[Diagnostic]) -> Vec<Json> {
+    let one = |d: &Diagnostic| {
+        json!({ "file": path, "severity": format!("{:?}", d.severity).to_lowercase(), "line": d.line, "column": d.column,
+            "message": d.message, "help": d.help })
+    };
+    faults.iter().map(one).collect()
+}
+
+/// Tasks of a file: lines as in `arc/training.jsonl`, or one task as the ARC publishes it, named like its file.
+pub(super) fn tasks(path: &Path) -> Result<Vec<Task>> {
+    let text = text(path)?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    if path.extension().is_some_and(|e| e == "json") {
+        return Ok(vec![published(path, &stem, &text)?]);
+    }
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let task = |(k, line): (usize, &str)| match read(&stem, line) {
+        Ok(Record::Task(task)) => Ok(task),
+        Ok(_) => Err(Failure::input(path, format!("line {} is no task", k + 1))),
+        Err(why) => Err(Failure::input(path, format!("line {}: {why}", k + 1))),
+    };
+    lines.map(task).collect()
+}
+
+#[derive(serde::Deserialize)]
+struct Published {
+    train: Vec<Example>,
+    test: Vec<Example>,
+}
+
+#[derive(serde::Deserialize)]
+struct Example {
+    input: Vec<Vec<i32>>,
+    output: Vec<Vec<i32>>,
+}
+
+/// A task as the ARC publishes it.
+fn published(path: &Path, id: &str, text: &str) -> Result<Task> {
+    let task: Published = serde_json::from_str(text).map_err(|e| {
+        Failure::input(path, e).help("a task holds `train` and `test`, each a list of `input` and `output`")
+    })?;
+    let pairs = |all: Vec<Example>| all.into_iter().map(|e| (Value::grid(e.input), Value::grid(e.output))).collect();
+    Ok(Task { id: id.to_owned(), train: pairs(task.train), test: pairs(task.test) })
+}
+
+/// All files below a folder with one of these endings, sorted; a file is itself.
+pub(super) fn below(path: &Path, ending: &str) -> Result<Vec<PathBuf>> {
+    let meta = std::fs::metadata(path).map_err(|e| Failure::reading(path, &e))?;
+    if !meta.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let (mut found, mut open) = (Vec::new(), vec![path.to_owned()]);
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(&folder).map_err(|e| Failure::reading(&folder, &e))? {
+            let entry = entry.map_err(|e| Failure::reading(&folder, &e))?;
+            // Links are not followed into folders: they may lead back.
+            let kind = entry.file_type().map_err(|e| Failure::reading(&entry.path(), &e))?;
+            let path = entry.path();
+            if kind.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|e| e == ending) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}

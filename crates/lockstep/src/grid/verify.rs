@@ -1,0 +1,183 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use grid_dsl::conform::{Library, Record, Verdict, read};
+use grid_dsl::{Limits, Mode, Program, check};
+use rayon::prelude::*;
+use serde_json::json;
+
+use super::sources::{Reading, below, text};
+use crate::exit::{Exit, Failure, Result};
+use crate::session::{Session, seconds};
+
+/// Options of `grid verify`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep grid verify data/grid-dsl
+  lockstep grid verify data/grid-dsl/vectors/objects.jsonl
+  lockstep grid verify data --solvers solvers.py
+
+All .jsonl files of the folder, at any depth, are read; a line's fields say what it is: a vector (`a` with `r` or `e`; the \
+function is the file's name), a program with cases (`src`, `cases`), a trace of a solver (`cases` without `src`), or a task \
+(`train`, `test`). Traces need --solvers, and solvers are run on the tasks of their names, too. Exit code 1 when \
+anything is wrong.")]
+pub(crate) struct Verify {
+    /// A folder, or one .jsonl file
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// Programs or Python solvers that traces and tasks are about
+    #[arg(long, value_name = "FILE")]
+    solvers: Vec<PathBuf>,
+    /// Print at most so many of what is wrong
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    most: usize,
+    /// Element visits that a program may use on one input
+    #[arg(long, value_name = "N", default_value_t = Limits::default().fuel)]
+    fuel: u64,
+    #[command(flatten)]
+    reading: Reading,
+}
+
+/// Counts of one kind of check.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+struct Count {
+    right: usize,
+    wrong: usize,
+    unsupported: usize,
+}
+
+/// What was found, by kind.
+#[derive(Default)]
+struct Tally {
+    kinds: BTreeMap<&'static str, Count>,
+    wrong: Vec<String>,
+    unsupported: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, kind: &'static str, verdict: Verdict) {
+        let count = self.kinds.entry(kind).or_default();
+        match verdict {
+            Verdict::Right => count.right += 1,
+            Verdict::Wrong(what) => {
+                count.wrong += 1;
+                self.wrong.push(what);
+            }
+            Verdict::Unsupported(what) => {
+                count.unsupported += 1;
+                self.unsupported.push(what);
+            }
+        }
+    }
+}
+
+impl Verify {
+    pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        let started = Instant::now();
+        let limits = Limits { fuel: self.fuel, ..Limits::default() };
+        let mut library = Library::default();
+        let mut solvers = Vec::new();
+        for path in &self.solvers {
+            solvers.extend(self.reading.sound_programs(path)?);
+        }
+        for program in &solvers {
+            library.add_solver(program.clone());
+        }
+        let files = below(&self.path, "jsonl")?;
+        if files.is_empty() {
+            return Err(Failure::input(&self.path, "there are no .jsonl files in it").help("check the path"));
+        }
+        let (mut tally, mut vectors, mut programs) = (Tally::default(), Vec::new(), Vec::new());
+        for path in &files {
+            let text = text(path)?;
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let lines: Vec<&str> = text.lines().collect();
+            let read = |(k, line): (usize, &&str)| (k, read(&stem, line));
+            let lines = lines.par_iter().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(read);
+            for (k, record) in lines.collect::<Vec<_>>() {
+                match record {
+                    Ok(Record::Vector(vector)) => vectors.push(vector),
+                    Ok(Record::Program(recorded)) => programs.push(recorded),
+                    Ok(Record::Task(task)) => library.add_task(task),
+                    Ok(_) => {}
+                    Err(why) => {
+                        let place = format!("{}, line {}: {why}", path.display(), k + 1);
+                        tally.add("unreadable lines", Verdict::Unsupported(place));
+                    }
+                }
+            }
+        }
+        let verdicts: Vec<Verdict> = vectors.par_iter().map(|vector| vector.verify(&limits)).collect();
+        for verdict in verdicts {
+            tally.add("vectors", verdict);
+        }
+        let verdicts: Vec<Vec<(&str, Verdict)>> = programs
+            .par_iter()
+            .map(|recorded| {
+                let kind = if recorded.is_trace() { "traces" } else { "programs" };
+                match recorded.program(&library) {
+                    Ok(program) => {
+                        let verify = |case| (kind, recorded.verify(&program, case, &library, &limits));
+                        let cases = (0..recorded.cases()).map(verify);
+                        let checked = recorded.succeeds().then(|| ("programs checked", typed(&program)));
+                        cases.chain(checked).collect()
+                    }
+                    Err(why) if recorded.is_trace() => vec![(kind, Verdict::Unsupported(why))],
+                    Err(why) => vec![(kind, Verdict::Wrong(format!("{}: {why}", recorded.id())))],
+                }
+            })
+            .collect();
+        for (kind, verdict) in verdicts.into_iter().flatten() {
+            tally.add(kind, verdict);
+        }
+        let verdicts: Vec<Vec<Verdict>> = library
+            .solved()
+            .par_iter()
+            .map(|(task, program)| (0..task.examples().count()).map(|k| task.verify(program, k, &limits)).collect())
+            .collect();
+        for verdict in verdicts.into_iter().flatten() {
+            tally.add("outputs of solvers", verdict);
+        }
+        for program in &solvers {
+            tally.add("solvers checked", typed(program));
+        }
+        self.report(session, &tally, files.len(), started.elapsed().as_secs_f64())
+    }
+
+    fn report(&self, session: &Session, tally: &Tally, files: usize, elapsed: f64) -> Result<Exit> {
+        for (kind, Count { right, wrong, unsupported }) in &tally.kinds {
+            session.say(format!("{kind:<18} {right:>8} right {wrong:>8} wrong {unsupported:>8} unsupported"));
+        }
+        for (word, all) in [("wrong", &tally.wrong), ("unsupported", &tally.unsupported)] {
+            for what in all.iter().take(self.most) {
+                session.say(format!("{word}: {what}"));
+            }
+            if all.len() > self.most {
+                session.say(format!("{} more {word}; --most {} shows them", all.len() - self.most, all.len()));
+            }
+        }
+        session.note(format!("{files} files, {}", seconds(elapsed)));
+        session.document(&json!({
+            "path": self.path, "backend": "reference", "counts": tally.kinds, "seconds": elapsed,
+            "wrong": tally.wrong.iter().take(self.most).collect::<Vec<_>>(),
+            "unsupported": tally.unsupported.iter().take(self.most).collect::<Vec<_>>(),
+        }))?;
+        if tally.kinds.values().all(|c| c.right + c.wrong == 0) {
+            return Err(Failure::input(&self.path, "it holds nothing that could be checked")
+                .help("vectors, programs and traces are described in docs/grid-dsl.md"));
+        }
+        Ok(if tally.wrong.is_empty() { Exit::Ok } else { Exit::Check })
+    }
+}
+
+/// Whether the type checker accepts a program that is known to run.
+fn typed(program: &Program) -> Verdict {
+    let checked = check(program, Mode::Strict);
+    match checked.diagnostics.iter().find(|_| !checked.accepts()) {
+        None => Verdict::Right,
+        Some(first) => Verdict::Wrong(format!("{} is rejected: {first}", program.name())),
+    }
+}

@@ -1,0 +1,123 @@
+//! `lockstep grid`: programs on grids and tasks, faults with places, imports, stored answers.
+
+use super::Place;
+
+const FLIP: &str =
+    "program flip(I)\n  x1 = vmirror(I)\nreturn x1\nend\nprogram solve_abc(I)\n  x1 = hmirror(I)\nreturn x1\nend\n";
+
+#[test]
+fn a_program_on_grids() {
+    let place = Place::new();
+    place.write("flip.grid", FLIP.as_bytes());
+    let out = place.ok("grid run flip.grid --program flip --grid 012/345 --show --color never");
+    assert!(out.contains("  I        x1\n  0 1 2    2 1 0\n  3 4 5    5 4 3\n"), "{out}");
+    let out = place.ok("grid run flip.grid --program flip --grid 01 --show --color always");
+    assert!(out.contains("\x1b[48;2;0;116;217m"), "{out}");
+    let found = place.ok_json("grid run flip.grid -p flip --grid 01 --grid 23");
+    assert_eq!(found["runs"][0]["returns"][0]["value"], "{\"g\":\"10\"}");
+    assert_eq!(found["runs"][0]["returns"][0]["digest"].as_str().unwrap().len(), 16);
+    assert_eq!((&found["right"], &found["runs"][1]["case"]), (&2.into(), &"grid 1".into()));
+    place.fails("grid run flip.grid --grid 01", 2, &["it holds 2 programs", "choose one with --program"]);
+    place.fails("grid run flip.grid -p nix --grid 01", 2, &["there is no program `nix`", "flip, solve_abc"]);
+    place.fails("grid run flip.grid -p flip --grid 01/2", 2, &["rows differ in length"]);
+    place.fails("grid run flip.grid", 2, &["--grid"]);
+    place.fails("grid run nix.grid --grid 0", 5, &["nix.grid", "check the path"]);
+}
+
+#[test]
+fn a_program_on_tasks() {
+    let place = Place::new();
+    place.write("flip.grid", FLIP.as_bytes());
+    place.write("tasks.jsonl", b"{\"id\":\"abc\",\"train\":[[\"01/23\",\"23/01\"]],\"test\":[[\"4/5\",\"5/4\"]]}\n{\"id\":\"q\",\"train\":[],\"test\":[]}\n");
+    place.write(
+        "abc.json",
+        b"{\"train\":[{\"input\":[[1,2]],\"output\":[[2,1]]}],\"test\":[{\"input\":[[3,2]],\"output\":[[3,2]]}]}",
+    );
+    let found = place.ok_json("grid run flip.grid --tasks tasks.jsonl");
+    assert_eq!((&found["right"], &found["runs"][1]["case"]), (&2.into(), &"task abc, test 0".into()));
+    let ran = place.run("grid run flip.grid --program flip --tasks abc.json --task abc");
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("train 0, right") && ran.out.contains("test 0, not the task's output"), "{}", ran.out);
+    place.fails("grid run flip.grid --tasks tasks.jsonl --task zzz", 2, &["there is no task `zzz`"]);
+}
+
+#[test]
+fn errors_of_programs() {
+    let place = Place::new();
+    place
+        .write("bad.grid", b"program bad(I)\n  y = divide(ONE, ZERO)\n  z = first(y)\n  x = rot90(I)\nreturn z\nend\n");
+    let ran = place.run("grid run bad.grid --grid 0 --lines");
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.out.contains("z = error DivZero: a division by zero") && ran.out.contains("nothing depends on it"),
+        "{}",
+        ran.out
+    );
+    place.write("typo.grid", b"program typo(I)\n  x = rotate(I)\n  y = rot9O(I)\nreturn y\nend\n");
+    place.fails("grid run typo.grid --grid 0", 2, &["line 2, column 7", "`rotate` is not known", "lists 1 more"]);
+    let ran = place.run("grid check typo.grid");
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.err.contains("typo.grid:3:7") && ran.err.contains("did you mean `rot90`?") && ran.err.contains("      ^"),
+        "{}",
+        ran.err
+    );
+    place.write("types.grid", b"program types(I)\n  x = add(I, ONE)\n  y = objects(I, T, F, T)\n return x\nend\n");
+    let ran = place.run("grid check types.grid --types --json");
+    let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, &found["errors"]), (1, &1.into()));
+    assert_eq!(found["files"][0]["diagnostics"][0]["column"], 11);
+    assert_eq!(found["files"][0]["programs"][0]["types"][1][1], "Objects");
+    place.write("latin.grid", b"program a(I)\n# \xe9\n");
+    place.fails("grid check latin.grid", 2, &["line 2 is no UTF-8"]);
+    place.write("slow.grid", b"program s(I)\n f = fork(combine, identity, identity)\n g = power(f, 200)\n t = astuple(I, I)\n x = g(t)\nreturn x\nend");
+    let ran = place.run("grid run slow.grid --grid 0 --fuel 1000");
+    assert!(ran.code == 1 && ran.out.contains("error Fuel"), "{}", ran.out);
+}
+
+#[test]
+fn solvers_from_python() {
+    let place = Place::new();
+    place.write("solvers.py", b"from dsl import *\n\ndef solve_abc(I):\n    O = hmirror(I)\n    return O\n");
+    place.ok("grid import solvers.py -o solvers.grid");
+    assert_eq!(place.read("solvers.grid"), b"program solve_abc(I)\n  O = hmirror(I)\nreturn O\nend\n");
+    place.ok("grid check solvers.grid solvers.py");
+    let found = place.ok_json("grid dag solvers.grid solvers.py --dot graph.dot");
+    assert_eq!((&found["programs"], &found["lines"], &found["nodes"]), (&2.into(), &2.into(), &1.into()));
+    assert!(place.read("graph.dot").starts_with(b"digraph"));
+    place.write(
+        "mixed.py",
+        b"def solve_a(I):\n    O = I + 1\n    return O\ndef solve_b(I):\n    O = rot90(I)\n    return O\n",
+    );
+    let ran = place.run("grid import mixed.py");
+    assert_eq!(ran.code, 3);
+    assert!(ran.out.starts_with("program solve_b(I)") && ran.err.contains("mixed.py:2:11"), "{}{}", ran.out, ran.err);
+    place.write("none.py", b"print('x')\n");
+    place.fails("grid import none.py", 2, &["no function could be read"]);
+}
+
+#[test]
+fn stored_answers() {
+    let place = Place::new();
+    place.write(
+        "data/vectors/rot90.jsonl",
+        b"{\"a\":[{\"g\":\"01/23\"}],\"r\":{\"g\":\"20/31\"}}\n{\"a\":[5],\"e\":1}\n",
+    );
+    place.write("data/vectors/index.jsonl", b"{\"a\":[{\"g\":\"01\"},{\"t\":[5,5]}],\"r\":null}\n");
+    place.write("data/vectors/rot45.jsonl", b"{\"a\":[5],\"e\":1}\n");
+    place.write("data/p.jsonl", b"{\"id\":\"p\",\"src\":[\"x1 = size(I)\",\"x2 = first(x1)\"],\"cases\":[{\"in\":\"01/23\",\"d\":[\"af63af4c8601a015\"],\"err_at\":\"x2\"}]}\n");
+    place.write("data/t.jsonl", b"{\"id\":\"abc\",\"cases\":[{\"in\":\"0\",\"out\":{\"g\":\"0\"}}]}\n{\"id\":\"abc\",\"train\":[[\"01/23\",\"23/01\"]],\"test\":[]}\nnonsense\n");
+    place.write("solvers.py", b"def solve_abc(I):\n    O = hmirror(I)\n    return O\n");
+    let found = place.ok_json("grid verify data --solvers solvers.py");
+    let count = |kind: &str, what: &str| found["counts"][kind][what].as_u64().unwrap();
+    assert_eq!((count("vectors", "right"), count("vectors", "unsupported")), (3, 1));
+    assert_eq!((count("programs", "right"), count("traces", "right")), (1, 1));
+    assert_eq!((count("outputs of solvers", "right"), count("unreadable lines", "unsupported")), (1, 1));
+    let out = place.ok("grid verify data");
+    assert!(out.contains("no solver of `abc` is given") && out.contains("no function is named `rot45`"), "{out}");
+    place.write("data/vectors/size.jsonl", b"{\"a\":[{\"t\":[]}],\"r\":1}\n");
+    let ran = place.run("grid verify data/vectors");
+    assert!(ran.code == 1 && ran.out.contains("wrong: size({\"t\":[]}) = 0, expected 1"), "{}", ran.out);
+    place.fails("grid verify nix", 5, &["nix"]);
+    place.fails("grid verify solvers.py", 2, &["it holds nothing that could be checked"]);
+}
