@@ -119,10 +119,11 @@ impl<B: StyleBackend> FrameStream<'_, B> {
             return Err(Error::Shape { what: "frame", expected, got: vec![frame.len()] });
         }
         let done = if self.free.is_empty() { self.pull()? } else { None };
-        if let Some(slot) = self.free.pop() {
-            let under_way = self.start(slot, frame)?;
-            self.under_way.push_back(under_way);
-        }
+        // A frame that failed on the device has taken its memory with it.
+        let slot =
+            self.free.pop().ok_or_else(|| gpu_core::Error::value("stream", "every slot has failed; make a new one"))?;
+        let under_way = self.start(slot, frame)?;
+        self.under_way.push_back(under_way);
         Ok(done)
     }
 

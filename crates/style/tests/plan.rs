@@ -272,7 +272,7 @@ mod on_cuda {
     #[test]
     #[ignore = "needs a CUDA device"]
     fn a_stream_is_its_pictures() {
-        stream_is_pictures(&cuda(), options(Precision::F16), [9, 14], 7);
+        stream_is_pictures(&cuda(), options(Precision::F16), [8, 9], 5);
         stream_is_pictures(&cuda(), options(Precision::F32), [8, 8], 4);
     }
 
