@@ -45,7 +45,8 @@ impl Content {
     pub(crate) fn resized(&self, height: usize, width: usize) -> Result<Self> {
         let (h, w) = (height as u32, width as u32);
         let area = self.height * self.width;
-        let interleaved = (0..area).flat_map(|i| [0, 1, 2].map(|c| self.planes[c * area + i])).collect();
+        // The library takes 0..1 for the range of floating point pixels, and clamps to it.
+        let interleaved = (0..area).flat_map(|i| [0, 1, 2].map(|c| self.planes[c * area + i] / 255.0)).collect();
         let image = ImageBuffer::<Rgb<f32>, Vec<f32>>::from_raw(self.width as u32, self.height as u32, interleaved)
             .ok_or_else(|| Failure::usage("the picture's planes have another size"))?;
         let image = resize(&image, w, h, FilterType::Lanczos3);
@@ -58,8 +59,9 @@ impl Content {
                 Some(resize(&alpha, w, h, FilterType::Lanczos3).into_raw())
             }
         };
-        let planes =
-            (0..3).flat_map(|c| image.as_raw().iter().skip(c).step_by(3).map(|v| v.clamp(0.0, 255.0))).collect();
+        let planes = (0..3)
+            .flat_map(|c| image.as_raw().iter().skip(c).step_by(3).map(|v| (v * 255.0).clamp(0.0, 255.0)))
+            .collect();
         Ok(Self { height, width, planes, alpha, depth: self.depth })
     }
 
@@ -88,4 +90,21 @@ pub(crate) fn mask(picture: &Picture, path: &Path, height: usize, width: usize) 
     let image = ImageBuffer::<Luma<f32>, Vec<f32>>::from_raw(w as u32, h as u32, gray).ok_or_else(wrong)?;
     let image = resize(&image, width as u32, height as u32, FilterType::Triangle);
     Ok(image.into_raw().into_iter().map(|v| v.clamp(0.0, 1.0)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scaling_keeps_brightness() {
+        let planes: Vec<f32> =
+            (0..3 * 12 * 20).map(|i| if i < 12 * 20 { 200.0 } else { 30.0 + (i % 20) as f32 }).collect();
+        let content = Content { height: 12, width: 20, planes, alpha: Some(vec![7; 240]), depth: Depth::U8 };
+        let smaller = content.resized(6, 10).unwrap();
+        let mean = |planes: &[f32]| planes.iter().sum::<f32>() / planes.len() as f32;
+        assert!(smaller.planes[..60].iter().all(|v| (v - 200.0).abs() < 0.01), "{:?}", &smaller.planes[..60]);
+        assert!((mean(&smaller.planes[60..]) - mean(&content.planes[240..])).abs() < 0.5);
+        assert_eq!(smaller.alpha, Some(vec![7; 60]));
+    }
 }
