@@ -12,6 +12,10 @@ use style::{Engine, EngineOptions, Precision, SizePolicy};
 /// Every layer of `F32`: |Δ| ≤ 1e-4 (1 + |ref|).
 const EACH: f32 = 1e-4;
 
+/// What `F16` may be off by, relative, where planes of the body have fewer than 64 pixels (down to 4): the variance of a
+/// few values can be small beside their mean, and the norm enlarges the rounding errors of f16 by that ratio.
+const FEW_PIXELS: f64 = 2e-2;
+
 fn engine(path: &str, precision: Precision) -> Engine<gpu_core::Cuda> {
     let model = StyleModel::load(data().join(path)).unwrap();
     let options = EngineOptions { precision: Some(precision), ..EngineOptions::default() };
@@ -41,6 +45,7 @@ fn layers(weights: &str, golden: &str, precision: Precision) {
         let x = ArrayView4::from_shape((shape[0], shape[1], shape[2], shape[3]), x).unwrap();
         let (activations, output) = engine.activations(x).unwrap();
         let blocks = (activations.len() - 5) / 2;
+        let loose = shape[2].div_ceil(4) * shape[3].div_ceil(4) < 64;
         let (convs, norms) = names(blocks);
         let mut seen = 0;
         for (i, activation) in activations.iter().enumerate() {
@@ -51,14 +56,12 @@ fn layers(weights: &str, golden: &str, precision: Precision) {
             for (name, found) in [(&convs[i], &activation.raw), (&finished, &activation.finished)] {
                 let Some((shape, reference)) = golden.get(&format!("{case}/{name}")) else { continue };
                 assert_eq!(found.shape(), shape);
-                let pixels = shape[2] * shape[3];
                 let found = found.as_slice().unwrap();
                 let (error, allowed) = match precision {
                     Precision::F32 => (f64::from(distance(found, reference)), f64::from(EACH)),
-                    // The last two layers, behind the residual blocks, may be off by more; so may planes of a few pixels,
-                    // whose variance is that of a few values.
-                    Precision::F16 if i < 3 + 2 * blocks && pixels >= 64 => (relative(found, reference), 2e-3),
-                    Precision::F16 => (relative(found, reference), 5e-3),
+                    // The last two layers, behind the residual blocks, may be off by more.
+                    Precision::F16 if loose => (relative(found, reference), FEW_PIXELS),
+                    Precision::F16 => (relative(found, reference), if i < 3 + 2 * blocks { 2e-3 } else { 5e-3 }),
                 };
                 seen += 1;
                 assert!(error <= allowed, "{case}/{name}: {error:e}, allowed {allowed:e}");
@@ -66,12 +69,11 @@ fn layers(weights: &str, golden: &str, precision: Precision) {
         }
         let (_, reference) = &golden[&format!("{case}/output")];
         let output = output.as_slice().unwrap();
-        let error = if precision == Precision::F32 {
-            f64::from(distance(output, reference))
-        } else {
-            relative(output, reference)
+        let (error, allowed) = match precision {
+            Precision::F32 => (f64::from(distance(output, reference)), f64::from(EACH)),
+            Precision::F16 => (relative(output, reference), if loose { FEW_PIXELS } else { 5e-3 }),
         };
-        assert!(error <= if precision == Precision::F32 { f64::from(EACH) } else { 5e-3 }, "{case}/output: {error:e}");
+        assert!(error <= allowed, "{case}/output: {error:e}, allowed {allowed:e}");
         assert!(seen >= 6, "{case}: only {seen} tensors compared");
     }
 }
@@ -153,12 +155,13 @@ fn pictures_in_half() {
     pictures(Precision::F16);
 }
 
-/// A picture of one colour stays one colour.
+/// A picture of one colour stays one colour, also where f16 was asked for: it is computed in f32.
 #[test]
 #[ignore = "needs a CUDA device and LOCKSTEP_DATA"]
-fn constant_pictures_in_single() {
-    let mut engine = engine("weights/candy.safetensors", Precision::F32);
-    for (colour, h, w) in [([0.0, 0.0, 0.0], 40, 40), ([12.0, 200.0, 77.0], 37, 53)] {
+fn constant_pictures() {
+    let both = [(Precision::F32, [0.0, 0.0, 0.0], 40, 40), (Precision::F16, [12.0, 200.0, 77.0], 37, 53)];
+    for (precision, colour, h, w) in both {
+        let mut engine = engine("weights/candy.safetensors", precision);
         let x = Array4::from_shape_fn((1, 3, h, w), |(_, c, _, _)| colour[c]);
         let out = engine.run_f32(x.view()).unwrap();
         for (c, expected) in [157.766f32, 118.911, 96.241].into_iter().enumerate() {
