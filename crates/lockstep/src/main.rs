@@ -1,7 +1,8 @@
-//! The Lockstep command: `lockstep nsct …`, `style …`, `ata …`, `grid …`, `demo`, `doctor`, `compare`.
+//! The Lockstep command: `lockstep nsct …`, `style …`, `align …`, `ata …`, `grid …`, `demo`, `doctor`, `compare`.
 //!
 //! Everything here is thin: options, files and messages. The work is in the crates below.
 
+mod align;
 mod ata;
 mod backend;
 mod compare;
@@ -45,6 +46,7 @@ Examples:
   lockstep nsct denoise photo.jpg -o clean.png    remove noise whose strength is estimated
   lockstep nsct show photo.jpg -o sheet.png       all directions of all scales on one sheet
   lockstep style apply --model candy.pth --in photo.jpg --out candy.jpg
+  lockstep align run RawNIND/ -o out/ --report    shifts of all scenes, and pages to look at
   lockstep grid run flip.grid --grid 012/345 --show
   lockstep doctor                                 what this machine has, and what is missing
 
@@ -59,6 +61,9 @@ enum Command {
     /// Style transfer: photographs as a painter's, with the models that people have
     #[command(subcommand)]
     Style(style::Command),
+    /// RAW photographs of one scene: shifts between them, masks, training lists
+    #[command(subcommand)]
+    Align(align::Command),
     /// Symmetric block-diagonal matrices times batches of frames, and LED values from video
     #[command(subcommand)]
     Ata(Box<ata::Command>),
@@ -80,6 +85,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Nsct(command) => command.run(session),
         Command::Style(command) => command.run(session),
+        Command::Align(command) => command.run(session),
         Command::Ata(command) => command.run(session),
         Command::Grid(command) => command.run(session),
         Command::Demo(demo) => demo.run(session),

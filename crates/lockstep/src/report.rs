@@ -87,6 +87,13 @@ impl Page {
         let _ = writeln!(self.body, "<p>{html}</p>");
     }
 
+    /// A line that leads to another page of the same folder.
+    pub(crate) fn link(&mut self, text: &str, page: &str) {
+        // Only what would end the address, or mean something in it, has to be written otherwise.
+        let address = page.replace('%', "%25").replace('#', "%23").replace('?', "%3F");
+        let _ = writeln!(self.body, "<p><a href=\"{}\">{}</a></p>", escape(&address), escape(text));
+    }
+
     /// Commands to type.
     pub(crate) fn commands(&mut self, lines: &[&str]) {
         let _ = writeln!(self.body, "<pre><code>{}</code></pre>", escape(&lines.join("\n")));

@@ -1,6 +1,7 @@
 //! The program as a user runs it: every command, its files, its messages and its exit codes.
 #![allow(missing_docs)]
 
+mod align;
 mod ata;
 mod bad_input;
 mod commands;

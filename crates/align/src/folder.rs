@@ -1,0 +1,123 @@
+//! Where the pictures of data sets lie.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The pictures of one scene.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scene {
+    /// Name of its folder.
+    pub name: String,
+    /// The folder above it, `Bayer` or `X-Trans` in RawNIND; empty where there is none.
+    #[serde(default)]
+    pub kind: String,
+    /// Ground truths.
+    pub gts: Vec<PathBuf>,
+    /// Noisy pictures.
+    pub noisy: Vec<PathBuf>,
+}
+
+impl Scene {
+    /// All files, ground truths first.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.gts.iter().chain(&self.noisy)
+    }
+
+    /// The name with that of the folder above: one for each scene of a data set.
+    pub fn title(&self) -> String {
+        if self.kind.is_empty() { self.name.clone() } else { format!("{}/{}", self.kind, self.name) }
+    }
+}
+
+/// Finds the scenes below a folder, sorted by name.
+///
+/// Three layouts are known: RawNIND, `[src/]<kind>/<scene>/[gt/]<file>`; folders of scenes, `<scene>/[gt/]<file>`; and one
+/// scene, a folder `gt` beside files. Files that start with a dot, `.xmp` sidecars and the folder `darktable_exported`
+/// are left out; what the other files contain is not looked at.
+///
+/// # Errors
+/// When a folder cannot be read. A folder without scenes has none, which is no error.
+pub fn scan(root: &Path) -> Result<Vec<Scene>> {
+    let root = if root.join("src").is_dir() && !root.join("gt").is_dir() { root.join("src") } else { root.to_owned() };
+    if root.join("gt").is_dir() {
+        return Ok(vec![scene(&root, String::new())?]);
+    }
+    let mut scenes = Vec::new();
+    for folder in folders(&root)? {
+        if folder.join("gt").is_dir() {
+            scenes.push(scene(&folder, String::new())?);
+            continue;
+        }
+        for inner in folders(&folder)? {
+            if inner.join("gt").is_dir() {
+                scenes.push(scene(&inner, name(&folder))?);
+            }
+        }
+    }
+    Ok(scenes)
+}
+
+/// Reads a list of scenes: JSON, an array of objects with `name`, `gts`, `noisy` and, if wanted, `kind`. Relative paths
+/// start at the folder of the list.
+///
+/// # Errors
+/// When the file cannot be read or is no such list.
+pub fn read_list(path: &Path) -> Result<Vec<Scene>> {
+    let text = fs::read(path).map_err(|e| unreadable(path, &e))?;
+    let mut scenes: Vec<Scene> = serde_json::from_slice(&text)
+        .map_err(|e| Error::Damaged { path: path.to_owned(), why: format!("no list of scenes: {e}") })?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    for file in scenes.iter_mut().flat_map(|s| s.gts.iter_mut().chain(&mut s.noisy)) {
+        *file = base.join(&*file);
+    }
+    Ok(scenes)
+}
+
+fn unreadable(path: &Path, e: &std::io::Error) -> Error {
+    match e.kind() {
+        std::io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
+        _ => Error::Unreadable { path: path.to_owned(), why: e.to_string() },
+    }
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|e| unreadable(folder, &e))? {
+        let path = entry.map_err(|e| unreadable(folder, &e))?.path();
+        if !name(&path).starts_with('.') {
+            all.push(path);
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = entries(folder)?;
+    all.retain(|path| path.is_dir() && name(path) != "darktable_exported");
+    Ok(all)
+}
+
+/// The files of a folder that may be pictures.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = entries(folder)?;
+    let sidecar = |path: &Path| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("xmp"));
+    all.retain(|path| !path.is_dir() && !sidecar(path));
+    Ok(all)
+}
+
+fn scene(folder: &Path, kind: String) -> Result<Scene> {
+    let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    Ok(Scene { name: name(&full), kind, gts: files(&folder.join("gt"))?, noisy: files(folder)? })
+}

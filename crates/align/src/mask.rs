@@ -1,0 +1,183 @@
+//! What an aligned pair is worth for training: gains, loss, and the mask of pixels that show the same.
+
+use gpu_core::{Tensor, View};
+use ndarray::Array2;
+
+use crate::kernels::{ColourTable, demosaic, difference, open_cross, quantile};
+use crate::overlap::overlap;
+use crate::{AlignBackend, Cfa, Error, RawFrame, Rect, Result};
+
+/// The largest difference that a pixel may have.
+const MOST: f32 = 0.4;
+/// The part of the pixels that is kept when all of them differ little.
+const KEPT: f64 = 0.9999;
+
+/// A picture with all colours, in the memory of a device.
+#[derive(Debug)]
+pub struct Developed<B: AlignBackend> {
+    rgb: Tensor<B, f32, 3>,
+    /// Mean of the mosaic, 0 for black and 1 for white.
+    pub raw_mean: f64,
+    /// Mean over all colours.
+    pub rgb_mean: f64,
+}
+
+/// What the comparison of a pair says.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// What the pictures have in common, in the ground truth.
+    pub gt: Rect,
+    /// The same in the noisy picture.
+    pub noisy: Rect,
+    /// Mean of the ground truth's mosaic over that of the noisy one.
+    pub raw_gain: f64,
+    /// The same for pictures with all colours.
+    pub rgb_gain: f64,
+    /// Mean of `|gt − gain · noisy|` over what is common.
+    pub loss: f64,
+    /// Differences from here on are masked.
+    pub threshold: f32,
+    /// Values of the ground truth's mosaic from here on are over-exposed.
+    pub overexposure: f64,
+    /// 255 where the pair can be trained on, else 0; as large as what is common.
+    pub mask: Array2<u8>,
+    /// The part that can be trained on.
+    pub mask_mean: f64,
+}
+
+/// Interpolates the colours of a picture.
+///
+/// # Errors
+/// What the device says.
+pub fn develop<B: AlignBackend>(b: &B, frame: &RawFrame) -> Result<Developed<B>> {
+    let [height, width] = frame.size();
+    let mut rgb = Tensor::scratch(b, [3, height, width])?;
+    match &frame.rgb {
+        Some(planes) => {
+            let values: Vec<f32> = planes.iter().copied().collect();
+            b.upload(&values, rgb.flat_mut())?;
+        }
+        None => {
+            let table = ColourTable::new(b, &frame.cfa, &frame.black, frame.white)?;
+            let mosaic = Tensor::from_array(b, frame.mosaic.view())?;
+            demosaic(b, &table, height, width, mosaic.flat(), rgb.flat_mut())?;
+        }
+    }
+    let values = rgb.to_vec(b)?;
+    let rgb_mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
+    Ok(Developed { rgb, raw_mean: raw_mean(frame), rgb_mean })
+}
+
+/// Mean of a mosaic, 0 for black and 1 for white.
+fn raw_mean(frame: &RawFrame) -> f64 {
+    let p = frame.cfa.period();
+    let mut sums = vec![0u64; p * p];
+    for (y, row) in frame.mosaic.rows().into_iter().enumerate() {
+        for (x, &v) in row.iter().enumerate() {
+            sums[y % p * p + x % p] += u64::from(v);
+        }
+    }
+    let each = (frame.mosaic.len() / (p * p)) as f64;
+    let levels = frame.black.levels().iter().zip(&sums).map(|(&black, &sum)| {
+        let black = f64::from(black);
+        (sum as f64 / each - black) / (f64::from(frame.white) - black)
+    });
+    levels.sum::<f64>() / (p * p) as f64
+}
+
+/// `min(1, (linear white − black) / (white − black))`, 1 where the file does not say how far the sensor is linear.
+pub fn overexposure(frame: &RawFrame) -> f64 {
+    frame.meta.linear_limit.unwrap_or(1.0).min(1.0)
+}
+
+/// Compares an aligned pair and makes its mask.
+///
+/// With `L = Σ_c |g(gt_c) − g(gain · noisy_c)|`, `g(v) = v^(1/2.2)`, pixels are kept where `L` is below
+/// `min(0.4, 0.9999-quantile of L)` (1 in place of 0), opened by a cross of five pixels, and not over-exposed in the
+/// ground truth.
+///
+/// # Errors
+/// When the pictures do not fit, or the shift leaves nothing in common.
+pub fn compare<B: AlignBackend>(
+    b: &B,
+    (gt, gt_frame): (&Developed<B>, &RawFrame),
+    (noisy, noisy_frame): (&Developed<B>, &RawFrame),
+    shift: [i32; 2],
+) -> Result<Comparison> {
+    gt_frame.fits(noisy_frame)?;
+    let size = gt_frame.size();
+    let (from_gt, from_noisy) = overlap(size, size, shift, noisy_frame.cfa.period())?;
+    let gain = |a: f64, b: f64| if b > 0.0 { a / b } else { 1.0 };
+    let (raw_gain, rgb_gain) = (gain(gt.raw_mean, noisy.raw_mean), gain(gt.rgb_mean, noisy.rgb_mean));
+    let (rows, columns) = (from_gt.height, from_gt.width);
+    let area = rows * columns;
+    let mut differences = Tensor::<B, f32, 1>::scratch(b, [area])?;
+    let mut losses = Tensor::<B, f64, 1>::scratch(b, [rows])?;
+    let (gt_view, noisy_view): (View<'_, B, f32>, View<'_, B, f32>) = (gt.rgb.flat(), noisy.rgb.flat());
+    difference(
+        b,
+        size,
+        (gt_view, from_gt),
+        (noisy_view, from_noisy),
+        rgb_gain as f32,
+        differences.flat_mut(),
+        losses.flat_mut(),
+    )?;
+    let loss = losses.to_vec(b)?.iter().sum::<f64>() / (3 * area) as f64;
+    let threshold = match quantile(b, differences.flat(), KEPT)?.min(MOST) {
+        t if t > 0.0 => t,
+        _ => 1.0,
+    };
+    let kept: Vec<u8> = differences.to_vec(b)?.iter().map(|&l| u8::from(l < threshold)).collect();
+    let kept = Tensor::<B, u8, 1>::from_slice(b, [area], &kept)?;
+    let (mut opened, mut work) = (Tensor::<B, u8, 1>::scratch(b, [area])?, Tensor::<B, u8, 1>::scratch(b, [area])?);
+    open_cross(b, [rows, columns], kept.flat(), opened.flat_mut(), work.flat_mut())?;
+    let limit = overexposure(gt_frame);
+    let exposed = exposed_values(gt_frame, limit);
+    let mut mask =
+        Array2::from_shape_vec((rows, columns), opened.to_vec(b)?).map_err(|e| Error::value("mask", e.to_string()))?;
+    let p = gt_frame.cfa.period();
+    for ((y, x), kept) in mask.indexed_iter_mut() {
+        let (y, x) = (from_gt.top + y, from_gt.left + x);
+        let over = f64::from(gt_frame.mosaic[[y, x]]) >= exposed[y % p * p + x % p];
+        *kept = if *kept == 1 && !over { 255 } else { 0 };
+    }
+    let mask_mean = mask.iter().filter(|&&v| v == 255).count() as f64 / area as f64;
+    Ok(Comparison {
+        gt: from_gt,
+        noisy: from_noisy,
+        raw_gain,
+        rgb_gain,
+        loss,
+        threshold,
+        overexposure: limit,
+        mask,
+        mask_mean,
+    })
+}
+
+/// The value from which on each position of the pattern is over-exposed.
+fn exposed_values(frame: &RawFrame, limit: f64) -> Vec<f64> {
+    let white = f64::from(frame.white);
+    let of = |&black: &f32| f64::from(black) + limit * (white - f64::from(black));
+    frame.black.levels().iter().map(of).collect()
+}
+
+/// Cuts a mosaic. The rectangle must start on a whole period for the pattern to stay the same.
+pub fn cut(frame: &RawFrame, r: Rect) -> Array2<u16> {
+    frame.mosaic.slice(ndarray::s![r.top..r.top + r.height, r.left..r.left + r.width]).to_owned()
+}
+
+/// Whether a frame has filters, so that its colours must be interpolated.
+pub fn is_mosaic(frame: &RawFrame) -> bool {
+    frame.cfa != Cfa::Gray
+}
+
+/// A rectangle of the colours, `[3, height, width]`.
+///
+/// # Errors
+/// What the device says.
+pub fn cut_rgb<B: AlignBackend>(b: &B, picture: &Developed<B>, r: Rect) -> Result<ndarray::Array3<f32>> {
+    let all = picture.rgb.to_array(b)?;
+    Ok(all.slice(ndarray::s![.., r.top..r.top + r.height, r.left..r.left + r.width]).to_owned())
+}

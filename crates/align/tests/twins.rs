@@ -1,0 +1,567 @@
+//! Every operation against scalar `f64` loops, over sizes, patterns and numbers of threads.
+// Entries for a second backend follow with its kernels.
+#![allow(unexpected_cfgs)]
+
+mod oracle;
+
+use align::kernels::{self, *};
+use align::testing::{Random, xtrans};
+use align::{BlackLevel, Cfa, Rect};
+use gpu_core::testing::proptest::prelude::*;
+use gpu_core::testing::{Output, Outputs, Tolerance, parts};
+use gpu_core::{Backend, Result, Tensor, twins};
+use num_complex::Complex32;
+
+/// Half a unit of the last place at 1 in `f32`.
+const UNIT: f64 = 1.0 / (1 << 24) as f64;
+
+fn numbers(seed: u64, n: usize) -> Vec<f32> {
+    let mut random = Random::new(seed);
+    (0..n).map(|_| random.uniform() as f32).collect()
+}
+
+fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&v| f64::from(v)).collect()
+}
+
+fn complex(seed: u64, n: usize) -> Vec<Complex32> {
+    let values = numbers(seed, 2 * n);
+    values.chunks_exact(2).map(|v| Complex32::new(2.0 * v[0] - 1.0, 2.0 * v[1] - 1.0)).collect()
+}
+
+fn up<B: Backend, T: gpu_core::Elem>(b: &B, values: &[T]) -> Result<Tensor<B, T, 1>> {
+    Tensor::from_slice(b, [values.len()], values)
+}
+
+mod mosaics {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct Case {
+        pub(super) cfa: Cfa,
+        pub(super) h: usize,
+        pub(super) w: usize,
+        pub(super) neighbours: usize,
+        pub(super) channels: bool,
+        pub(super) uneven: bool,
+        pub(super) seed: u64,
+    }
+
+    pub(super) fn cases() -> impl Strategy<Value = Case> {
+        let cfa = prop_oneof![Just(Cfa::RGGB), Just(xtrans()), Just(Cfa::Gray)];
+        (cfa, 2..8_usize, 2..9_usize, 1..12_usize, any::<bool>(), any::<bool>(), any::<u64>()).prop_map(
+            |(cfa, h, w, neighbours, channels, uneven, seed)| {
+                let unit = if cfa.period() == 6 { 6 } else { 2 };
+                Case { cfa, h: unit * (h + 1), w: unit * (w + 1), neighbours, channels, uneven, seed }
+            },
+        )
+    }
+
+    impl Case {
+        pub(super) fn values(&self) -> Vec<u16> {
+            let mut random = Random::new(self.seed);
+            // Mostly below white, some above, some hot.
+            (0..self.h * self.w).map(|_| (random.uniform().powi(3) * 20000.0) as u16).collect()
+        }
+
+        pub(super) fn black(&self) -> BlackLevel {
+            let p = self.cfa.period();
+            let levels: Vec<f32> =
+                (0..p * p).map(|i| if self.uneven { 500.0 + 1.5 * i as f32 } else { 512.0 }).collect();
+            BlackLevel::repeated(p, p, p, &levels).unwrap()
+        }
+
+        fn kind(&self) -> PlaneKind {
+            if self.channels { PlaneKind::Channels } else { PlaneKind::Luma }
+        }
+    }
+
+    pub(super) fn proxy<B: DespikeBlock>(b: &B, c: &Case) -> Result<Outputs> {
+        let table = MosaicTable::new(b, &c.cfa, &c.black(), 16383, c.neighbours, c.kind())?;
+        let s = table.block();
+        let mut out = Tensor::<B, f32, 3>::scratch(b, [table.planes(), c.h / s, c.w / s])?;
+        let mosaic = up(b, &c.values())?;
+        despike_block(b, &table, c.h, c.w, mosaic.flat(), out.flat_mut())?;
+        Ok(vec![Output::of(b, &out)?])
+    }
+
+    pub(super) fn proxy_oracle(c: &Case) -> Outputs {
+        let letters = c.cfa.letters();
+        let (s, planes) = (c.cfa.block(), c.kind().planes(&c.cfa));
+        let black = c.black();
+        let plane = |y: usize, x: usize| match planes {
+            1 => 0,
+            4 => y % 2 * 2 + x % 2,
+            _ => "RGB".find(oracle::letter(&letters, y as i64, x as i64)).unwrap(),
+        };
+        let out = oracle::despike_block(
+            &c.values(),
+            [c.h, c.w],
+            &letters,
+            [c.neighbours, s, planes],
+            plane,
+            |y, x| f64::from(black.at(y, x)),
+            16383.0,
+        );
+        vec![Output::F64(vec![planes, c.h / s, c.w / s], out)]
+    }
+
+    pub(super) fn colours<B: Demosaic>(b: &B, c: &Case) -> Result<Outputs> {
+        let cfa = if c.cfa == Cfa::Gray { Cfa::RGGB } else { c.cfa };
+        let black = BlackLevel::uniform(cfa.period(), 512.0);
+        let table = ColourTable::new(b, &cfa, &black, 16383)?;
+        let mut out = Tensor::<B, f32, 3>::scratch(b, [3, c.h, c.w])?;
+        let mosaic = up(b, &c.values())?;
+        demosaic(b, &table, c.h, c.w, mosaic.flat(), out.flat_mut())?;
+        Ok(vec![Output::of(b, &out)?])
+    }
+
+    pub(super) fn colours_oracle(c: &Case) -> Outputs {
+        let cfa = if c.cfa == Cfa::Gray { Cfa::RGGB } else { c.cfa };
+        let values: Vec<f64> = c.values().iter().map(|&v| (f64::from(v) - 512.0) / (16383.0 - 512.0)).collect();
+        let out = oracle::demosaic(&values, c.h, c.w, &cfa.letters(), if cfa.period() == 2 { 1 } else { 2 });
+        vec![Output::F64(vec![3, c.h, c.w], out)]
+    }
+}
+
+mod planes {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct Case {
+        pub(super) count: usize,
+        pub(super) h: usize,
+        pub(super) w: usize,
+        pub(super) rows: usize,
+        pub(super) columns: usize,
+        pub(super) alpha: f64,
+        pub(super) seed: u64,
+    }
+
+    pub(super) fn cases() -> impl Strategy<Value = Case> {
+        let cut = || 0..4_usize;
+        (1..4_usize, 1..24_usize, 1..40_usize, cut(), cut(), 0..=4_u8, any::<u64>()).prop_map(
+            |(count, rows, half, top, left, alpha, seed)| Case {
+                count,
+                h: rows + top,
+                w: 2 * half + left,
+                rows,
+                columns: 2 * half,
+                alpha: f64::from(alpha) / 4.0,
+                seed,
+            },
+        )
+    }
+
+    impl Case {
+        fn values(&self) -> Vec<f32> {
+            numbers(self.seed, self.count * self.h * self.w)
+        }
+        fn window<B: Backend>(&self, b: &B) -> Result<Window<B>> {
+            Window::new(b, [self.h, self.w], [self.rows, self.columns], self.alpha)
+        }
+    }
+
+    pub(super) fn means<B: WindowSums>(b: &B, c: &Case) -> Result<Outputs> {
+        let mut mean = Tensor::<B, f64, 1>::scratch(b, [c.count])?;
+        let proxy = up(b, &c.values())?;
+        window_sums(b, &c.window(b)?, c.count, proxy.flat(), mean.flat_mut())?;
+        Ok(vec![Output::of(b, &mean)?])
+    }
+
+    pub(super) fn means_oracle(c: &Case) -> Outputs {
+        let values = wide(&c.values());
+        let mean = |v: &[f64]| oracle::window_mean(v, [c.h, c.w], [c.rows, c.columns], c.alpha);
+        vec![Output::F64(vec![c.count], values.chunks(c.h * c.w).map(mean).collect())]
+    }
+
+    pub(super) fn windowed<B: WindowSums + WindowApply>(b: &B, c: &Case) -> Result<Outputs> {
+        let window = c.window(b)?;
+        let mut mean = Tensor::<B, f64, 1>::scratch(b, [c.count])?;
+        let proxy = up(b, &c.values())?;
+        window_sums(b, &window, c.count, proxy.flat(), mean.flat_mut())?;
+        let mut out = Tensor::<B, f32, 3>::scratch(b, [c.count, c.rows, 2 * (c.columns / 2 + 1)])?;
+        window_apply(b, &window, c.count, proxy.flat(), mean.flat(), out.flat_mut())?;
+        Ok(vec![Output::of(b, &out)?])
+    }
+
+    pub(super) fn windowed_oracle(c: &Case) -> Outputs {
+        let values = wide(&c.values());
+        let apply = |v: &[f64]| oracle::window_apply(v, [c.h, c.w], [c.rows, c.columns], c.alpha);
+        let out = values.chunks(c.h * c.w).flat_map(apply).collect();
+        vec![Output::F64(vec![c.count, c.rows, 2 * (c.columns / 2 + 1)], out)]
+    }
+
+    pub(super) fn forward<B: FftR2c>(b: &B, c: &Case) -> Result<Outputs> {
+        let plan = FourierPlan::new(b, c.rows, c.columns)?;
+        let stride = 2 * plan.half_width();
+        let mut padded = vec![7.0f32; c.count * c.rows * stride];
+        for (row, values) in padded.chunks_mut(stride).zip(c.plane().chunks(c.columns)) {
+            row[..c.columns].copy_from_slice(values);
+        }
+        let x = up(b, &padded)?;
+        let mut z = Tensor::<B, Complex32, 2>::scratch(b, [c.count, plan.area()])?;
+        let mut work = Tensor::<B, Complex32, 1>::scratch(b, [plan.work_len()])?;
+        fft_r2c(b, &plan, c.count, x.flat(), z.flat_mut(), work.flat_mut())?;
+        Ok(vec![Output::F32(vec![c.count, plan.area(), 2], parts(&z.to_vec(b)?))])
+    }
+
+    pub(super) fn forward_oracle(c: &Case) -> Outputs {
+        let values = wide(&c.plane());
+        let of = |x: &[f64]| oracle::fft_r2c(x, c.rows, c.columns);
+        let out = values.chunks(c.rows * c.columns).flat_map(of).collect();
+        vec![Output::F64(vec![c.count, c.rows * (c.columns / 2 + 1), 2], out)]
+    }
+
+    pub(super) fn backward<B: FftC2r>(b: &B, c: &Case) -> Result<Outputs> {
+        let plan = FourierPlan::new(b, c.rows, c.columns)?;
+        let z = up(b, &complex(c.seed, c.count * plan.area()))?;
+        let mut x = Tensor::<B, f32, 3>::scratch(b, [c.count, c.rows, c.columns])?;
+        let mut work = Tensor::<B, Complex32, 1>::scratch(b, [plan.work_len()])?;
+        fft_c2r(b, &plan, c.count, z.flat(), x.flat_mut(), work.flat_mut())?;
+        Ok(vec![Output::of(b, &x)?])
+    }
+
+    pub(super) fn backward_oracle(c: &Case) -> Outputs {
+        let area = c.rows * (c.columns / 2 + 1);
+        let z: Vec<[f64; 2]> = complex(c.seed, c.count * area).iter().map(|z| [z.re.into(), z.im.into()]).collect();
+        let mut out = Vec::new();
+        for z in z.chunks(area) {
+            for i in 0..c.rows * c.columns {
+                let (y, x) = ((i / c.columns) as f64, (i % c.columns) as f64);
+                out.push(oracle::correlation_at(z, c.rows, c.columns, y, x));
+            }
+        }
+        vec![Output::F64(vec![c.count, c.rows, c.columns], out)]
+    }
+
+    impl Case {
+        fn plane(&self) -> Vec<f32> {
+            numbers(self.seed, self.count * self.rows * self.columns)
+        }
+        /// Root mean square error of an element when the norm of all has the promised error, and four times that for the
+        /// worst element: `4e-7 log2(n) sqrt(n)` for values of at most 1.
+        pub(super) fn transform_bound(&self) -> f64 {
+            let n = (self.rows * self.columns) as f64;
+            4.0 * 4e-7 * (n.log2() + 1.0) * n.sqrt()
+        }
+    }
+}
+
+mod spectra {
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    pub(super) struct Case {
+        pub(super) pictures: usize,
+        pub(super) planes: usize,
+        pub(super) h: usize,
+        pub(super) w: usize,
+        pub(super) sum: bool,
+        pub(super) pairs: Vec<[usize; 2]>,
+        pub(super) centre: [f64; 2],
+        pub(super) radius: f64,
+        pub(super) seed: u64,
+    }
+
+    pub(super) fn cases() -> impl Strategy<Value = Case> {
+        let pairs = prop::collection::vec([0..3_usize, 0..3_usize], 1..4);
+        let centre = [-9.0..9.0_f64, -9.0..9.0_f64];
+        (1..4_usize, 1..24_usize, 1..12_usize, any::<bool>(), pairs, centre, 0.1..1.5_f64, any::<u64>()).prop_map(
+            |(planes, h, half, sum, pairs, centre, radius, seed)| Case {
+                pictures: 3,
+                planes,
+                h,
+                w: 2 * half,
+                sum,
+                pairs,
+                centre,
+                radius,
+                seed,
+            },
+        )
+    }
+
+    impl Case {
+        fn area(&self) -> usize {
+            self.h * (self.w / 2 + 1)
+        }
+        fn values(&self) -> Vec<Complex32> {
+            complex(self.seed, self.pictures * self.planes * self.area())
+        }
+        fn outputs(&self) -> usize {
+            if self.sum { 1 } else { self.planes }
+        }
+    }
+
+    fn couple(z: Complex32) -> [f64; 2] {
+        [z.re.into(), z.im.into()]
+    }
+
+    pub(super) fn white<B: Whiten>(b: &B, c: &Case) -> Result<Outputs> {
+        let mut values = c.values();
+        // What must not become NaN.
+        let odd = [0.0, -0.0, 1e-38, 1e-45, 3e38, f32::INFINITY, f32::NAN];
+        for (i, &v) in odd.iter().enumerate().take(values.len()) {
+            values[i] = Complex32::new(v, if i % 2 == 0 { 0.0 } else { v });
+        }
+        let mut z = up(b, &values)?;
+        whiten(b, z.flat_mut())?;
+        Ok(vec![Output::F32(vec![values.len(), 2], parts(&z.to_vec(b)?))])
+    }
+
+    pub(super) fn white_oracle(c: &Case) -> Outputs {
+        let mut values = c.values();
+        let odd = [0.0, -0.0, 1e-38, 1e-45, 3e38, f32::INFINITY, f32::NAN];
+        for (i, &v) in odd.iter().enumerate().take(values.len()) {
+            values[i] = Complex32::new(v, if i % 2 == 0 { 0.0 } else { v });
+        }
+        let out = values.iter().flat_map(|&z| oracle::whiten(couple(z))).collect();
+        vec![Output::F64(vec![values.len(), 2], out)]
+    }
+
+    pub(super) fn crossed<B: CrossWeight>(b: &B, c: &Case) -> Result<Outputs> {
+        let weight = FrequencyWeight::new(b, c.h, c.w, 0.15)?;
+        let flat: Vec<u32> = c.pairs.iter().flatten().map(|&i| i as u32).collect();
+        let (pairs, spectra) = (up(b, &flat)?, up(b, &c.values())?);
+        let mut out = Tensor::<B, Complex32, 3>::scratch(b, [c.pairs.len(), c.outputs(), c.area()])?;
+        cross_weight(b, &weight, [c.pictures, c.planes], c.sum, pairs.flat(), spectra.flat(), out.flat_mut())?;
+        Ok(vec![Output::F32(vec![c.pairs.len(), c.outputs(), c.area(), 2], parts(&out.to_vec(b)?))])
+    }
+
+    pub(super) fn crossed_oracle(c: &Case) -> Outputs {
+        let (values, area, half) = (c.values(), c.area(), c.w / 2 + 1);
+        let at = |picture: usize, plane: usize, i: usize| couple(values[(picture * c.planes + plane) * area + i]);
+        let mut out = Vec::new();
+        for &[a, b] in &c.pairs {
+            for output in 0..c.outputs() {
+                for i in 0..area {
+                    let planes = if c.sum { 0..c.planes } else { output..output + 1 };
+                    let (mut re, mut im) = (0.0, 0.0);
+                    for plane in planes {
+                        let ([ar, ai], [br, bi]) = (at(a, plane, i), at(b, plane, i));
+                        re += ar * br + ai * bi;
+                        im += ai * br - ar * bi;
+                    }
+                    let g = oracle::weight(i / half, i % half, c.h, c.w, 0.15);
+                    out.extend([re * g, im * g]);
+                }
+            }
+        }
+        vec![Output::F64(vec![c.pairs.len(), c.outputs(), area, 2], out)]
+    }
+
+    pub(super) fn grids<B: RefineGrid>(b: &B, c: &Case) -> Result<Outputs> {
+        let tasks: Vec<RefineTask> = (0..c.pictures)
+            .map(|i| RefineTask { y: c.centre[0] + i as f64, x: c.centre[1] - 0.3 * i as f64 })
+            .collect();
+        let z = up(b, &complex(c.seed, c.pictures * c.area()))?;
+        let mut out = Tensor::<B, f64, 2>::scratch(b, [c.pictures, REFINE_SIDE * REFINE_SIDE])?;
+        refine_grid(b, [c.h, c.w], c.radius, up(b, &tasks)?.flat(), z.flat(), out.flat_mut())?;
+        Ok(vec![Output::of(b, &out)?])
+    }
+
+    pub(super) fn grids_oracle(c: &Case) -> Outputs {
+        let z: Vec<[f64; 2]> = complex(c.seed, c.pictures * c.area()).into_iter().map(couple).collect();
+        let mut out = Vec::new();
+        for (i, z) in z.chunks(c.area()).enumerate() {
+            for j in 0..17 {
+                for k in 0..17 {
+                    let y = c.centre[0] + i as f64 + c.radius * (f64::from(j) - 8.0) / 8.0;
+                    let x = c.centre[1] - 0.3 * i as f64 + c.radius * (f64::from(k) - 8.0) / 8.0;
+                    out.push(oracle::correlation_at(z, c.h, c.w, y, x));
+                }
+            }
+        }
+        vec![Output::F64(vec![c.pictures, 17 * 17], out)]
+    }
+}
+
+mod figures {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct Case {
+        pub(super) count: usize,
+        pub(super) h: usize,
+        pub(super) w: usize,
+        pub(super) limit: usize,
+        /// Distinct values: few make ties.
+        pub(super) values: u32,
+        pub(super) shift: [i32; 2],
+        pub(super) seed: u64,
+    }
+
+    pub(super) fn cases() -> impl Strategy<Value = Case> {
+        let values = prop_oneof![Just(2_u32), Just(5), Just(1 << 20)];
+        (1..4_usize, 17..40_usize, 17..70_usize, 8..24_usize, values, [-60..60_i32, -60..60_i32], any::<u64>())
+            .prop_map(|(count, h, w, limit, values, shift, seed)| {
+                let limit = limit.min((h.min(w) - 1) / 2);
+                Case { count, h, w, limit, values, shift, seed }
+            })
+    }
+
+    impl Case {
+        fn plane(&self) -> Vec<f32> {
+            let mut random = Random::new(self.seed);
+            let n = self.values as usize;
+            (0..self.count * self.h * self.w).map(|_| random.below(n) as f32 / n as f32 - 0.4).collect()
+        }
+    }
+
+    fn found<B: PeakWindow>(b: &B, c: &Case) -> Result<Vec<PeakFigures>> {
+        let x = up(b, &c.plane())?;
+        let mut out = up(b, &vec![PeakFigures::default(); c.count])?;
+        peak_window(b, [c.count, c.h, c.w], c.limit, x.flat(), out.flat_mut())?;
+        out.to_vec(b)
+    }
+
+    pub(super) fn peaks<B: PeakWindow>(b: &B, c: &Case) -> Result<Outputs> {
+        let all = found(b, c)?;
+        let places = all.iter().flat_map(|f| [f.dy, f.dx]).collect();
+        let values = all.iter().flat_map(|f| [f.peak, f.second]).collect();
+        Ok(vec![Output::I32(vec![c.count, 2], places), Output::F32(vec![c.count, 2], values)])
+    }
+
+    pub(super) fn peaks_oracle(c: &Case) -> Outputs {
+        let values = wide(&c.plane());
+        let all: Vec<_> = values.chunks(c.h * c.w).map(|v| oracle::peak(v, c.h, c.w, c.limit as i64)).collect();
+        let places = all.iter().flat_map(|(p, ..)| p.map(|d| d as i32)).collect();
+        let values = all.iter().flat_map(|&(_, peak, second)| [peak, second]).collect();
+        vec![Output::I32(vec![c.count, 2], places), Output::F64(vec![c.count, 2], values)]
+    }
+
+    pub(super) fn spreads<B: PeakWindow>(b: &B, c: &Case) -> Result<Outputs> {
+        Ok(vec![Output::F64(vec![c.count, 2], found(b, c)?.iter().flat_map(|f| [f.mean, f.std]).collect())])
+    }
+
+    pub(super) fn spreads_oracle(c: &Case) -> Outputs {
+        let values = wide(&c.plane());
+        let spread = |v: &[f64]| oracle::spread(v, c.h, c.w, c.limit as i64);
+        vec![Output::F64(vec![c.count, 2], values.chunks(c.h * c.w).flat_map(spread).collect())]
+    }
+
+    pub(super) fn mads<B: MadPair>(b: &B, c: &Case) -> Result<Outputs> {
+        let tasks: Vec<MadTask> = (0..c.count)
+            .map(|i| MadTask { a: i as u32, b: (c.count - 1 - i) as u32, dy: c.shift[0], dx: c.shift[1], gain: 1.25 })
+            .collect();
+        let mut out = Tensor::<B, f64, 1>::scratch(b, [c.count])?;
+        let planes = up(b, &c.plane())?;
+        mad_pair(b, [c.count, c.h, c.w], up(b, &tasks)?.flat(), planes.flat(), out.flat_mut())?;
+        Ok(vec![Output::of(b, &out)?])
+    }
+
+    pub(super) fn mads_oracle(c: &Case) -> Outputs {
+        let values = wide(&c.plane());
+        let plane = |i: usize| &values[i * c.h * c.w..(i + 1) * c.h * c.w];
+        let of = |i: usize| oracle::mad(plane(i), plane(c.count - 1 - i), c.h, c.w, c.shift.map(i64::from), 1.25);
+        vec![Output::F64(vec![c.count], (0..c.count).map(of).collect())]
+    }
+
+    pub(super) fn opened<B: OpenCross>(b: &B, c: &Case) -> Result<Outputs> {
+        let x: Vec<u8> = c.plane()[..c.h * c.w].iter().map(|&v| u8::from(v > -0.35)).collect();
+        let mut out = up(b, &vec![9u8; x.len()])?;
+        let mut work = up(b, &vec![9u8; x.len()])?;
+        open_cross(b, [c.h, c.w], up(b, &x)?.flat(), out.flat_mut(), work.flat_mut())?;
+        Ok(vec![Output::of(b, &out)?])
+    }
+
+    pub(super) fn opened_oracle(c: &Case) -> Outputs {
+        let x: Vec<u8> = c.plane()[..c.h * c.w].iter().map(|&v| u8::from(v > -0.35)).collect();
+        vec![Output::U8(vec![c.h * c.w], oracle::open_cross(&x, c.h, c.w))]
+    }
+
+    const QUANTILES: [f64; 5] = [0.0, 0.1, 0.5, 0.9999, 1.0];
+
+    pub(super) fn quantiles<B: RankCounts>(b: &B, c: &Case) -> Result<Outputs> {
+        let x = up(b, &c.plane())?;
+        let all: Result<Vec<f32>> = QUANTILES.iter().map(|&q| kernels::quantile(b, x.flat(), q)).collect();
+        Ok(vec![Output::F32(vec![QUANTILES.len()], all?)])
+    }
+
+    pub(super) fn quantiles_oracle(c: &Case) -> Outputs {
+        let x = c.plane();
+        vec![Output::F32(vec![QUANTILES.len()], QUANTILES.iter().map(|&q| oracle::quantile(&x, q)).collect())]
+    }
+
+    pub(super) fn differences<B: Difference>(b: &B, c: &Case) -> Result<Outputs> {
+        let (a, z) = (numbers(c.seed, 3 * c.h * c.w), numbers(c.seed ^ 1, 3 * c.h * c.w));
+        let [dy, dx] = c.shift.map(|d| d.unsigned_abs() as usize % 9);
+        let (height, width) = (c.h - dy, c.w - dx);
+        let (from_a, from_b) = (Rect { top: dy, left: dx, height, width }, Rect { top: 0, left: 0, height, width });
+        let mut out = Tensor::<B, f32, 2>::scratch(b, [height, width])?;
+        let mut loss = Tensor::<B, f64, 1>::scratch(b, [height])?;
+        let (a, z) = (up(b, &a)?, up(b, &z)?);
+        difference(b, [c.h, c.w], (a.flat(), from_a), (z.flat(), from_b), 1.5, out.flat_mut(), loss.flat_mut())?;
+        Ok(vec![Output::of(b, &out)?, Output::of(b, &loss)?])
+    }
+
+    pub(super) fn differences_oracle(c: &Case) -> Outputs {
+        let (a, z) = (wide(&numbers(c.seed, 3 * c.h * c.w)), wide(&numbers(c.seed ^ 1, 3 * c.h * c.w)));
+        let [dy, dx] = c.shift.map(|d| d.unsigned_abs() as usize % 9);
+        let (height, width) = (c.h - dy, c.w - dx);
+        let gamma = |v: f64| if v > 0.0 { v.powf(1.0 / 2.2) } else { v };
+        let (mut out, mut loss) = (vec![0.0; height * width], vec![0.0; height]);
+        for y in 0..height {
+            for x in 0..width {
+                for k in 0..3 {
+                    let p = a[k * c.h * c.w + (y + dy) * c.w + x + dx];
+                    let q = 1.5 * z[k * c.h * c.w + y * c.w + x];
+                    out[y * width + x] += (gamma(p) - gamma(q)).abs();
+                    loss[y] += (p - q).abs();
+                }
+            }
+        }
+        vec![Output::F64(vec![height, width], out), Output::F64(vec![height], loss)]
+    }
+}
+
+twins! {
+    kernels = [];
+    /// at most nine terms of the square root's range, each rounded once in the table, once when added; one product
+    despike_block_close: mosaics::cases(), mosaics::Case => |b, c| mosaics::proxy(b, c),
+        oracle = mosaics::proxy_oracle, tolerance = Tolerance::abs(24.0 * UNIT);
+    /// 25 products and sums relative to a value of at most 1.3, then a quotient
+    demosaic_close: mosaics::cases(), mosaics::Case => |b, c| mosaics::colours(b, c),
+        oracle = mosaics::colours_oracle, tolerance = Tolerance::abs(60.0 * UNIT);
+    /// window factors are rounded to f32, one unit each relative to the mean; sums in f64
+    window_sums_close: planes::cases(), planes::Case => |b, c| planes::means(b, c),
+        oracle = planes::means_oracle, tolerance = Tolerance::abs(4.0 * UNIT);
+    /// roundings of the mean, the difference, two window factors, their product and the result
+    window_apply_close: planes::cases(), planes::Case => |b, c| planes::windowed(b, c),
+        oracle = planes::windowed_oracle, tolerance = Tolerance::abs(10.0 * UNIT);
+    /// the promised error of the norm, spread over the elements
+    fft_r2c_close: planes::cases(), planes::Case => |b, c| planes::forward(b, c),
+        oracle = planes::forward_oracle, tolerance = |c: &planes::Case| Tolerance::abs(c.transform_bound());
+    /// the same for a spectrum with elements of at most sqrt(2) and two halves, divided by the number of pixels
+    fft_c2r_close: planes::cases(), planes::Case => |b, c| planes::backward(b, c),
+        oracle = planes::backward_oracle,
+        tolerance = |c: &planes::Case| Tolerance::abs(4.0 * c.transform_bound() / (c.rows * c.columns) as f64);
+    /// two quotients, squares, sum and root: four units of the last place
+    whiten_close: spectra::cases(), spectra::Case => |b, c| spectra::white(b, c),
+        oracle = spectra::white_oracle, tolerance = Tolerance::abs(8.0 * UNIT);
+    /// three products and sums a plane, two products of weights, of values up to 6
+    cross_weight_close: spectra::cases(), spectra::Case => |b, c| spectra::crossed(b, c),
+        oracle = spectra::crossed_oracle, tolerance = Tolerance::abs(48.0 * UNIT);
+    /// sums of at most 24 rows and 13 columns of elements up to sqrt(2), twice, divided by the number of pixels
+    refine_grid_close: spectra::cases(), spectra::Case => |b, c| spectra::grids(b, c),
+        oracle = spectra::grids_oracle, tolerance = Tolerance::abs(100.0 * UNIT);
+    /// places, ties and values are exact
+    peak_window_exact: figures::cases(), figures::Case => |b, c| figures::peaks(b, c),
+        oracle = figures::peaks_oracle, tolerance = Tolerance::EXACT;
+    /// sums in f64; the variance is a difference of numbers of at most 0.4
+    peak_window_close: figures::cases(), figures::Case => |b, c| figures::spreads(b, c),
+        oracle = figures::spreads_oracle, tolerance = Tolerance::abs(1e-12);
+    /// a product and a difference of at most 1, each rounded to f32; sums in f64
+    mad_pair_close: figures::cases(), figures::Case => |b, c| figures::mads(b, c),
+        oracle = figures::mads_oracle, tolerance = Tolerance::abs(4.0 * UNIT);
+    /// zeros and ones
+    open_cross_exact: figures::cases(), figures::Case => |b, c| figures::opened(b, c),
+        oracle = figures::opened_oracle, tolerance = Tolerance::EXACT;
+    /// a selection; interpolation in f64 is rounded once
+    rank_counts_exact: figures::cases(), figures::Case => |b, c| figures::quantiles(b, c),
+        oracle = figures::quantiles_oracle, tolerance = Tolerance::EXACT;
+    /// six powers of two units each, and sums, of values up to 1.3; for the loss, differences up to 1.5 of 3 x 70
+    difference_close: figures::cases(), figures::Case => |b, c| figures::differences(b, c),
+        oracle = figures::differences_oracle, tolerance = Tolerance::abs(210.0 * 2.0 * UNIT);
+}

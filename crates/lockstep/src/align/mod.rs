@@ -1,0 +1,61 @@
+//! `lockstep align …`: one file a subcommand.
+
+mod apply;
+mod args;
+mod check;
+mod drawing;
+mod pair;
+mod record;
+mod report;
+mod run;
+mod scan;
+mod selftest;
+mod work;
+
+use clap::Subcommand;
+
+use crate::exit::{Exit, Failure, Result};
+use crate::session::Session;
+
+/// Subcommands of `align`.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// List the scenes of a data set, their files and cameras, without decoding pixels
+    Scan(scan::Scan),
+    /// Align all scenes of a data set; write shifts, masks, descriptor and report
+    Run(Box<run::Run>),
+    /// Align one ground truth with some pictures
+    Pair(pair::Pair),
+    /// Cut pictures to what they have in common
+    Apply(apply::Apply),
+    /// Compare a descriptor with what `run` found
+    Check(check::Check),
+    /// Align synthetic scenes with known shifts and print the errors
+    Selftest(selftest::Selftest),
+}
+
+impl Command {
+    /// Runs the subcommand.
+    pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        match self {
+            Self::Scan(c) => c.run(session),
+            Self::Run(c) => c.run(session),
+            Self::Pair(c) => c.run(session),
+            Self::Apply(c) => c.run(session),
+            Self::Check(c) => c.run(session),
+            Self::Selftest(c) => c.run(session),
+        }
+    }
+}
+
+impl From<::align::Error> for Failure {
+    fn from(error: ::align::Error) -> Self {
+        match error {
+            ::align::Error::Gpu(error) => error.into(),
+            ::align::Error::Missing { .. } | ::align::Error::Unreadable { .. } => {
+                Self::new(Exit::Io, error.to_string())
+            }
+            other => Self::usage(other.to_string()),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+use std::path::PathBuf;
+
+use ::align::estimate::Estimator;
+use ::align::raw::RawlerReader;
+use ::align::{Limits, RawFrame, RawReader, align_scene};
+use clap::Args;
+use serde_json::json;
+
+use super::args::{EstimateArgs, MachineArgs};
+use super::drawing;
+use crate::exit::{Exit, Failure, Result};
+use crate::session::Session;
+
+/// Half the side of the surface that is drawn.
+const REACH: usize = 64;
+
+/// Options of `align pair`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep align pair gt.dng noisy.dng
+  lockstep align pair gt.nef *.nef --max-shift auto --json
+  lockstep align pair gt.raf noisy.raf --surface correlation.png
+
+A shift (dy, dx) means noisy(y, x) = gt(y + dy, x + dx), in pixels of the mosaic. Exit code 3 when a pair has no shift \
+that can be relied on.")]
+pub(crate) struct Pair {
+    /// The ground truth
+    #[arg(value_name = "GT")]
+    gt: PathBuf,
+    /// Pictures to align with it
+    #[arg(value_name = "NOISY", required = true)]
+    noisy: Vec<PathBuf>,
+    /// Draw the correlation with the first picture around no shift
+    #[arg(long, value_name = "PNG")]
+    surface: Option<PathBuf>,
+    #[command(flatten)]
+    estimate: EstimateArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+impl Pair {
+    pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        let cpu = self.machine.open()?;
+        let options = self.estimate.options(&self.machine);
+        let read = |path: &PathBuf| -> Result<RawFrame> {
+            RawlerReader.read(path, &Limits::default()).map_err(|e| Failure::from(e).at(path))
+        };
+        let mut frames = vec![read(&self.gt)?];
+        for path in &self.noisy {
+            let frame = read(path)?;
+            frames[0].fits(&frame).map_err(|e| Failure::from(e).at(path))?;
+            frames.push(frame);
+        }
+        let pairs: Vec<_> = (1..frames.len()).map(|i| (0, i)).collect();
+        let results = align_scene(&cpu, &frames, &pairs, &options)?;
+        let mut all_good = true;
+        for (path, r) in self.noisy.iter().zip(&results) {
+            all_good &= !matches!(r.state, ::align::State::Failed | ::align::State::AtLimit);
+            session.say(format!(
+                "{}: ({:.3}, {:.3}) {}, psr {:.1}, ratio {:.2}",
+                path.display(),
+                r.shift[0],
+                r.shift[1],
+                r.state.name(),
+                r.psr,
+                r.ratio
+            ));
+        }
+        if let Some(path) = &self.surface {
+            let mut estimator = Estimator::new(&cpu, &frames[0].cfa, frames[0].size(), &options, 1)?;
+            let mut store = estimator.store(2)?;
+            for slot in 0..2 {
+                estimator.prepare(&mut store, slot, &frames[slot])?;
+            }
+            let (side, values) = estimator.surface(&store, (0, 1), REACH)?;
+            crate::files::write(path, &drawing::surface(side, &values)?)?;
+            session.note(format!(
+                "{}: the correlation within {} pixels",
+                path.display(),
+                side / 2 * frames[0].cfa.block()
+            ));
+        }
+        let pairs: Vec<_> = self
+            .noisy
+            .iter()
+            .zip(&results)
+            .map(|(path, r)| json!({ "gt": self.gt, "file": path, "result": r }))
+            .collect();
+        session.document(&json!({ "pairs": pairs }))?;
+        Ok(if all_good { Exit::Ok } else { Exit::Partial })
+    }
+}

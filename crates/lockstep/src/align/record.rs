@@ -1,0 +1,110 @@
+//! What is written about pairs and files.
+
+use std::path::{Path, PathBuf};
+
+use ::align::{PairResult, Rect, Warning};
+use serde::{Deserialize, Serialize};
+
+use crate::exit::{Failure, Result};
+
+/// Version of the lines in `alignments.jsonl`.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// One pair, a line of `alignments.jsonl`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PairRecord {
+    pub(crate) schema: u32,
+    pub(crate) set: String,
+    pub(crate) gt: PathBuf,
+    pub(crate) file: PathBuf,
+    #[serde(flatten)]
+    pub(crate) result: PairResult,
+    /// The shift that agrees best with all pairs of the scene, where there are several ground truths.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) closed: Option<[f64; 2]>,
+    /// Sensitivities and exposure times of ground truth and picture.
+    pub(crate) iso: [Option<f64>; 2],
+    pub(crate) exposure: [Option<f64>; 2],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) use_of: Option<UseRecord>,
+}
+
+/// What a pair is worth for training.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct UseRecord {
+    pub(crate) gt_rect: Rect,
+    pub(crate) noisy_rect: Rect,
+    pub(crate) loss: f64,
+    pub(crate) raw_gain: f64,
+    pub(crate) rgb_gain: f64,
+    pub(crate) overexposure_lb: f64,
+    pub(crate) mask: Option<PathBuf>,
+    pub(crate) mask_mean: f64,
+    pub(crate) is_bayer: bool,
+    pub(crate) rgb_xyz_matrix: Option<[[f32; 3]; 4]>,
+}
+
+/// A file of a scene.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct FileRecord {
+    pub(crate) path: PathBuf,
+    /// `ok`, or the kind of error.
+    pub(crate) state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// One scene, a file in `sets/`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct SetRecord {
+    pub(crate) schema: u32,
+    pub(crate) set: String,
+    pub(crate) camera: String,
+    pub(crate) cfa: String,
+    pub(crate) size: [usize; 2],
+    pub(crate) files: Vec<FileRecord>,
+    pub(crate) pairs: Vec<PairRecord>,
+    /// Why the scene cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unusable: Option<String>,
+}
+
+impl SetRecord {
+    /// Files that could not be used.
+    pub(crate) fn bad_files(&self) -> impl Iterator<Item = &FileRecord> {
+        self.files.iter().filter(|f| f.state != "ok")
+    }
+
+    /// Pairs without a shift that can be relied on.
+    pub(crate) fn bad_pairs(&self) -> impl Iterator<Item = &PairRecord> {
+        use ::align::State;
+        self.pairs.iter().filter(|p| matches!(p.result.state, State::Failed | State::AtLimit))
+    }
+}
+
+/// Reads what `run` wrote about a scene.
+pub(crate) fn read_set(path: &Path) -> Result<SetRecord> {
+    let text = std::fs::read(path).map_err(|e| Failure::reading(path, &e))?;
+    serde_json::from_slice(&text).map_err(|e| {
+        Failure::input(path, format!("no record of a scene: {e}")).help("delete it and run `lockstep align run` again")
+    })
+}
+
+/// Reads `alignments.jsonl`.
+pub(crate) fn read_pairs(path: &Path) -> Result<Vec<PairRecord>> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::reading(path, &e))?;
+    let mut pairs = Vec::new();
+    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let record: PairRecord = serde_json::from_str(line).map_err(|e| {
+            Failure::input(path, format!("line {} is no pair: {e}", i + 1))
+                .help("name an alignments.jsonl that `lockstep align run` wrote")
+        })?;
+        if record.schema != SCHEMA {
+            return Err(Failure::input(path, format!("line {} has version {}, not {SCHEMA}", i + 1, record.schema)));
+        }
+        pairs.push(record);
+    }
+    Ok(pairs)
+}

@@ -1,0 +1,359 @@
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use ::align::descriptor::{Entry, Extra, to_yaml};
+use ::align::estimate::Geometry;
+use ::align::folder::{self, Scene};
+use ::align::raw::RawlerReader;
+use ::align::{Limits, Options, RawReader, State};
+use clap::Args;
+use gpu_core::{Backend, Cpu};
+use serde_json::{Value, json};
+
+use super::args::{EstimateArgs, MachineArgs};
+use super::record::{SetRecord, read_set};
+use super::report;
+use super::work::{Decoded, Job, decode};
+use crate::exit::{Exit, Failure, Result};
+use crate::files::make_folder;
+use crate::jobs::{Batch, Item, JobArgs, Outcome};
+use crate::session::{Session, bytes, seconds};
+
+/// Options of `align run`.
+#[allow(clippy::struct_excessive_bools)]
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep align run RawNIND/ -o out/                                  shifts and states: out/alignments.jsonl
+  lockstep align run RawNIND/ -o out/ --masks out/masks --descriptor out/descriptor.yaml --report
+  lockstep align run RawNIND/ -o out/ --dry-run                        scenes, pairs and memory
+  lockstep align run RawNIND/ -o out/ --shard 0/4                      one of four parts; the last one to end joins them
+
+Run it again to go on where it stopped. A file that cannot be used costs its pairs, never the scene; exit code 3 when a \
+file or a pair failed.")]
+pub(crate) struct Run {
+    /// Folder of a data set, or of one scene
+    #[arg(value_name = "ROOT", required_unless_present = "sets_file")]
+    root: Option<PathBuf>,
+    /// The output folder
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// A list of scenes in JSON instead of a folder: [{\"name\", \"gts\": [], \"noisy\": []}]
+    #[arg(long, value_name = "FILE", conflicts_with = "root")]
+    sets_file: Option<PathBuf>,
+    /// Write loss masks into this folder
+    #[arg(long, value_name = "DIR")]
+    masks: Option<PathBuf>,
+    /// Write the list that RawNIND's loaders read
+    #[arg(long, value_name = "FILE")]
+    descriptor: Option<PathBuf>,
+    /// Compare only pairs that are confident
+    #[arg(long)]
+    strict: bool,
+    /// Only scenes whose name matches; * stands for anything
+    #[arg(long, value_name = "GLOB")]
+    sets: Option<String>,
+    /// Write report/index.html with pictures of before, after and the correlation
+    #[arg(long)]
+    report: bool,
+    /// Say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    estimate: EstimateArgs,
+    #[command(flatten)]
+    jobs: JobArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+/// Whether a name matches a pattern in which `*` stands for anything and `?` for one character.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    // reached[j]: the pattern so far matches the first j characters.
+    let mut reached = vec![false; name.len() + 1];
+    reached[0] = true;
+    for p in pattern {
+        let mut next = vec![false; name.len() + 1];
+        for j in 0..=name.len() {
+            next[j] = match p {
+                '*' => reached[j] || (j > 0 && next[j - 1]),
+                '?' => j > 0 && reached[j - 1],
+                c => j > 0 && reached[j - 1] && name[j - 1] == c,
+            };
+        }
+        reached = next;
+    }
+    reached[name.len()]
+}
+
+impl Run {
+    pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        let scenes = self.scenes()?;
+        let options = self.estimate.options(&self.machine);
+        let cpu = self.machine.open()?;
+        if self.dry_run {
+            return self.plan(session, &cpu, &scenes, &options);
+        }
+        let records = self.output.join("sets");
+        let report_folder = self.output.join("report");
+        make_folder(&records)?;
+        for folder in self.masks.iter().chain(self.report.then_some(&report_folder)) {
+            make_folder(folder)?;
+            crate::files::sweep(folder);
+        }
+        let items: Vec<Item> = scenes
+            .iter()
+            .map(|scene| {
+                let name = scene.title();
+                let output = records.join(format!("{}.json", name.replace('/', "_")));
+                Item { name, inputs: scene.files().cloned().collect(), output }
+            })
+            .collect();
+        let batch = Batch::of_items(items, Vec::new(), &self.output)?;
+        let job = Job {
+            options,
+            compare: self.descriptor.is_some() || self.masks.is_some() || self.report,
+            masks: self.masks.as_deref(),
+            strict: self.strict,
+        };
+        let shard = self.jobs.shard()?;
+        let mut ahead = Ahead { scenes: &scenes, next: None };
+        let mut count = 0;
+        let settings = self.settings();
+        // What this command prints about the whole follows in the end.
+        let quiet = Session { json: false, quiet: session.quiet || session.json, ..session.clone() };
+        let exit = batch.run(&quiet, &self.jobs, &settings, |item| {
+            let at = scenes.iter().position(|s| s.title() == item.name).unwrap_or(0);
+            let decoded = ahead.take(at);
+            // The next scene of this shard that was not done before is decoded while this one is aligned.
+            let later = (at + 1..scenes.len()).filter(|&i| shard.takes(i));
+            let mut waiting = later.filter(|&i| self.jobs.force || !batch.items[i].output.exists());
+            ahead.start(waiting.next());
+            count += 1;
+            let finished = job.run(&cpu, decoded)?;
+            let text = serde_json::to_vec_pretty(&finished.record)
+                .map_err(|e| Failure::new(Exit::Io, format!("cannot write the record: {e}")))?;
+            let mut files = finished.files.clone();
+            if self.report {
+                files.extend(report::scene(&report_folder, &cpu, &options, &finished)?);
+            }
+            crate::files::write(&item.output, &text)?;
+            files.push(item.output.clone());
+            Ok(Outcome { files, value: Value::Null })
+        })?;
+        let joined = self.join(session, &batch, count)?;
+        Ok(if exit == Exit::Ok { joined } else { exit })
+    }
+
+    fn scenes(&self) -> Result<Vec<Scene>> {
+        let mut scenes = match (&self.sets_file, &self.root) {
+            (Some(list), _) => folder::read_list(list)?,
+            (None, Some(root)) => {
+                if !root.is_dir() {
+                    return Err(Failure::reading(root, &std::io::Error::from(std::io::ErrorKind::NotFound)));
+                }
+                folder::scan(root)?
+            }
+            (None, None) => return Err(Failure::usage("name a folder, or a list with --sets-file")),
+        };
+        if let Some(pattern) = &self.sets {
+            scenes.retain(|s| matches(pattern, &s.title()) || matches(pattern, &s.name));
+        }
+        scenes.sort_by_key(Scene::title);
+        if let Some(twice) = scenes.windows(2).find(|two| two[0].title() == two[1].title()) {
+            return Err(Failure::usage(format!("two scenes are called {}", twice[0].title())).help("rename one"));
+        }
+        if scenes.is_empty() {
+            return Err(Failure::usage("there are no scenes").help(
+                "a scene is a folder with pictures and a folder `gt` with its ground truths; --sets must match its name",
+            ));
+        }
+        Ok(scenes)
+    }
+
+    /// Everything that changes what is written about a scene.
+    fn settings(&self) -> Value {
+        let e = &self.estimate;
+        json!({
+            "command": "align run", "planes": format!("{:?}", e.planes), "combine": format!("{:?}", e.combine),
+            "max_shift": format!("{:?}", e.max_shift), "refine": format!("{:?}", e.refine), "masks": self.masks,
+            "compare": self.descriptor.is_some() || self.masks.is_some() || self.report, "strict": self.strict,
+            "report": self.report,
+        })
+    }
+
+    /// `--dry-run`.
+    fn plan(&self, session: &Session, cpu: &Cpu, scenes: &[Scene], options: &Options) -> Result<Exit> {
+        let mut rows = Vec::new();
+        for scene in scenes {
+            let pictures = scene.gts.len() + scene.noisy.len();
+            let pairs = scene.gts.len() * pictures;
+            let size: u64 = scene.files().filter_map(|p| p.metadata().ok()).map(|m| m.len()).sum();
+            let memory = cpu.memory();
+            let budget = options.memory.unwrap_or(memory.limit.min(memory.free));
+            // The header says how large pictures are, but not always what is cut from them.
+            let first = scene.gts.first().and_then(|p| RawlerReader.read(p, &Limits::default()).ok());
+            let plan = first.and_then(|f| {
+                let g = Geometry::new(&f.cfa, f.size(), options).ok()?;
+                Some((g, g.plan(pictures, pairs, budget)))
+            });
+            let about = match &plan {
+                Some((_, Ok(p))) => {
+                    format!("{} pictures at once, {} pairs at once, {} of memory", p.slots, p.batch, bytes(p.bytes))
+                }
+                Some((_, Err(e))) => e.to_string(),
+                None => "the first ground truth cannot be read".to_owned(),
+            };
+            let (title, size) = (scene.title(), bytes(size as usize));
+            session.say(format!("{title}: {pictures} pictures, {pairs} pairs, {size} of files; {about}"));
+            let plan = plan.and_then(|(_, p)| p.ok());
+            rows.push(json!({
+                "set": scene.title(), "pictures": pictures, "pairs": pairs, "slots": plan.map(|p| p.slots),
+                "batch": plan.map(|p| p.batch), "bytes": plan.map(|p| p.bytes),
+            }));
+        }
+        session.document(&json!({ "sets": rows }))?;
+        Ok(Exit::Ok)
+    }
+
+    /// Joins what all shards have written so far, and says how it went.
+    fn join(&self, session: &Session, batch: &Batch, count: usize) -> Result<Exit> {
+        let mut sets = Vec::new();
+        for item in batch.items.iter().filter(|item| item.output.exists()) {
+            sets.push(read_set(&item.output)?);
+        }
+        let mut lines = String::new();
+        for pair in sets.iter().flat_map(|s| &s.pairs) {
+            let line =
+                serde_json::to_string(pair).map_err(|e| Failure::new(Exit::Io, format!("cannot write a pair: {e}")))?;
+            lines.push_str(&line);
+            lines.push('\n');
+        }
+        crate::files::write(&self.output.join("alignments.jsonl"), lines.as_bytes())?;
+        if let Some(path) = &self.descriptor {
+            let entries: Vec<Entry> = sets.iter().flat_map(|s| &s.pairs).filter_map(entry).collect();
+            crate::files::write(path, to_yaml(&entries).as_bytes())?;
+        }
+        if self.report {
+            report::index(&self.output.join("report"), &sets)?;
+        }
+        self.summary(session, &sets, batch.items.len(), count)
+    }
+
+    fn summary(&self, session: &Session, sets: &[SetRecord], all: usize, count: usize) -> Result<Exit> {
+        let states = [State::Confident, State::Doubtful, State::NotATranslation, State::AtLimit, State::Failed];
+        let pairs: Vec<_> = sets.iter().flat_map(|s| &s.pairs).collect();
+        let number = |state: State| pairs.iter().filter(|p| p.result.state == state).count();
+        let unsure = pairs.iter().filter(|p| p.result.state == State::Confident && !p.result.rounding_sure).count();
+        let mut reasons = std::collections::BTreeMap::<&str, usize>::new();
+        for file in sets.iter().flat_map(SetRecord::bad_files) {
+            *reasons.entry(&file.state).or_default() += 1;
+            session.say(format!("{}: {}", file.state, file.reason.as_deref().unwrap_or("")));
+        }
+        for set in sets.iter().filter(|s| s.unusable.is_some()) {
+            session.say(format!("{}: {}", set.set, set.unusable.as_deref().unwrap_or("")));
+        }
+        for pair in sets.iter().flat_map(SetRecord::bad_pairs) {
+            let [gt, file] = [&pair.gt, &pair.file].map(|p| p.file_name().unwrap_or_default().to_string_lossy());
+            session.say(format!("{}: {}: {gt} and {file}", pair.set, pair.result.state.name()));
+        }
+        let counted: Vec<String> = states.iter().map(|&s| format!("{} {}", number(s), s.name())).collect();
+        session.note(format!(
+            "{}: {} of {all} scenes ({count} now), {} pairs: {}; {unsure} confident ones may round wrongly",
+            self.output.display(),
+            sets.len(),
+            pairs.len(),
+            counted.join(", ")
+        ));
+        let failed = sets
+            .iter()
+            .any(|s| s.unusable.is_some() || s.bad_files().next().is_some() || s.bad_pairs().next().is_some());
+        session.document(&json!({
+            "output": self.output, "scenes": all, "done": sets.len(), "now": count, "pairs": pairs.len(),
+            "states": states.iter().map(|&s| (s.name(), number(s))).collect::<std::collections::BTreeMap<_, _>>(),
+            "rounding_unsure": unsure, "files_failed": reasons,
+        }))?;
+        Ok(if failed { Exit::Partial } else { Exit::Ok })
+    }
+}
+
+/// A line of the descriptor, for pairs that were compared.
+fn entry(pair: &super::record::PairRecord) -> Option<Entry> {
+    let u = pair.use_of.as_ref()?;
+    let text = |p: &Path| p.to_string_lossy().into_owned();
+    Some(Entry {
+        gt_fpath: text(&pair.gt),
+        f_fpath: text(&pair.file),
+        image_set: pair.set.rsplit('/').next().unwrap_or(&pair.set).to_owned(),
+        best_alignment: pair.result.rounded,
+        best_alignment_loss: u.loss,
+        mask_fpath: u.mask.as_deref().map(text),
+        mask_mean: u.mask_mean,
+        is_bayer: u.is_bayer,
+        rgb_xyz_matrix: u.rgb_xyz_matrix,
+        overexposure_lb: u.overexposure_lb,
+        raw_gain: u.raw_gain,
+        rgb_gain: u.rgb_gain,
+        lockstep: Extra {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            shift: pair.result.shift,
+            psr: pair.result.psr,
+            ratio: pair.result.ratio,
+            state: pair.result.state.name().to_owned(),
+        },
+    })
+}
+
+/// Decodes one scene ahead.
+struct Ahead<'a> {
+    scenes: &'a [Scene],
+    next: Option<(usize, Receiver<Decoded>)>,
+}
+
+impl Ahead<'_> {
+    /// Starts to decode a scene on another thread.
+    fn start(&mut self, scene: Option<usize>) {
+        let Some(i) = scene else { return };
+        let (send, receive) = sync_channel(1);
+        let scene = self.scenes[i].clone();
+        let started = std::thread::Builder::new().name("decode".to_owned()).spawn(move || {
+            let begun = std::time::Instant::now();
+            let decoded = decode(&scene);
+            tracing::info!(set = %decoded.title, took = %seconds(begun.elapsed().as_secs_f64()), "decoded");
+            // Nobody waits for it any more when the run has ended.
+            let _ = send.send(decoded);
+        });
+        if started.is_ok() {
+            self.next = Some((i, receive));
+        }
+    }
+
+    /// A scene's pictures: those that were started, or decoded now.
+    fn take(&mut self, i: usize) -> Decoded {
+        if let Some((ready, receive)) = self.next.take()
+            && ready == i
+            && let Ok(decoded) = receive.recv()
+        {
+            return decoded;
+        }
+        decode(&self.scenes[i])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn names_match_patterns() {
+        for (pattern, name) in
+            [("*", "x"), ("", ""), ("a*c", "abbbc"), ("*/mural", "Bayer/mural"), ("?b*", "ab"), ("**", "")]
+        {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [("a", "b"), ("a*c", "abcd"), ("?", ""), ("Bayer/*", "X-Trans/a")] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+use std::time::Instant;
+
+use ::align::testing::{Scenery, Shot, xtrans};
+use ::align::{Cfa, State, align_scene};
+use clap::Args;
+use serde_json::json;
+
+use super::args::{EstimateArgs, MachineArgs};
+use crate::exit::{Exit, Result};
+use crate::session::{Session, seconds};
+
+/// Options of `align selftest`.
+#[derive(Args, Debug)]
+pub(crate) struct Selftest {
+    #[command(flatten)]
+    estimate: EstimateArgs,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+/// What is taken of each scene: shift, sensitivity, exposure, hot pixels and pattern noise.
+const SHOTS: [([f64; 2], f64, f64, f64); 6] = [
+    ([3.0, -5.0], 400.0, 1.0, 0.0),
+    ([-8.5, 2.0], 3200.0, 0.5, 0.0),
+    ([41.0, 37.0], 6400.0, 1.0, 0.001),
+    ([0.0, 0.0], 12800.0, 1.0, 0.002),
+    ([-27.0, 33.5], 25600.0, 0.5, 0.002),
+    ([17.0, -31.0], 65535.0, 1.0, 0.002),
+];
+
+impl Selftest {
+    pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        let cpu = self.machine.open()?;
+        let options = self.estimate.options(&self.machine);
+        let start = Instant::now();
+        let (mut rows, mut wrong) = (Vec::new(), 0);
+        for (name, cfa, seed) in [("Bayer", Cfa::RGGB, 11), ("X-Trans", xtrans(), 12)] {
+            let scenery = Scenery::new(seed, 480, 480);
+            let mut frames = vec![scenery.shoot(&Shot { cfa, ..Shot::default() })];
+            for (i, &(shift, iso, exposure, hot)) in SHOTS.iter().enumerate() {
+                let pattern = if hot > 0.0 { 0.002 } else { 0.0 };
+                let seed = 100 + i as u64;
+                frames.push(scenery.shoot(&Shot { shift, iso, exposure, seed, cfa, hot, pattern }));
+            }
+            frames.push(Scenery::new(seed + 50, 480, 480).shoot(&Shot { cfa, seed: 9, ..Shot::default() }));
+            let pairs: Vec<_> = (1..frames.len()).map(|i| (0, i)).collect();
+            let results = align_scene(&cpu, &frames, &pairs, &options)?;
+            for (i, r) in results.iter().enumerate() {
+                let truth = SHOTS.get(i);
+                let error = truth.map(|t| (r.shift[0] - t.0[0]).hypot(r.shift[1] - t.0[1]));
+                // Half a pixel is what rounding forgives; another scene must be refused.
+                let good = match error {
+                    Some(error) => error < 0.5 && r.state == State::Confident,
+                    None => r.state == State::Failed,
+                };
+                wrong += usize::from(!good);
+                let what =
+                    truth.map_or("another scene".to_owned(), |t| format!("ISO {} at ({}, {})", t.1, t.0[0], t.0[1]));
+                let error = error.map_or("refused".to_owned(), |e| format!("error {e:.3} px"));
+                let mark = if good { "ok   " } else { "WRONG" };
+                session.say(format!("{mark} {name:<8} {what:<28} {error}, psr {:.1}, {}", r.psr, r.state.name()));
+                rows.push(json!({ "scene": name, "truth": truth.map(|t| t.0), "good": good, "result": r }));
+            }
+        }
+        let took = start.elapsed().as_secs_f64();
+        session.note(format!("{} pairs in {}, {wrong} wrong", rows.len(), seconds(took)));
+        session.document(&json!({ "backend": "cpu", "seconds": took, "wrong": wrong, "pairs": rows }))?;
+        Ok(if wrong == 0 { Exit::Ok } else { Exit::Check })
+    }
+}

@@ -1,0 +1,204 @@
+//! Alignment as a user runs it, on a small data set that the tests write.
+
+use std::path::PathBuf;
+
+use align::Cfa;
+use align::testing::{DngOptions, Scenery, Shot, write_dng, xtrans};
+use serde_json::Value;
+
+use super::Place;
+
+const SIZE: [usize; 2] = [240, 264];
+
+/// `Bayer/wall` with two ground truths and `X-Trans/tree` with one; files that cannot be used lie among them.
+fn data() -> Place {
+    let place = Place::new();
+    for (kind, name, cfa, seed) in [("Bayer", "wall", Cfa::RGGB, 1), ("X-Trans", "tree", xtrans(), 2)] {
+        let scenery = Scenery::new(seed, SIZE[0], SIZE[1]);
+        let shot = |path: &str, shift: [f64; 2], iso: u16| {
+            let shot = Shot { shift, iso: iso.into(), seed: u64::from(iso), cfa, ..Shot::default() };
+            let o = DngOptions { cfa, iso, model: name.to_owned(), ..DngOptions::default() };
+            place.write(&format!("in/src/{kind}/{name}/{path}"), &write_dng(&scenery.mosaic(&shot).view(), &o));
+        };
+        shot("gt/gt_0.dng", [0.0, 0.0], 100);
+        if name == "wall" {
+            shot("gt/gt_1.dng", [2.0, -4.0], 110);
+        }
+        shot("iso1600.dng", [6.0, -9.0], 1600);
+        shot("iso6400.dng", [-12.0, 18.0], 6400);
+    }
+    place.write("in/src/Bayer/wall/notes.txt", b"a text");
+    place.write("in/src/Bayer/wall/iso1600.dng.xmp", b"<x/>");
+    let other = Scenery::new(9, SIZE[0], SIZE[1]).mosaic(&Shot::default());
+    let o = DngOptions { model: "wall".to_owned(), ..DngOptions::default() };
+    place.write("in/src/Bayer/wall/other.dng", &write_dng(&other.view(), &o));
+    place.write("in/src/Bayer/wall/another_camera.dng", &write_dng(&other.view(), &DngOptions::default()));
+    place
+}
+
+fn lines(place: &Place, name: &str) -> Vec<Value> {
+    let text = String::from_utf8(place.read(name)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn find<'a>(all: &'a [Value], gt: &str, file: &str) -> &'a Value {
+    let ends = |v: &Value, name: &str| v.as_str().unwrap().ends_with(name);
+    let found = all.iter().find(|v| ends(&v["gt"], gt) && ends(&v["file"], file));
+    found.unwrap_or_else(|| panic!("{gt} and {file} are no pair"))
+}
+
+#[test]
+fn a_data_set_is_scanned_and_aligned() {
+    let place = data();
+    let scan = place.run("align scan in --json");
+    assert_eq!(scan.code, 3, "{}", scan.err);
+    let scan: Value = serde_json::from_str(&scan.out).unwrap();
+    assert_eq!(scan["sets"].as_array().unwrap().len(), 2);
+    assert_eq!(scan["unusable"], 1, "the text");
+    let plan = place.ok_json("align run in -o out --dry-run");
+    assert_eq!(plan["sets"][0]["pairs"], 14);
+    assert!(!place.path("out").exists());
+
+    let ran = place.run("align run in -o out --masks out/masks --descriptor out/descriptor.yaml --report --json");
+    assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
+    let summary: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(summary["done"], 2);
+    assert_eq!(summary["files_failed"]["unsupported"], 1);
+    assert_eq!(summary["files_failed"]["other-camera"], 1);
+    let pairs = lines(&place, "out/alignments.jsonl");
+    // Two ground truths with 5 usable pictures, one with 3.
+    assert_eq!(pairs.len(), 13);
+    for (gt, file, shift) in [
+        ("wall/gt/gt_0.dng", "wall/iso1600.dng", [6, -9]),
+        ("wall/gt/gt_1.dng", "wall/iso1600.dng", [4, -5]),
+        ("wall/gt/gt_0.dng", "wall/gt/gt_1.dng", [2, -4]),
+        ("wall/gt/gt_0.dng", "wall/gt/gt_0.dng", [0, 0]),
+        ("tree/gt/gt_0.dng", "tree/iso6400.dng", [-12, 18]),
+    ] {
+        let pair = find(&pairs, gt, file);
+        assert_eq!(pair["rounded"], serde_json::json!(shift), "{file}");
+        assert_eq!(pair["state"], "confident", "{file}");
+        let mask = pair["use_of"]["mask"].as_str().unwrap();
+        assert!(pair["use_of"]["mask_mean"].as_f64().unwrap() > 0.9, "{pair}");
+        let mask = image::open(place.path(mask)).unwrap();
+        assert_eq!(mask.height() as u64, pair["use_of"]["noisy_rect"]["height"].as_u64().unwrap());
+    }
+    assert_eq!(find(&pairs, "gt_0.dng", "wall/other.dng")["state"], "failed");
+    // What was refused is not for training.
+    let check = place.ok_json("align check out/descriptor.yaml");
+    assert_eq!(check["pairs"], 11);
+    let check = place.ok_json("align check out/descriptor.yaml --against out/alignments.jsonl");
+    assert_eq!(check["same"], 11);
+    let page = String::from_utf8(place.read("out/report/index.html")).unwrap();
+    assert!(page.contains("Bayer_wall.html") && page.contains("X-Trans/tree"));
+    assert!(place.read("out/report/Bayer_wall.html").len() < 2_000_000);
+
+    // A second run has nothing to do and writes the same.
+    let before = (place.read("out/alignments.jsonl"), place.read("out/descriptor.yaml"));
+    let line = "align run in -o out --masks out/masks --descriptor out/descriptor.yaml --report --json";
+    let again: Value = serde_json::from_str(&place.run(line).out).unwrap();
+    assert_eq!((&again["now"], &again["done"]), (&0.into(), &2.into()));
+    assert_eq!(before, (place.read("out/alignments.jsonl"), place.read("out/descriptor.yaml")));
+
+    let done = place.ok_json("align apply out/alignments.jsonl --to cut");
+    let first = done["items"].as_array().unwrap().iter().find(|v| v["moved"] == serde_json::json!([6, -10]));
+    assert!(
+        first.is_some() || done["items"].as_array().unwrap().iter().any(|v| v["moved"] == serde_json::json!([6, -8]))
+    );
+    assert!(place.list("cut/Bayer/wall").iter().any(|n| n.ends_with("_gt.png")));
+    place.ok("align apply out/alignments.jsonl --to colours --rgb");
+    let one = place.path("colours/X-Trans/tree/gt_0--iso1600_gt.png");
+    assert_eq!(image::open(one).unwrap().color(), image::ColorType::Rgb16);
+}
+
+#[test]
+fn shards_together_are_one_run() {
+    let place = data();
+    place.run("align run in -o whole --quiet");
+    for shard in ["1/2", "0/2"] {
+        place.run(&format!("align run in -o parts --quiet --shard {shard}"));
+    }
+    let strip = |name: &str| String::from_utf8(place.read(name)).unwrap();
+    assert_eq!(strip("whole/alignments.jsonl"), strip("parts/alignments.jsonl"));
+    assert_eq!(place.list("parts/sets"), ["Bayer_wall.json", "X-Trans_tree.json"]);
+    // One that was killed in the middle is done again.
+    std::fs::remove_file(place.path("parts/sets/Bayer_wall.json")).unwrap();
+    place.run("align run in -o parts --quiet --memory 4M --threads 1");
+    assert_eq!(strip("whole/alignments.jsonl"), strip("parts/alignments.jsonl"));
+    place.run("align run in -o some --quiet --sets tree");
+    assert_eq!(place.list("some/sets"), ["X-Trans_tree.json"]);
+}
+
+#[test]
+fn single_pairs_and_the_self_test() {
+    let place = data();
+    let folder = "in/src/Bayer/wall";
+    let line = format!("align pair {folder}/gt/gt_0.dng {folder}/iso1600.dng --surface s.png");
+    let found = place.ok_json(&line);
+    assert_eq!(found["pairs"][0]["result"]["rounded"], serde_json::json!([6, -9]));
+    assert_eq!(image::open(place.path("s.png")).unwrap().width(), 129);
+    let refused = place.run(&format!("align pair {folder}/gt/gt_0.dng {folder}/other.dng"));
+    assert_eq!(refused.code, 3);
+    assert!(refused.out.contains("failed"));
+    for options in ["--planes channels", "--planes channels --combine median", "--refine gn"] {
+        let found = place.ok_json(&format!("{line} {options}"));
+        assert_eq!(found["pairs"][0]["result"]["rounded"], serde_json::json!([6, -9]), "{options}");
+    }
+    let test = place.ok_json("align selftest");
+    assert_eq!(test["wrong"], 0);
+}
+
+#[test]
+fn mistakes_are_explained() {
+    let place = data();
+    place.fails("align run nowhere -o out", 5, &["nowhere", "check the path"]);
+    place.fails("align run in/src/Bayer/wall/gt -o out", 2, &["there are no scenes", "`gt`"]);
+    place.fails("align scan nowhere", 5, &["nowhere"]);
+    place.fails(
+        "align pair in/src/Bayer/wall/gt/gt_0.dng in/src/Bayer/wall/notes.txt",
+        2,
+        &["notes.txt", "not supported"],
+    );
+    place.fails("align pair lost.dng lost.dng", 5, &["lost.dng"]);
+    place.fails(
+        "align pair in/src/Bayer/wall/gt/gt_0.dng in/src/X-Trans/tree/iso1600.dng",
+        2,
+        &["iso1600.dng", "made by"],
+    );
+    place.fails("align run in -o out --memory 10K", 3, &["out of memory"]);
+    place.fails("align run in -o out --backend cuda", 4, &["--backend cpu"]);
+    place.fails("align run in -o out --max-shift far", 2, &["128"]);
+    place.write("bad.yaml", b"- gt_fpath: a\n");
+    place.fails("align check bad.yaml", 2, &["best_alignment"]);
+    place.fails("align apply bad.yaml --to x", 2, &["line 1 is no pair"]);
+}
+
+#[test]
+#[ignore = "needs LOCKSTEP_DATA"]
+fn stored_scenes_have_their_shifts() {
+    let place = Place::new();
+    let data = std::env::var_os("LOCKSTEP_DATA").map(PathBuf::from);
+    let data = data.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"));
+    let root = data.join("align/scenes");
+    let ran = place.run(&format!("align run {} -o out --report --descriptor out/d.yaml --masks out/m", root.display()));
+    // Two pairs show different things.
+    assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
+    let pairs = lines(&place, "out/alignments.jsonl");
+    let cases: Vec<Value> = serde_json::from_slice(&std::fs::read(root.join("cases.json")).unwrap()).unwrap();
+    for case in &cases {
+        let name = |key: &str| case[key].as_str().unwrap().to_owned();
+        let pair = find(&pairs, &name("gt"), &name("noisy"));
+        let wanted = if case["expect"] == "align" { "confident" } else { "failed" };
+        assert_eq!(pair["state"], wanted, "{}", name("noisy"));
+        if wanted == "failed" || case["special"] == "rotate" {
+            continue;
+        }
+        for (k, key) in ["dy", "dx"].into_iter().enumerate() {
+            let error = pair["shift"][k].as_f64().unwrap() - case[key].as_f64().unwrap();
+            assert!(error.abs() < 0.5, "{}: {}", name("noisy"), pair["shift"]);
+        }
+    }
+    for entry in place.list("out/report") {
+        assert!(place.read(&format!("out/report/{entry}")).len() < 2_000_000, "{entry}");
+    }
+}
