@@ -79,7 +79,7 @@ impl Apply {
 
     fn one(&self, cpu: &Cpu, item: &Item, pair: &PairRecord, gt: &RawFrame, noisy: &RawFrame) -> Result<Outcome> {
         gt.fits(noisy)?;
-        let colours = self.rgb || !is_mosaic(gt);
+        let colours = (self.rgb && !self.mosaic) || !is_mosaic(gt);
         let period = if colours { 1 } else { gt.cfa.period() as i32 };
         let moved = pair.result.shift.map(|d| (d / f64::from(period)).round() as i32 * period);
         let (from_gt, from_noisy) = overlap(gt.size(), noisy.size(), moved, period as usize)?;

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ::align::folder::{self, Scene};
 use ::align::raw::RawlerReader;
@@ -74,25 +74,25 @@ impl Scan {
         Ok(if bad == 0 { Exit::Ok } else { Exit::Partial })
     }
 
-    fn look(&self, path: &PathBuf) -> Seen {
+    fn look(&self, path: &Path) -> Seen {
         let done = if self.decode { decoded(path) } else { probed(path) };
         match done {
             Ok((about, mut value)) => {
                 value["path"] = json!(path);
                 value["state"] = json!("ok");
-                Seen { path: path.clone(), state: "ok", about, value }
+                Seen { path: path.to_owned(), state: "ok", about, value }
             }
             Err(e) => {
                 let text = e.to_string();
                 let about = text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned();
                 let value = json!({ "path": path, "state": e.kind(), "reason": about });
-                Seen { path: path.clone(), state: e.kind(), about, value }
+                Seen { path: path.to_owned(), state: e.kind(), about, value }
             }
         }
     }
 }
 
-fn probed(path: &PathBuf) -> ::align::Result<(String, Value)> {
+fn probed(path: &Path) -> ::align::Result<(String, Value)> {
     let p = RawlerReader.probe(path)?;
     let size = match (p.height, p.width) {
         (Some(h), Some(w)) => format!("{w} x {h}"),
@@ -108,7 +108,7 @@ fn probed(path: &PathBuf) -> ::align::Result<(String, Value)> {
     Ok((about, value))
 }
 
-fn decoded(path: &PathBuf) -> ::align::Result<(String, Value)> {
+fn decoded(path: &Path) -> ::align::Result<(String, Value)> {
     let f = RawlerReader.read(path, &Limits::default())?;
     let [height, width] = f.size();
     let doubts: Vec<String> = f.meta.warnings.iter().map(|w| format!(", {w:?}")).collect();
