@@ -1,6 +1,6 @@
 // The layers of the network in f32, for any number of channels (multiples of 32): a thread sums 8 pixels by 8 channels, one
-// fused multiply-add after the other in the order channel, row, column of the window (in the first layer, row by row), as
-// the CPU twin does. Channels lie last. See src/kernels/net_first.rs, net_body.rs and net_last.rs.
+// fused multiply-add after the other in the order channel, row, column of the window (in the first layer, row by row, and
+// with compensation), as the CPU twin does. Channels lie last. See src/kernels/net_first.rs, net_body.rs and net_last.rs.
 #include "net_fold.cuh"
 
 namespace net {
@@ -220,18 +220,24 @@ __device__ __forceinline__ void first(const Sample* __restrict__ x, const float4
     __syncthreads();
     const Share<NB> share;
     float sums[8][8] = {};
+    // Sums of a row, which begin with what rounding took from the sums before (Kahan): 243 products of up to 128 times
+    // a weight lose too many digits one after the other.
+    float part[8][8] = {};
 #pragma unroll 1
     for (int cu = 0; cu < 27; cu++) {
         const float* row = input + (cu / 9 * ROWS + share.row + cu % 9) * PITCH + share.column;
         float values[16];
 #pragma unroll
         for (int i = 0; i < 16; i++) values[i] = row[i];
-        // Sums of a row first: 243 products of this size lose too many digits one after the other.
-        float part[8][8] = {};
 #pragma unroll
         for (int v = 0; v < 9; v++) share.template add<1>(part, values, v, packed + (cu * 9 + v) * NB);
 #pragma unroll
-        for (int i = 0; i < 64; i++) sums[i / 8][i % 8] += part[i / 8][i % 8];
+        for (int i = 0; i < 64; i++) {
+            float &sum = sums[i / 8][i % 8], &row_sum = part[i / 8][i % 8];
+            const float more = sum + row_sum;
+            row_sum -= more - sum;
+            sum = more;
+        }
     }
     finish<NB>(
         sums, share, min(TH, p.ho - ty * TH), min(TW, p.wo - tx * TW), reinterpret_cast<unsigned char*>(packed), y,

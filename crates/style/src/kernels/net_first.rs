@@ -4,7 +4,8 @@
 //! of the *scene*; a scene that is larger than the picture continues it by reflection at the bottom and right. The
 //! constant 128 vanishes in the norm. The bias would too, and is left out.
 //!
-//! `f32`: fused multiply-adds over `v`, then sums over `c, u`, both twins to the bit; statistics differ in the order of the sums.
+//! `f32`: fused multiply-adds over `v`, then compensated sums over `c, u` (a row begins with what rounding took from the
+//! sum before), both twins to the bit; statistics differ in the order of the sums.
 //! `f16`: operands rounded to f16, sums in f32 in the order of the tensor cores, outputs rounded to f16.
 //!
 //! Floor: 486 flop (in f16, as padded, 864) for each output, and 3 (bytes) or 12 (planes) bytes in and

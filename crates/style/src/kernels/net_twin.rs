@@ -22,7 +22,7 @@ pub(super) fn reflected(i: isize, n: usize) -> usize {
 }
 
 /// `sums = Σ w x` of every output, one fused multiply-add after the other in the order channel, row, column; in the first
-/// layer, the sums of rows are added.
+/// layer, the sums of rows are added with compensation (W. Kahan, "Further remarks on reducing truncation errors", 1965).
 pub(super) fn convolve(x: &Finished, window: Window, weights: &[f32], cout: usize, to: [usize; 2]) -> Vec<f32> {
     let [ho, wo] = to;
     let (side, pad) = (window.side(), if window == Window::Up { 1 } else { window.side() / 2 });
@@ -40,11 +40,15 @@ pub(super) fn convolve(x: &Finished, window: Window, weights: &[f32], cout: usiz
             let cols: Vec<usize> = (0..side).map(|v| border(j * stride + v + dx, x.w)).collect();
             let weights = &weights[phase * x.c * side * side * cout..][..x.c * side * side * cout];
             if window == Window::First {
-                let mut part = vec![0.0; cout];
+                // A row begins with what rounding took from the sums before.
+                let mut part = vec![0.0f32; cout];
                 for (i, weights) in weights.chunks_exact(side * cout).enumerate() {
-                    part.fill(0.0);
                     products(x, i / side..i / side + 1, &rows[i % side..=i % side], &cols, weights, &mut part);
-                    sums.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
+                    for (sum, part) in sums.iter_mut().zip(&mut part) {
+                        let more = *sum + *part;
+                        *part -= more - *sum;
+                        *sum = more;
+                    }
                 }
             } else {
                 products(x, 0..x.c, &rows, &cols, weights, sums);
