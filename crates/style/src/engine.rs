@@ -99,6 +99,14 @@ pub trait StyleBackend: Backend {
     /// What it computes with.
     fn precision(network: &Self::Network) -> Precision;
 
+    /// Whether it is exact for pictures of one colour; else [`host`](Self::host) is.
+    #[doc(hidden)]
+    const EXACT_WHEN_FLAT: bool;
+
+    /// The network on the CPU, for pictures of one colour.
+    #[doc(hidden)]
+    fn host(network: &mut Self::Network) -> Option<(&cpu::Network, &mut cpu::Arena)>;
+
     /// Runs what `fill` brings, and hands the result to `take` with one number: how many tiles left the range of the
     /// number type, so that the result is not to be trusted. `exact` asks for `F32` whatever the options said.
     ///
@@ -260,14 +268,44 @@ impl<B: StyleBackend> Engine<B> {
         self.backend.activations(&mut self.network, x)
     }
 
-    /// One batch from and to host memory; again in `f32` when it left the range of `f16`.
+    /// One batch from and to host memory.
     pub(crate) fn batch<S: Picture>(&mut self, job: &Job, from: &[S], to: &mut [S]) -> Result<()> {
         if job.n == 0 {
             return Ok(());
         }
-        // f16 cannot tell one colour from the rounding errors of its sums, and a norm makes those large.
-        let flat = self.precision() == Precision::F16 && S::any_flat(job, from);
-        if self.once(job, flat, from, to)? > 0 {
+        // A picture of one colour gives one colour, whatever its size. Sums of four phases with weights of their own differ
+        // by their roundings, which the norms of a flat picture would make large.
+        let (size_in, size_out) = (from.len() / job.n, to.len() / job.n);
+        let colours: Vec<Option<[S; 3]>> =
+            if B::EXACT_WHEN_FLAT { Vec::new() } else { from.chunks_exact(size_in).map(S::only_colour).collect() };
+        if colours.iter().all(Option::is_none) {
+            return self.checked(job, from, to);
+        }
+        let one = Job { n: 1, ..*job };
+        let pictures = from.chunks_exact(size_in).zip(to.chunks_exact_mut(size_out)).zip(colours);
+        for ((from, to), colour) in pictures {
+            match colour {
+                Some(colour) => self.flat(&one, colour, to)?,
+                None => self.checked(&one, from, to)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The result for a picture of one colour, from a small one on the CPU.
+    fn flat<S: Picture>(&mut self, job: &Job, colour: [S; 3], to: &mut [S]) -> Result<()> {
+        let Some((network, arena)) = B::host(&mut self.network) else { return Ok(()) };
+        let small = Job { h: 8, w: 8, policy: SizePolicy::Raw, ..*job };
+        let (mut x, mut y) = (vec![colour[0]; small.input_len()], vec![colour[0]; small.output_len()]);
+        S::fill_with(colour, &mut x);
+        S::on_cpu(network, arena, &small, &x, &mut y)?;
+        S::fill_with(S::only_colour(&y).unwrap_or(colour), to);
+        Ok(())
+    }
+
+    /// One batch; again in `f32` when it left the range of `f16`.
+    fn checked<S: Picture>(&mut self, job: &Job, from: &[S], to: &mut [S]) -> Result<()> {
+        if self.once(job, false, from, to)? > 0 {
             self.reruns += 1;
             tracing::warn!(pictures = job.n, "values beyond the range of f16: running again in f32");
             self.once(job, true, from, to)?;
@@ -336,6 +374,12 @@ impl StyleBackend for Cpu {
         Precision::F32
     }
 
+    const EXACT_WHEN_FLAT: bool = true;
+
+    fn host(_: &mut CpuNetwork) -> Option<(&cpu::Network, &mut cpu::Arena)> {
+        None
+    }
+
     fn forward<S: Picture>(
         &self,
         CpuNetwork { network, arena, .. }: &mut CpuNetwork,
@@ -401,7 +445,7 @@ pub(crate) fn planes(shape: (usize, usize, usize, usize), values: Vec<f32>) -> R
 }
 
 /// The model's parameters in the order of its layers.
-fn cpu_weights(model: &StyleModel) -> cpu::Weights {
+pub(crate) fn cpu_weights(model: &StyleModel) -> cpu::Weights {
     let mut weights =
         cpu::Weights { base_channels: model.nc(), residual_blocks: model.residual_blocks(), ..cpu::Weights::default() };
     for layer in model.layers() {

@@ -5,7 +5,8 @@ use half::f16;
 use ndarray::{Array4, ArrayView4};
 
 use crate::Result;
-use crate::engine::{Activation, Precision, SizePolicy, planes};
+use crate::cpu;
+use crate::engine::{Activation, Precision, SizePolicy, cpu_weights, planes};
 use crate::kernels::{NET_CENTRE, NetBackend, NetElem, NetFirst, NetLast, Scene, Tiles};
 use crate::mix::Rounding;
 use crate::net::{Fill, Job, Picture, Runner, Take};
@@ -18,6 +19,8 @@ pub struct Layered<B: NetBackend<f32> + NetBackend<f16>> {
     single: Option<Runner<B, f32>>,
     model: StyleModel,
     tiles: Option<Tiles>,
+    /// Made when the first picture of one colour comes.
+    host: Option<(cpu::Network, cpu::Arena)>,
 }
 
 impl<B: NetBackend<f32> + NetBackend<f16>> Layered<B> {
@@ -28,7 +31,7 @@ impl<B: NetBackend<f32> + NetBackend<f16>> Layered<B> {
     /// When the device has no room.
     pub fn new(b: &B, model: &StyleModel, precision: Precision, tiles: Option<Tiles>) -> Result<Self> {
         let half = if precision == Precision::F16 { Runner::new(b, model, tiles)? } else { None };
-        let mut all = Self { half, single: None, model: model.clone(), tiles };
+        let mut all = Self { half, single: None, model: model.clone(), tiles, host: None };
         if all.half.is_none() {
             all.single(b)?;
         }
@@ -38,6 +41,13 @@ impl<B: NetBackend<f32> + NetBackend<f16>> Layered<B> {
     /// What it computes with.
     pub fn precision(&self) -> Precision {
         if self.half.is_some() { Precision::F16 } else { Precision::F32 }
+    }
+
+    /// The network on the CPU.
+    pub(crate) fn host(&mut self) -> (&cpu::Network, &mut cpu::Arena) {
+        let make = || (cpu::Network::new(&cpu_weights(&self.model)), cpu::Arena::new());
+        let (network, arena) = self.host.get_or_insert_with(make);
+        (network, arena)
     }
 
     fn single(&mut self, b: &B) -> Result<&mut Runner<B, f32>> {
@@ -163,9 +173,9 @@ mod cuda {
     use ndarray::{Array4, ArrayView4};
 
     use super::{Fill, Job, Layered, Picture, Take};
-    use crate::Result;
     use crate::engine::{Activation, EngineOptions, Precision, StyleBackend};
     use crate::weights::StyleModel;
+    use crate::{Result, cpu};
 
     impl StyleBackend for Cuda {
         type Network = Layered<Cuda>;
@@ -183,6 +193,12 @@ mod cuda {
 
         fn precision(network: &Layered<Cuda>) -> Precision {
             network.precision()
+        }
+
+        const EXACT_WHEN_FLAT: bool = false;
+
+        fn host(network: &mut Layered<Cuda>) -> Option<(&cpu::Network, &mut cpu::Arena)> {
+            Some(network.host())
         }
 
         fn forward<S: Picture>(

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use gpu_core::{InFlight, View, ViewMut};
 
-use crate::engine::{Engine, Precision, SizePolicy, StyleBackend, check};
+use crate::engine::{Engine, SizePolicy, StyleBackend, check};
 use crate::net::{Job, Picture as _};
 use crate::{Error, Result};
 
@@ -136,7 +136,8 @@ impl<B: StyleBackend> FrameStream<'_, B> {
         let (host_in, host_out, host_flag) = (upload.finish()?, result.finish()?, flag.finish()?);
         let mut styled = host_out.to_vec();
         let escaped = host_flag.first().is_some_and(|&tiles| tiles > 0);
-        if escaped {
+        let flat = !B::EXACT_WHEN_FLAT && u8::only_colour(&host_in).is_some();
+        if escaped || flat {
             self.engine.batch(&self.job, &host_in, &mut styled)?;
         }
         slot.host_in = Some(host_in);
@@ -148,7 +149,6 @@ impl<B: StyleBackend> FrameStream<'_, B> {
 
     /// Queues a frame: up on the slot's queue, through the network on the engine's, down on the slot's.
     fn start(&mut self, mut slot: Slot<B>, frame: &[u8]) -> Result<UnderWay<B>> {
-        let flat = self.engine.precision() == Precision::F16 && u8::any_flat(&self.job, frame);
         let Engine { backend: b, network, .. } = &mut *self.engine;
         let (b, copies) = (&*b, slot.copies.clone());
         let missing = || gpu_core::Error::value("frame", "its slot is in use");
@@ -165,7 +165,7 @@ impl<B: StyleBackend> FrameStream<'_, B> {
         b.forward::<u8>(
             network,
             &self.job,
-            flat,
+            false,
             &mut |x: ViewMut<'_, B, u8>| {
                 if let Some(from) = device_in.take() {
                     b.copy(View::of(&from), x)?;

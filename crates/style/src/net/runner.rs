@@ -47,9 +47,12 @@ pub trait Picture: Sample {
     fn wrap<B: Backend, T: NetElem>(graph: Graph<B, T, Self>) -> Recorded<B, T>;
     #[doc(hidden)]
     fn unwrap<B: Backend, T: NetElem>(recorded: &mut Recorded<B, T>) -> Option<&mut Graph<B, T, Self>>;
-    /// Whether some picture has one colour.
+    /// The colour of a picture that has one alone.
     #[doc(hidden)]
-    fn any_flat(job: &Job, x: &[Self]) -> bool;
+    fn only_colour(x: &[Self]) -> Option<[Self; 3]>;
+    /// Fills a picture with a colour.
+    #[doc(hidden)]
+    fn fill_with(colour: [Self; 3], y: &mut [Self]);
     #[doc(hidden)]
     fn on_cpu(net: &cpu::Network, arena: &mut cpu::Arena, job: &Job, x: &[Self], y: &mut [Self]) -> Result<()>;
 }
@@ -64,9 +67,14 @@ impl Picture for f32 {
             Recorded::Bytes(_) => None,
         }
     }
-    fn any_flat(job: &Job, x: &[Self]) -> bool {
-        let plane = job.h * job.w;
-        x.chunks_exact(3 * plane).any(|x| x.chunks_exact(plane).all(|x| x.iter().all(|v| *v == x[0])))
+    fn only_colour(x: &[Self]) -> Option<[Self; 3]> {
+        let plane = x.len() / 3;
+        let flat = x.chunks_exact(plane).all(|x| x.iter().all(|v| *v == x[0]));
+        flat.then(|| [x[0], x[plane], x[2 * plane]])
+    }
+    fn fill_with(colour: [Self; 3], y: &mut [Self]) {
+        let plane = y.len() / 3;
+        y.chunks_exact_mut(plane).zip(colour).for_each(|(y, v)| y.fill(v));
     }
     fn on_cpu(net: &cpu::Network, arena: &mut cpu::Arena, job: &Job, x: &[Self], y: &mut [Self]) -> Result<()> {
         planes_on_cpu(net, arena, job, x, y)
@@ -83,8 +91,11 @@ impl Picture for u8 {
             Recorded::Planes(_) => None,
         }
     }
-    fn any_flat(job: &Job, x: &[Self]) -> bool {
-        x.chunks_exact(3 * job.h * job.w).any(|x| x.chunks_exact(3).all(|pixel| *pixel == x[..3]))
+    fn only_colour(x: &[Self]) -> Option<[Self; 3]> {
+        x.chunks_exact(3).all(|pixel| *pixel == x[..3]).then(|| [x[0], x[1], x[2]])
+    }
+    fn fill_with(colour: [Self; 3], y: &mut [Self]) {
+        y.chunks_exact_mut(3).for_each(|y| y.copy_from_slice(&colour));
     }
     fn on_cpu(net: &cpu::Network, arena: &mut cpu::Arena, job: &Job, x: &[Self], y: &mut [Self]) -> Result<()> {
         let refused = |e: cpu::ShapeError| GpuError::value("pictures", e.to_string());
