@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 /// Which colour a pixel of the test patterns has, by letters of one period.
-pub fn letter(pattern: &str, y: i64, x: i64) -> char {
+pub(crate) fn letter(pattern: &str, y: i64, x: i64) -> char {
     let p = (pattern.len() as f64).sqrt() as i64;
     pattern.chars().nth((y.rem_euclid(p) * p + x.rem_euclid(p)) as usize).unwrap()
 }
@@ -37,7 +37,7 @@ fn despiked(v: &[u16], h: usize, w: usize, pattern: &str, k: usize, y: usize, x:
 }
 
 /// Proxy planes: `plane(y, x)` says to which plane a pixel belongs.
-pub fn despike_block(
+pub(crate) fn despike_block(
     v: &[u16],
     [h, w]: [usize; 2],
     pattern: &str,
@@ -69,14 +69,14 @@ pub fn despike_block(
 }
 
 /// The Tukey window at `i` of `n`.
-pub fn tukey(i: usize, n: usize, alpha: f64) -> f64 {
+pub(crate) fn tukey(i: usize, n: usize, alpha: f64) -> f64 {
     let e = alpha * n as f64 / 2.0;
     let t = (i as f64 + 0.5).min(n as f64 - i as f64 - 0.5);
     if t < e { (1.0 - (TAU / 2.0 * t / e).cos()) / 2.0 } else { 1.0 }
 }
 
 /// Window-weighted mean of a piece of `rows * columns` from the middle of a plane.
-pub fn window_mean(v: &[f64], [h, w]: [usize; 2], [rows, columns]: [usize; 2], alpha: f64) -> f64 {
+pub(crate) fn window_mean(v: &[f64], [h, w]: [usize; 2], [rows, columns]: [usize; 2], alpha: f64) -> f64 {
     let (top, left) = ((h - rows) / 2, (w - columns) / 2);
     let (mut sum, mut total) = (0.0, 0.0);
     for r in 0..rows {
@@ -90,7 +90,7 @@ pub fn window_mean(v: &[f64], [h, w]: [usize; 2], [rows, columns]: [usize; 2], a
 }
 
 /// The piece, levelled and windowed, rows padded with zeros.
-pub fn window_apply(v: &[f64], [h, w]: [usize; 2], [rows, columns]: [usize; 2], alpha: f64) -> Vec<f64> {
+pub(crate) fn window_apply(v: &[f64], [h, w]: [usize; 2], [rows, columns]: [usize; 2], alpha: f64) -> Vec<f64> {
     let mean = window_mean(v, [h, w], [rows, columns], alpha);
     let (top, left) = ((h - rows) / 2, (w - columns) / 2);
     let stride = 2 * (columns / 2 + 1);
@@ -105,7 +105,7 @@ pub fn window_apply(v: &[f64], [h, w]: [usize; 2], [rows, columns]: [usize; 2], 
 }
 
 /// Half spectrum of a plane, real and imaginary parts in turn.
-pub fn fft_r2c(x: &[f64], h: usize, w: usize) -> Vec<f64> {
+pub(crate) fn fft_r2c(x: &[f64], h: usize, w: usize) -> Vec<f64> {
     let mut out = Vec::new();
     for k in 0..h {
         for l in 0..=w / 2 {
@@ -124,7 +124,7 @@ pub fn fft_r2c(x: &[f64], h: usize, w: usize) -> Vec<f64> {
 }
 
 /// The plane of a half spectrum at any place, divided by the number of pixels.
-pub fn correlation_at(z: &[[f64; 2]], h: usize, w: usize, y: f64, x: f64) -> f64 {
+pub(crate) fn correlation_at(z: &[[f64; 2]], h: usize, w: usize, y: f64, x: f64) -> f64 {
     let half = w / 2 + 1;
     let mut sum = 0.0;
     for k in 0..h {
@@ -140,20 +140,20 @@ pub fn correlation_at(z: &[[f64; 2]], h: usize, w: usize, y: f64, x: f64) -> f64
 }
 
 /// Elements of magnitude 1, or 0.
-pub fn whiten([re, im]: [f64; 2]) -> [f64; 2] {
+pub(crate) fn whiten([re, im]: [f64; 2]) -> [f64; 2] {
     let n = re.hypot(im);
     if n > 0.0 && n.is_finite() { [re / n, im / n] } else { [0.0, 0.0] }
 }
 
 /// The weight of a frequency.
-pub fn weight(k: usize, l: usize, h: usize, w: usize, sigma: f64) -> f64 {
+pub(crate) fn weight(k: usize, l: usize, h: usize, w: usize, sigma: f64) -> f64 {
     let fk = k.min(h - k) as f64 / h as f64;
     let fl = l as f64 / w as f64;
     if (k, l) == (0, 0) { 0.0 } else { (-(fk * fk + fl * fl) / (2.0 * sigma * sigma)).exp() }
 }
 
 /// `[dy, dx]`, peak and the largest value elsewhere.
-pub fn peak(c: &[f64], h: usize, w: usize, limit: i64) -> ([i64; 2], f64, f64) {
+pub(crate) fn peak(c: &[f64], h: usize, w: usize, limit: i64) -> ([i64; 2], f64, f64) {
     let at = |dy: i64, dx: i64| c[(dy.rem_euclid(h as i64) * w as i64 + dx.rem_euclid(w as i64)) as usize];
     let mut all = Vec::new();
     for dy in -limit..=limit {
@@ -171,7 +171,7 @@ pub fn peak(c: &[f64], h: usize, w: usize, limit: i64) -> ([i64; 2], f64, f64) {
 }
 
 /// Mean and standard deviation over the search range.
-pub fn spread(c: &[f64], h: usize, w: usize, limit: i64) -> [f64; 2] {
+pub(crate) fn spread(c: &[f64], h: usize, w: usize, limit: i64) -> [f64; 2] {
     let mut values = Vec::new();
     for dy in -limit..=limit {
         for dx in -limit..=limit {
@@ -185,7 +185,7 @@ pub fn spread(c: &[f64], h: usize, w: usize, limit: i64) -> [f64; 2] {
 }
 
 /// Mean of `|a(y + dy, x + dx) − gain b(y, x)|` where both are.
-pub fn mad(a: &[f64], b: &[f64], h: usize, w: usize, [dy, dx]: [i64; 2], gain: f64) -> f64 {
+pub(crate) fn mad(a: &[f64], b: &[f64], h: usize, w: usize, [dy, dx]: [i64; 2], gain: f64) -> f64 {
     let (mut sum, mut n) = (0.0, 0.0);
     for y in 0..h as i64 {
         for x in 0..w as i64 {
@@ -200,7 +200,7 @@ pub fn mad(a: &[f64], b: &[f64], h: usize, w: usize, [dy, dx]: [i64; 2], gain: f
 }
 
 /// All colours by normalised convolution, `[3, h, w]`.
-pub fn demosaic(v: &[f64], h: usize, w: usize, pattern: &str, radius: i64) -> Vec<f64> {
+pub(crate) fn demosaic(v: &[f64], h: usize, w: usize, pattern: &str, radius: i64) -> Vec<f64> {
     let binomial = |d: i64| match (radius, d.abs()) {
         (1, 0) => 2.0,
         (2, 0) => 6.0,
@@ -236,7 +236,7 @@ pub fn demosaic(v: &[f64], h: usize, w: usize, pattern: &str, radius: i64) -> Ve
 }
 
 /// Opening by the cross: pixels that lie in a cross of ones, zero outside.
-pub fn open_cross(x: &[u8], h: usize, w: usize) -> Vec<u8> {
+pub(crate) fn open_cross(x: &[u8], h: usize, w: usize) -> Vec<u8> {
     let one =
         |y: i64, x_: i64| y >= 0 && x_ >= 0 && y < h as i64 && x_ < w as i64 && x[(y * w as i64 + x_) as usize] == 1;
     let cross = [(0, 0), (-1, 0), (1, 0), (0, -1), (0, 1)];
@@ -251,7 +251,7 @@ pub fn open_cross(x: &[u8], h: usize, w: usize) -> Vec<u8> {
 }
 
 /// A quantile with linear interpolation, by sorting.
-pub fn quantile(values: &[f32], q: f64) -> f32 {
+pub(crate) fn quantile(values: &[f32], q: f64) -> f32 {
     let mut sorted: Vec<f64> = values.iter().map(|&v| f64::from(v.max(0.0))).collect();
     sorted.sort_by(f64::total_cmp);
     let place = q * (sorted.len() - 1) as f64;
