@@ -11,7 +11,10 @@ pub(crate) fn lower(ptx: &str, version: &str) -> Result<String> {
     let mut out = String::with_capacity(ptx.len());
     let mut versions = 0;
     let mut blank = true;
-    for line in ptx.lines().map(str::trim_end).filter(|line| !line.trim_start().starts_with("//")) {
+    // A hint to the assembler, which new ones refuse in old versions of PTX and old ones ignore.
+    let hint = |line: &str| line.trim_start().starts_with(".pragma \"used_bytes_mask");
+    let says = |line: &&str| !line.trim_start().starts_with("//") && !hint(line);
+    for line in ptx.lines().map(str::trim_end).filter(says) {
         // One empty line stands for several: stripping leaves gaps.
         if line.is_empty() && blank {
             continue;
@@ -128,6 +131,8 @@ mod tests {
         let text = lower(PTX, "7.0").unwrap();
         assert!(text.starts_with(".version 7.0\n.target sm_75\n\n.visible .entry blur("), "{text}");
         assert!(!text.contains("//"));
+        let hinted = PTX.replace("\tret;", "\t.pragma \"used_bytes_mask 4095\";\n\tret;");
+        assert_eq!(lower(&hinted, "7.0").unwrap(), text, "a hint that older versions do not know");
         assert!(lower(".target sm_75\n", "7.0").is_err());
     }
 
