@@ -16,6 +16,16 @@ const UNKNOWN: &str = "unsupported in kernel";
 const FEW_CASES: u32 = 4;
 /// Random cases of all others: what tests try unless told otherwise.
 pub(crate) const CASES: u32 = 64;
+/// Packages whose kernels multiply tiles of matrices: a case of theirs is as much work as a hundred of others.
+const TILES: &str = "(package(style) or package(ata-wmma))";
+
+/// Tests that run with the same number of cases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Small,
+    Tiles,
+    Whole,
+}
 
 /// What became of the tests.
 pub(crate) struct Done {
@@ -79,14 +89,16 @@ pub(crate) fn run(root: &Path, selection: &[String], ignored: &[String], argumen
     let _ = std::fs::remove_file(&records);
     let names: Vec<String> = ignored.iter().filter(|name| needs_device(name) && !is_golden(name)).cloned().collect();
     let (mut tally, mut good) = (Tally::default(), true);
-    for whole in [false, true] {
-        let part: Vec<&String> = names.iter().filter(|name| is_whole(name) == whole).collect();
-        if part.is_empty() {
+    for part in [Part::Small, Part::Tiles, Part::Whole] {
+        // Without nextest packages are not told apart, and all are small.
+        let skipped = part == Part::Tiles && !has_nextest();
+        let members: Vec<&String> = names.iter().filter(|name| is_whole(name) == (part == Part::Whole)).collect();
+        if members.is_empty() || skipped {
             continue;
         }
-        let mut command = command(selection, &part, whole, arguments);
+        let mut command = command(selection, &members, part, arguments);
         command.envs(variables(&library)).env("LOCKSTEP_REPORT", &records);
-        if whole && std::env::var_os("LOCKSTEP_CASES").is_none() {
+        if part != Part::Small && std::env::var_os("LOCKSTEP_CASES").is_none() {
             command.env("LOCKSTEP_CASES", FEW_CASES.to_string());
         }
         println!("$ {}", line(&command));
@@ -102,20 +114,22 @@ pub(crate) fn run(root: &Path, selection: &[String], ignored: &[String], argumen
     Ok(Done { tally, good, names })
 }
 
-fn command(selection: &[String], part: &[&String], whole: bool, arguments: &[String]) -> Command {
+fn command(selection: &[String], members: &[&String], part: Part, arguments: &[String]) -> Command {
     let mut command = cargo();
     if has_nextest() {
-        let filter = if whole {
-            "test(/^on_cuda::|::on_cuda::|large_.*::cuda/)"
-        } else {
-            "test(/cuda[^:]*$|^simulated::/) and not test(/^on_cuda::|::on_cuda::|large_.*::cuda/)"
+        let whole = "test(/^on_cuda::|::on_cuda::|large_.*::cuda/)";
+        let small = format!("test(/cuda[^:]*$|^simulated::/) and not {whole}");
+        let filter = match part {
+            Part::Small => format!("{small} and not {TILES}"),
+            Part::Tiles => format!("{small} and {TILES}"),
+            Part::Whole => whole.to_owned(),
         };
         let filter = format!("({filter}) and not binary(/golden/) and not test(/golden|every_case/)");
         command.args(["nextest", "run", "--profile", "simulated", "--run-ignored", "only", "--no-tests=pass"]);
         command.args(selection).args(arguments).args(["-E", &filter]);
     } else {
         command.args(["test", "--no-fail-fast", "--lib", "--bins", "--tests"]).args(selection).args(arguments);
-        command.args(["--", "--ignored", "--exact"]).args(part);
+        command.args(["--", "--ignored", "--exact"]).args(members);
     }
     command
 }
