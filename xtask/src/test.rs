@@ -147,7 +147,9 @@ fn command(pass: &Pass, nextest: bool, which: Which<'_>, arguments: &[String]) -
             command.arg("--no-tests=pass");
         }
         if matches!(which, Which::Golden(_)) {
-            command.args(["--run-ignored", "only", "-E", "not test(/^on_cuda::|::on_cuda::|^simulated::|cuda[^:]*$/)"]);
+            let device = "not test(/^on_cuda::|::on_cuda::|^simulated::|cuda[^:]*$/)";
+            let solvers = if has_solvers() { "" } else { " and not test(/^solvers_/)" };
+            command.args(["--run-ignored", "only", "-E", &format!("{device}{solvers}")]);
         }
         return command;
     }
@@ -158,8 +160,17 @@ fn command(pass: &Pass, nextest: bool, which: Which<'_>, arguments: &[String]) -
         for name in ignored.iter().filter(|name| needs_device(name)) {
             command.args(["--skip", name]);
         }
+        if !has_solvers() {
+            command.args(["--skip", "solvers_"]);
+        }
     }
     command
+}
+
+/// Whether LOCKSTEP_SOLVERS names a file of programs for the tests that want one (`solvers_…`): such files are not part of
+/// the golden data.
+fn has_solvers() -> bool {
+    std::env::var_os("LOCKSTEP_SOLVERS").is_some()
 }
 
 /// Runs a test command and adds up its closing lines; whether it succeeded.
@@ -218,6 +229,9 @@ fn ignored_tests(pass: &Pass, nextest: bool) -> Result<Vec<String>> {
 fn explain(ignored: &[String], data: Option<&Path>, root: &Path) {
     let device = ignored.iter().filter(|name| needs_device(name)).count();
     println!();
+    if !has_solvers() && ignored.iter().any(|name| name.starts_with("solvers_")) {
+        println!("skipped: tests of foreign programs; set LOCKSTEP_SOLVERS to a file of them");
+    }
     if device > 0 {
         println!("skipped: {device} tests need a CUDA device; `cargo xtask test-gpu` runs them");
     }
