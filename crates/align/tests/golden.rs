@@ -1,5 +1,6 @@
 //! Stored photographs: what each file must be read as, and the shifts of the scenes. `LOCKSTEP_DATA` names the data
 //! folder.
+#![allow(clippy::print_stdout, clippy::format_collect)]
 
 use std::collections::HashMap;
 use std::path::PathBuf;

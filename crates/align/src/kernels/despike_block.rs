@@ -281,9 +281,9 @@ fn raise(most: &mut [u16], row: &[u16], dx: i32) {
         return;
     }
     if dx >= 0 {
-        raise_all(&mut most[..n - step], &row[step..])
+        raise_all(&mut most[..n - step], &row[step..]);
     } else {
-        raise_all(&mut most[step..], &row[..n - step])
+        raise_all(&mut most[step..], &row[..n - step]);
     }
 }
 
