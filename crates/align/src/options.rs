@@ -55,7 +55,7 @@ pub struct Options {
     pub sigma: f32,
     /// Part of each side over which the window falls off. [0.25]
     pub alpha: f32,
-    /// Pixels of the same colour that a pixel is compared with when hot pixels are removed. [8]
+    /// Pixels of the same colour that a pixel is compared with when hot pixels are removed. `[8]`
     pub neighbours: usize,
     /// Which planes are correlated.
     pub planes: Planes,
