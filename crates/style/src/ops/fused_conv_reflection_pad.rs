@@ -61,7 +61,7 @@ pub fn fused_conv_reflection_pad_into<B: FusedConvReflectionPad<T>, T: Sample>(
 ///
 /// ```
 /// use gpu_core::{Cpu, Tensor};
-/// use style::kernels::{Conv, ConvShape, Layout, fused_conv_reflection_pad};
+/// use style::ops::{Conv, ConvShape, Layout, fused_conv_reflection_pad};
 ///
 /// let cpu = Cpu::new();
 /// let x = Tensor::from_slice(&cpu, [1, 1, 2, 2], &[1.0f32, 2.0, 3.0, 4.0])?;

@@ -133,7 +133,7 @@ pub fn instance_norm_into<B: InstanceNorm<T>, T: Sample>(
 ///
 /// ```
 /// use gpu_core::{Cpu, Tensor};
-/// use style::kernels::{Layout, Norm, instance_norm};
+/// use style::ops::{Layout, Norm, instance_norm};
 ///
 /// let cpu = Cpu::new();
 /// let x = Tensor::from_slice(&cpu, [1, 1, 2, 2], &[1.0f32, 3.0, 3.0, 1.0])?;
