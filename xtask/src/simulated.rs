@@ -16,7 +16,7 @@ const UNKNOWN: &str = "unsupported in kernel";
 const FEW_CASES: u32 = 4;
 /// Random cases of all others: what tests try unless told otherwise.
 pub(crate) const CASES: u32 = 64;
-/// Packages whose kernels multiply tiles of matrices: a case of theirs is as much work as a hundred of others.
+/// Packages whose kernels multiply tiles of matrices: a case is far more work than one of others.
 const TILES: &str = "(package(style) or package(ata-wmma))";
 
 /// Tests that run with the same number of cases.

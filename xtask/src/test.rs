@@ -1,4 +1,4 @@
-//! `cargo xtask test`: every test that runs without a GPU, with and without the feature `cuda`.
+//! `cargo xtask test`: every test that runs without a GPU, with the feature `cuda`; unit tests without it, too.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,7 +45,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("\n== tests on golden data");
         ignored = ignored_tests(pass, nextest)?;
         if let Some(data) = data.as_ref().filter(|_| ignored.iter().any(|name| !needs_device(name))) {
-            let mut command = command(pass, nextest, Which::Golden(&ignored), &options.arguments);
+            let which = Which::Golden { ignored: &ignored, solvers: has_solvers() };
+            let mut command = command(pass, nextest, which, &options.arguments);
             command.env("LOCKSTEP_COMMAND", &program).env("LOCKSTEP_DATA", data);
             if !counted(&mut command, &mut tally)? {
                 failed.push("tests on golden data");
@@ -135,8 +136,8 @@ pub(crate) fn libraries(root: &Path) -> Result<Vec<String>> {
 enum Which<'a> {
     /// Those that are not ignored.
     Plain,
-    /// Of these ignored ones, those that need no device.
-    Golden(&'a [String]),
+    /// Of these ignored ones, those that need no device, and with or without those that want foreign solvers.
+    Golden { ignored: &'a [String], solvers: bool },
 }
 
 fn command(pass: &Pass, nextest: bool, which: Which<'_>, arguments: &[String]) -> Command {
@@ -146,21 +147,21 @@ fn command(pass: &Pass, nextest: bool, which: Which<'_>, arguments: &[String]) -
         if !arguments.is_empty() {
             command.arg("--no-tests=pass");
         }
-        if matches!(which, Which::Golden(_)) {
+        if let Which::Golden { solvers, .. } = which {
             let device = "not test(/^on_cuda::|::on_cuda::|^simulated::|cuda[^:]*$/)";
-            let solvers = if has_solvers() { "" } else { " and not test(/^solvers_/)" };
+            let solvers = if solvers { "" } else { " and not test(/^solvers_/)" };
             command.args(["--run-ignored", "only", "-E", &format!("{device}{solvers}")]);
         }
         return command;
     }
     // Documentation tests have a step of their own.
     command.args(["test", "--no-fail-fast", "--lib", "--bins", "--tests"]).args(&pass.selection).args(arguments);
-    if let Which::Golden(ignored) = which {
+    if let Which::Golden { ignored, solvers } = which {
         command.args(["--", "--ignored"]);
         for name in ignored.iter().filter(|name| needs_device(name)) {
             command.args(["--skip", name]);
         }
-        if !has_solvers() {
+        if !solvers {
             command.args(["--skip", "solvers_"]);
         }
     }
@@ -261,11 +262,14 @@ mod tests {
     fn cargo_test_runs_golden_tests_without_those_of_the_device() {
         let pass = Pass { what: "x", selection: vec!["--workspace".into()] };
         let ignored = ["a::cuda_b".to_owned(), "golden_c".to_owned()];
-        let words = line(&command(&pass, false, Which::Golden(&ignored), &[]));
+        let golden = |solvers| Which::Golden { ignored: &ignored, solvers };
+        let words = line(&command(&pass, false, golden(true), &[]));
         assert!(words.ends_with("--workspace -- --ignored --skip a::cuda_b"), "{words}");
+        let words = line(&command(&pass, false, golden(false), &[]));
+        assert!(words.ends_with("--skip a::cuda_b --skip solvers_"), "{words}");
         let words = line(&command(&pass, false, Which::Plain, &[]));
         assert!(!words.contains("--ignored"), "{words}");
-        let words = line(&command(&pass, true, Which::Golden(&ignored), &[]));
-        assert!(words.contains("--run-ignored only"), "{words}");
+        let words = line(&command(&pass, true, golden(false), &[]));
+        assert!(words.contains("--run-ignored only") && words.contains("not test(/^solvers_/)"), "{words}");
     }
 }

@@ -47,8 +47,7 @@ fn smooth(x: &[f32], width: usize) -> Vec<f32> {
 /// Keys' weights of the pixels −1, 0, 1, 2 at a fraction.
 fn cubic(t: f64) -> [f32; 4] {
     let (t2, t3) = (t * t, t * t * t);
-    [(-t3 + 2.0 * t2 - t) / 2.0, (3.0 * t3 - 5.0 * t2 + 2.0) / 2.0, (-3.0 * t3 + 4.0 * t2 + t) / 2.0, (t3 - t2) / 2.0]
-        .map(|v| v as f32)
+    [-t3 + 2.0 * t2 - t, 3.0 * t3 - 5.0 * t2 + 2.0, -3.0 * t3 + 4.0 * t2 + t, t3 - t2].map(|v| (v / 2.0) as f32)
 }
 
 /// Solves a symmetric system of four equations; `None` when it is singular.

@@ -31,9 +31,6 @@
 //! B. Brummer, C. De Vleeschouwer, *Learning Joint Denoising, Demosaicing, and Compression from the Raw Natural Image
 //! Noise Dataset*, 2025.
 
-// Formulas stay as their sources write them, and patterns as the file formats list them.
-#![allow(clippy::manual_midpoint, clippy::unnested_or_patterns, clippy::single_match_else, clippy::manual_map)]
-#![allow(clippy::struct_excessive_bools)]
 #![warn(missing_docs)]
 
 pub mod cfa;

@@ -52,16 +52,13 @@ pub struct Comparison {
 pub fn develop<B: AlignBackend>(b: &B, frame: &RawFrame) -> Result<Developed<B>> {
     let [height, width] = frame.size();
     let mut rgb = Tensor::scratch(b, [3, height, width])?;
-    match &frame.rgb {
-        Some(planes) => {
-            let values: Vec<f32> = planes.iter().copied().collect();
-            b.upload(&values, rgb.flat_mut())?;
-        }
-        None => {
-            let table = ColourTable::new(b, &frame.cfa, &frame.black, frame.white)?;
-            let mosaic = Tensor::from_array(b, frame.mosaic.view())?;
-            demosaic(b, &table, height, width, mosaic.flat(), rgb.flat_mut())?;
-        }
+    if let Some(planes) = &frame.rgb {
+        let values: Vec<f32> = planes.iter().copied().collect();
+        b.upload(&values, rgb.flat_mut())?;
+    } else {
+        let table = ColourTable::new(b, &frame.cfa, &frame.black, frame.white)?;
+        let mosaic = Tensor::from_array(b, frame.mosaic.view())?;
+        demosaic(b, &table, height, width, mosaic.flat(), rgb.flat_mut())?;
     }
     let values = rgb.to_vec(b)?;
     let rgb_mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;

@@ -80,7 +80,7 @@ struct Tour<'a, B: NsctBackend<f32> + StyleBackend> {
 impl<'a, B: NsctBackend<f32> + StyleBackend> Tour<'a, B> {
     fn new(session: &'a Session, folder: &'a Path, b: &'a B) -> Self {
         let mut page = Page::new(
-            "Lockstep: contourlets on real photographs",
+            "Lockstep: contourlets and style transfer on real photographs",
             "Every picture and number on this page was just computed on your machine, from photographs inside the \
              program.",
         );

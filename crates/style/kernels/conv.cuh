@@ -5,8 +5,11 @@
 // taken before anything is rounded, and from where they go out in either layout.
 #pragma once
 #include "ops.cuh"
+#include "tiles.cuh"
 
 namespace style_ops {
+
+using namespace tiles;
 
 constexpr int kRows = 8, kColumns = 16, kPixels = kRows * kColumns;    // of a tile; twins of TILE
 constexpr int kOut = 64;                                               // channels of a block; twin of BLOCK_CHANNELS
@@ -60,29 +63,6 @@ __device__ __forceinline__ int phase_columns(const ConvParams& p) { return p.pha
 __device__ __forceinline__ int rows_of(const ConvParams& p, int ty) { return min(kRows, phase_rows(p) - ty * kRows); }
 __device__ __forceinline__ int columns_of(const ConvParams& p, int tx) {
     return min(kColumns, phase_columns(p) - tx * kColumns);
-}
-
-__device__ __forceinline__ unsigned shared_address(const void* at) { return unsigned(__cvta_generic_to_shared(at)); }
-__device__ __forceinline__ void copy_16(void* to, const void* from) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
-}
-__device__ __forceinline__ void commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int LEFT>
-__device__ __forceinline__ void wait() {
-    asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
-}
-__device__ __forceinline__ void load_matrices(unsigned (&to)[4], unsigned address) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(address)
-                 : "memory");
-}
-__device__ __forceinline__ void multiply(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
-        "%3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 // The source of an item: where its window begins, and the border's rule.
@@ -152,11 +132,11 @@ struct Products32 {
             if (chunk < p.chunks) {
                 for (int i = threadIdx.x; i < p.units * (kOut / 4); i += kThreads) {
                     const int unit = i / (kOut / 4), four = i % (kOut / 4) * 4;
-                    copy_16(ring + (chunk % 2 * p.units + unit) * kOut + four,
+                    copy_16_async(ring + (chunk % 2 * p.units + unit) * kOut + four,
                             from + (int64(chunk) * p.units + unit) * p.columns + four);
                 }
             }
-            commit();
+            commit_copies();
         };
         const int channels = threadIdx.x % 16, eight = threadIdx.x / 16;
         float sums[8][4];
@@ -182,7 +162,7 @@ struct Products32 {
                 }
                 input[c * plane + pixel] = v;
             }
-            wait<1>();
+            wait_copies<1>();
             __syncthreads();
             const float4* w = reinterpret_cast<const float4*>(ring + chunk % 2 * p.units * kOut) + channels;
             const float* first = input + eight / 2 * p.stride_h * window.columns + eight % 2 * 8 * p.stride_w;
@@ -203,7 +183,7 @@ struct Products32 {
                 });
             }
         }
-        wait<0>();
+        wait_copies<0>();
         __syncthreads();
         float* tile = reinterpret_cast<float*>(shared);
 #pragma unroll
@@ -239,10 +219,10 @@ struct Products16 {
                 const int count = min(kStage, p.units - first) * kOut;
                 for (int i = threadIdx.x; i < count; i += kThreads) {
                     const int64 unit = int64(chunk) * p.units + first + i / kOut;
-                    copy_16(ring + stage % kRing * STAGE_BYTES + i * 16, from + (unit * p.columns + i % kOut) * 8);
+                    copy_16_async(ring + stage % kRing * STAGE_BYTES + i * 16, from + (unit * p.columns + i % kOut) * 8);
                 }
             }
-            commit();
+            commit_copies();
         };
         if (threadIdx.x < 4) reinterpret_cast<int*>(shared)[threadIdx.x] = 0;
         for (int i = threadIdx.x; i < p.units; i += kThreads) {
@@ -272,7 +252,7 @@ struct Products16 {
                 __syncthreads();
                 read<AFFINE>(p, x, affine, item, window, stage / stages, plane, pitch, input);
             }
-            wait<kRing - 2>();
+            wait_copies<kRing - 2>();
             __syncthreads();
             fetch(stage + kRing - 1);
             const int first = stage % stages * kStage, steps = min(kStage, p.units - first) / 2;
@@ -294,7 +274,7 @@ struct Products16 {
                     }
             }
         }
-        wait<0>();
+        wait_copies<0>();
         __syncthreads();
         float* tile = reinterpret_cast<float*>(shared);
 #pragma unroll

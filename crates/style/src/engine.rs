@@ -244,7 +244,13 @@ impl<B: StyleBackend> Engine<B> {
         for ((h, w), members) in sizes {
             for some in members.chunks(self.options.max_batch) {
                 let job = Job { n: some.len(), h, w, policy, rounding: self.options.rounding };
-                let from: Vec<u8> = some.iter().flat_map(|&i| pictures[i].iter().copied()).collect();
+                let mut from = Vec::with_capacity(job.input_len());
+                for &i in some {
+                    match pictures[i].as_slice() {
+                        Some(bytes) => from.extend_from_slice(bytes),
+                        None => from.extend(pictures[i].iter()),
+                    }
+                }
                 let mut to = vec![0; job.output_len()];
                 self.batch(&job, &from, &mut to).inspect_err(|_| self.timing = before)?;
                 let [h, w] = job.output();

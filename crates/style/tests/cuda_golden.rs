@@ -80,26 +80,26 @@ fn layers(weights: &str, golden: &str, precision: Precision) {
 
 #[test]
 #[ignore = "needs a CUDA device and LOCKSTEP_DATA"]
-fn tiny_layers_in_single() {
+fn golden_tiny_layers_in_single_on_cuda() {
     layers("formats/tiny.safetensors", "golden/tiny_layers.safetensors", Precision::F32);
 }
 
 #[test]
 #[ignore = "needs a CUDA device and LOCKSTEP_DATA"]
-fn tiny_layers_in_half() {
+fn golden_tiny_layers_in_half_on_cuda() {
     layers("formats/tiny.safetensors", "golden/tiny_layers.safetensors", Precision::F16);
 }
 
 #[test]
 #[ignore = "needs a CUDA device and LOCKSTEP_DATA"]
-fn candy_layers_in_single() {
+fn golden_candy_layers_in_single_on_cuda() {
     layers("weights/candy.safetensors", "golden/candy_layers_32x48.safetensors", Precision::F32);
     layers("weights/candy.safetensors", "golden/candy_layers_37x53.safetensors", Precision::F32);
 }
 
 #[test]
 #[ignore = "needs a CUDA device and LOCKSTEP_DATA"]
-fn candy_layers_in_half() {
+fn golden_candy_layers_in_half_on_cuda() {
     layers("weights/candy.safetensors", "golden/candy_layers_32x48.safetensors", Precision::F16);
     layers("weights/candy.safetensors", "golden/candy_layers_37x53.safetensors", Precision::F16);
 }
@@ -145,20 +145,20 @@ fn pictures(precision: Precision) {
 
 #[test]
 #[ignore = "needs a CUDA device and LOCKSTEP_DATA"]
-fn pictures_in_single() {
+fn golden_pictures_in_single_on_cuda() {
     pictures(Precision::F32);
 }
 
 #[test]
 #[ignore = "needs a CUDA device and LOCKSTEP_DATA"]
-fn pictures_in_half() {
+fn golden_pictures_in_half_on_cuda() {
     pictures(Precision::F16);
 }
 
-/// A picture of one colour stays one colour, also where f16 was asked for: it is computed in f32.
+/// A picture of one colour stays one colour, in both precisions: it comes from the network on the CPU.
 #[test]
 #[ignore = "needs a CUDA device and LOCKSTEP_DATA"]
-fn constant_pictures() {
+fn golden_constant_pictures_on_cuda() {
     let both = [(Precision::F32, [0.0, 0.0, 0.0], 40, 40), (Precision::F16, [12.0, 200.0, 77.0], 37, 53)];
     for (precision, colour, h, w) in both {
         let mut engine = engine("weights/candy.safetensors", precision);

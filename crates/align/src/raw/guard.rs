@@ -70,7 +70,7 @@ pub(super) fn inspect(bytes: &[u8], limits: &Limits) -> Result<Header, Refusal> 
             walk.raf()?;
             Kind::Raf
         }
-        [b'I', b'I', ..] | [b'M', b'M', 0, ..] | [b'M', b'M', b'O', ..] => {
+        [b'I', b'I', ..] | [b'M', b'M', 0 | b'O', ..] => {
             walk.tiff(0)?;
             if walk.rgb && !walk.camera { Kind::RgbTiff } else { Kind::Tiff }
         }
@@ -88,6 +88,8 @@ pub(super) fn inspect(bytes: &[u8], limits: &Limits) -> Result<Header, Refusal> 
     Ok(Header { kind, largest: walk.largest, linear: walk.linear && !walk.mosaic })
 }
 
+// Each flag is a fact of the file, in any combination.
+#[allow(clippy::struct_excessive_bools)]
 struct Walk<'a> {
     bytes: &'a [u8],
     limits: &'a Limits,

@@ -250,10 +250,8 @@ fn frame(path: &Path, image: RawImage, meta: Meta, is_dng: bool) -> Result<RawFr
         return Err(unsupported(format!("{} values a pixel, where a mosaic has one", image.cpp)));
     }
     let cfa = Cfa::from_letters(&config.cfa.name).map_err(|e| unsupported(e.to_string()))?;
-    let area = match image.active_area {
-        Some(area) => Some(Rect { top: area.p.y, left: area.p.x, height: area.d.h, width: area.d.w }),
-        None => None,
-    };
+    let rect = |area: rawler::imgop::Rect| Rect { top: area.p.y, left: area.p.x, height: area.d.h, width: area.d.w };
+    let area = image.active_area.map(rect);
     let [top, left] = area.map_or([0, 0], |a| [a.top, a.left]);
     let cfa = if is_dng && matches!(cfa, Cfa::XTrans(_)) {
         // The decoder moves the pattern of the active area the wrong way, which only shows for periods above 2.

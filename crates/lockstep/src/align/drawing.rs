@@ -3,8 +3,8 @@
 use crate::exit::Result;
 use crate::pictures::{Depth, Layout, Picture, encode_png};
 
-/// Longest side of a drawn proxy.
-const LONGEST: usize = 320;
+/// Longest side of a drawn proxy: pages of eight pairs stay below 2 MB.
+const LONGEST: usize = 200;
 
 fn png(channels: usize, height: usize, width: usize, samples: Vec<f64>) -> Result<Vec<u8>> {
     let shape = [1, channels, height, width];

@@ -1,5 +1,4 @@
 //! `lockstep align …`: one file a subcommand.
-#![allow(clippy::struct_field_names, clippy::unused_self, clippy::assigning_clones)]
 
 mod apply;
 mod args;

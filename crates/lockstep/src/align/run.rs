@@ -57,8 +57,8 @@ pub(crate) struct Run {
     #[arg(long)]
     report: bool,
     /// Say what would be done
-    #[arg(long)]
-    dry_run: bool,
+    #[arg(long = "dry-run")]
+    only_plan: bool,
     #[command(flatten)]
     estimate: EstimateArgs,
     #[command(flatten)]
@@ -92,8 +92,8 @@ impl Run {
         let scenes = self.scenes()?;
         let options = self.estimate.options(&self.machine);
         let cpu = self.machine.open()?;
-        if self.dry_run {
-            return self.plan(session, &cpu, &scenes, &options);
+        if self.only_plan {
+            return Self::plan(session, &cpu, &scenes, &options);
         }
         let records = self.output.join("sets");
         let report_folder = self.output.join("report");
@@ -184,7 +184,7 @@ impl Run {
     }
 
     /// `--dry-run`.
-    fn plan(&self, session: &Session, cpu: &Cpu, scenes: &[Scene], options: &Options) -> Result<Exit> {
+    fn plan(session: &Session, cpu: &Cpu, scenes: &[Scene], options: &Options) -> Result<Exit> {
         let mut rows = Vec::new();
         for scene in scenes {
             let pictures = scene.gts.len() + scene.noisy.len();

@@ -103,7 +103,7 @@ impl Job<'_> {
             record.unusable = Some("no ground truth can be used".to_owned());
             return Ok(nothing(record));
         };
-        record.camera = format!("{} {}", first.meta.make, first.meta.model).trim().to_owned();
+        format!("{} {}", first.meta.make, first.meta.model).trim().clone_into(&mut record.camera);
         record.cfa = first.cfa.letters();
         record.size = first.size();
         let pairs = ::align::all_pairs(truths, usable.len());

@@ -69,7 +69,7 @@ impl Pipe {
                 [h, w],
                 move || Ok(fill(&mut input, &mut bytes, "standard input")?.then(|| self.pix.decode(&bytes, h, w))),
                 move |frame| {
-                    put(&mut output, &self.pix.encode(&frame, h, w), "standard output")?;
+                    put(&mut output, &self.pix.encode(frame, h, w), "standard output")?;
                     output.flush().map_err(|e| Failure::new(Exit::Io, format!("cannot write standard output: {e}")))
                 },
                 |_| {},
@@ -100,9 +100,9 @@ impl Pixels {
         }
     }
 
-    fn encode(self, frame: &Frame, h: usize, w: usize) -> Vec<u8> {
+    fn encode(self, frame: Frame, h: usize, w: usize) -> Vec<u8> {
         match self {
-            Self::Rgb24 => frame.rgb.clone(),
+            Self::Rgb24 => frame.rgb,
             Self::Rgba => {
                 let pixels = frame.rgb.chunks_exact(3).zip(&frame.beside);
                 pixels.flat_map(|(p, &a)| [p[0], p[1], p[2], a]).collect()
@@ -178,6 +178,6 @@ mod tests {
     fn opacity_is_handed_through() {
         let bytes: Vec<u8> = (0..32).collect();
         let frame = Pixels::Rgba.decode(&bytes, 2, 4);
-        assert_eq!(Pixels::Rgba.encode(&frame, 2, 4), bytes);
+        assert_eq!(Pixels::Rgba.encode(frame, 2, 4), bytes);
     }
 }

@@ -201,7 +201,6 @@ fn stored_scenes_have_their_shifts() {
         }
     }
     for entry in place.list("out/report") {
-        // Pages of eight pairs with their pictures inside.
-        assert!(place.read(&format!("out/report/{entry}")).len() < 4_000_000, "{entry}");
+        assert!(place.read(&format!("out/report/{entry}")).len() < 2_000_000, "{entry}");
     }
 }

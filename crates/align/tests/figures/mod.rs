@@ -1,0 +1,139 @@
+//! Cases of what is computed from two pictures: levels, differences, losses.
+
+use super::*;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Case {
+    pub(super) count: usize,
+    pub(super) h: usize,
+    pub(super) w: usize,
+    pub(super) limit: usize,
+    /// Distinct values: few make ties.
+    pub(super) values: u32,
+    pub(super) shift: [i32; 2],
+    pub(super) seed: u64,
+}
+
+pub(super) fn cases() -> impl Strategy<Value = Case> {
+    let values = prop_oneof![Just(2_u32), Just(5), Just(1 << 20)];
+    (1..4_usize, 17..40_usize, 17..70_usize, 8..24_usize, values, [-60..60_i32, -60..60_i32], any::<u64>()).prop_map(
+        |(count, h, w, limit, values, shift, seed)| {
+            let limit = limit.min((h.min(w) - 1) / 2);
+            Case { count, h, w, limit, values, shift, seed }
+        },
+    )
+}
+
+impl Case {
+    fn plane(&self) -> Vec<f32> {
+        let mut random = Random::new(self.seed);
+        let n = self.values as usize;
+        (0..self.count * self.h * self.w).map(|_| random.below(n) as f32 / n as f32 - 0.4).collect()
+    }
+}
+
+fn found<B: PeakWindow>(b: &B, c: &Case) -> Result<Vec<PeakFigures>> {
+    let x = up(b, &c.plane())?;
+    let mut out = up(b, &vec![PeakFigures::default(); c.count])?;
+    peak_window(b, [c.count, c.h, c.w], c.limit, x.flat(), out.flat_mut())?;
+    out.to_vec(b)
+}
+
+pub(super) fn peaks<B: PeakWindow>(b: &B, c: &Case) -> Result<Outputs> {
+    let all = found(b, c)?;
+    let places = all.iter().flat_map(|f| [f.dy, f.dx]).collect();
+    let values = all.iter().flat_map(|f| [f.peak, f.second]).collect();
+    Ok(vec![Output::I32(vec![c.count, 2], places), Output::F32(vec![c.count, 2], values)])
+}
+
+pub(super) fn peaks_oracle(c: &Case) -> Outputs {
+    let values = wide(&c.plane());
+    let all: Vec<_> = values.chunks(c.h * c.w).map(|v| oracle::peak(v, c.h, c.w, c.limit as i64)).collect();
+    let places = all.iter().flat_map(|(p, ..)| p.map(|d| d as i32)).collect();
+    let values = all.iter().flat_map(|&(_, peak, second)| [peak, second]).collect();
+    vec![Output::I32(vec![c.count, 2], places), Output::F64(vec![c.count, 2], values)]
+}
+
+pub(super) fn spreads<B: PeakWindow>(b: &B, c: &Case) -> Result<Outputs> {
+    Ok(vec![Output::F64(vec![c.count, 2], found(b, c)?.iter().flat_map(|f| [f.mean, f.std]).collect())])
+}
+
+pub(super) fn spreads_oracle(c: &Case) -> Outputs {
+    let values = wide(&c.plane());
+    let spread = |v: &[f64]| oracle::spread(v, c.h, c.w, c.limit as i64);
+    vec![Output::F64(vec![c.count, 2], values.chunks(c.h * c.w).flat_map(spread).collect())]
+}
+
+pub(super) fn mads<B: MadPair>(b: &B, c: &Case) -> Result<Outputs> {
+    let tasks: Vec<MadTask> = (0..c.count)
+        .map(|i| MadTask { a: i as u32, b: (c.count - 1 - i) as u32, dy: c.shift[0], dx: c.shift[1], gain: 1.25 })
+        .collect();
+    let mut out = Tensor::<B, f64, 1>::scratch(b, [c.count])?;
+    let planes = up(b, &c.plane())?;
+    mad_pair(b, [c.count, c.h, c.w], up(b, &tasks)?.flat(), planes.flat(), out.flat_mut())?;
+    Ok(vec![Output::of(b, &out)?])
+}
+
+pub(super) fn mads_oracle(c: &Case) -> Outputs {
+    let values = wide(&c.plane());
+    let plane = |i: usize| &values[i * c.h * c.w..(i + 1) * c.h * c.w];
+    let of = |i: usize| oracle::mad(plane(i), plane(c.count - 1 - i), c.h, c.w, c.shift.map(i64::from), 1.25);
+    vec![Output::F64(vec![c.count], (0..c.count).map(of).collect())]
+}
+
+pub(super) fn opened<B: OpenCross>(b: &B, c: &Case) -> Result<Outputs> {
+    let x: Vec<u8> = c.plane()[..c.h * c.w].iter().map(|&v| u8::from(v > -0.35)).collect();
+    let mut out = up(b, &vec![9u8; x.len()])?;
+    let mut work = up(b, &vec![9u8; x.len()])?;
+    open_cross(b, [c.h, c.w], up(b, &x)?.flat(), out.flat_mut(), work.flat_mut())?;
+    Ok(vec![Output::of(b, &out)?])
+}
+
+pub(super) fn opened_oracle(c: &Case) -> Outputs {
+    let x: Vec<u8> = c.plane()[..c.h * c.w].iter().map(|&v| u8::from(v > -0.35)).collect();
+    vec![Output::U8(vec![c.h * c.w], oracle::open_cross(&x, c.h, c.w))]
+}
+
+const QUANTILES: [f64; 5] = [0.0, 0.1, 0.5, 0.9999, 1.0];
+
+pub(super) fn quantiles<B: RankCounts>(b: &B, c: &Case) -> Result<Outputs> {
+    let x = up(b, &c.plane())?;
+    let all: Result<Vec<f32>> = QUANTILES.iter().map(|&q| kernels::quantile(b, x.flat(), q)).collect();
+    Ok(vec![Output::F32(vec![QUANTILES.len()], all?)])
+}
+
+pub(super) fn quantiles_oracle(c: &Case) -> Outputs {
+    let x = c.plane();
+    vec![Output::F32(vec![QUANTILES.len()], QUANTILES.iter().map(|&q| oracle::quantile(&x, q)).collect())]
+}
+
+pub(super) fn differences<B: Difference>(b: &B, c: &Case) -> Result<Outputs> {
+    let (a, z) = (numbers(c.seed, 3 * c.h * c.w), numbers(c.seed ^ 1, 3 * c.h * c.w));
+    let [dy, dx] = c.shift.map(|d| d.unsigned_abs() as usize % 9);
+    let (height, width) = (c.h - dy, c.w - dx);
+    let (from_a, from_b) = (Rect { top: dy, left: dx, height, width }, Rect { top: 0, left: 0, height, width });
+    let mut out = Tensor::<B, f32, 2>::scratch(b, [height, width])?;
+    let mut loss = Tensor::<B, f64, 1>::scratch(b, [height])?;
+    let (a, z) = (up(b, &a)?, up(b, &z)?);
+    difference(b, [c.h, c.w], (a.flat(), from_a), (z.flat(), from_b), 1.5, out.flat_mut(), loss.flat_mut())?;
+    Ok(vec![Output::of(b, &out)?, Output::of(b, &loss)?])
+}
+
+pub(super) fn differences_oracle(c: &Case) -> Outputs {
+    let (a, z) = (wide(&numbers(c.seed, 3 * c.h * c.w)), wide(&numbers(c.seed ^ 1, 3 * c.h * c.w)));
+    let [dy, dx] = c.shift.map(|d| d.unsigned_abs() as usize % 9);
+    let (height, width) = (c.h - dy, c.w - dx);
+    let gamma = |v: f64| if v > 0.0 { v.powf(1.0 / 2.2) } else { v };
+    let (mut out, mut loss) = (vec![0.0; height * width], vec![0.0; height]);
+    for y in 0..height {
+        for x in 0..width {
+            for k in 0..3 {
+                let p = a[k * c.h * c.w + (y + dy) * c.w + x + dx];
+                let q = 1.5 * z[k * c.h * c.w + y * c.w + x];
+                out[y * width + x] += (gamma(p) - gamma(q)).abs();
+                loss[y] += (p - q).abs();
+            }
+        }
+    }
+    vec![Output::F64(vec![height, width], out), Output::F64(vec![height], loss)]
+}
