@@ -29,6 +29,9 @@ pub(crate) struct Options {
     /// Runs what `cargo xtask test-gpu --bundle DIR` built.
     #[arg(long, value_name = "DIR")]
     prebuilt: Option<PathBuf>,
+    /// Measures only these domains, by commas, such as nsct,style (default: all).
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    only: Vec<String>,
     /// Leaves out the benchmarks of the crates (criterion): single kernels, and engines by size.
     #[arg(long)]
     whole_only: bool,
@@ -83,56 +86,108 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     results::render(&root)
 }
 
-/// One measurement of a whole transform, and the peer that does the same.
+/// One measurement of a whole job, and the peers that do the same.
 struct Job {
+    /// Words of the command, behind `lockstep`; the first names the domain.
     ours: String,
-    peer: Option<(&'static str, String)>,
+    /// Programs of `benches/peers` and their arguments.
+    peers: Vec<(&'static str, String)>,
 }
 
 impl Job {
-    fn new(ours: &str, peer: &'static str, of_peer: &str) -> Self {
-        Self { ours: ours.to_owned(), peer: Some((peer, of_peer.to_owned())) }
+    fn new(ours: String, peer: &'static str, of_peer: String) -> Self {
+        Self { ours, peers: vec![(peer, of_peer)] }
     }
 
-    fn alone(ours: &str) -> Self {
-        Self { ours: ours.to_owned(), peer: None }
+    fn alone(ours: String) -> Self {
+        Self { ours, peers: Vec::new() }
+    }
+
+    fn domain(&self) -> &str {
+        self.ours.split(' ').next().unwrap_or_default()
     }
 }
 
+/// Whole jobs of every domain. `style` is a weight file that both sides read; without one ours runs alone on random
+/// weights, with which it is as fast.
+fn jobs(backend: &str, style: Option<&Path>) -> Vec<Job> {
+    let mut all = contourlets(backend);
+    all.extend(styles(backend, style));
+    all
+}
+
 /// Arguments that both programs understand alike but for one name.
-fn jobs(backend: &str) -> Vec<Job> {
+fn contourlets(backend: &str) -> Vec<Job> {
+    let ours = |arguments: &str| format!("nsct bench {arguments}");
     if backend == "cpu" {
         let mut all = Vec::new();
         for (size, levels) in [256, 512, 1024].into_iter().flat_map(|size| ["2,3", "2,3,3,4"].map(|l| (size, l))) {
             let same = format!("--batch 1 --size {size} --levels {levels}");
-            all.push(Job::new(&same, "nsct_numpy.py", &same));
+            all.push(Job::new(ours(&same), "nsct_numpy.py", format!("{same} --workers {}", cores())));
         }
-        all.push(Job::new("--batch 8 --loop", "nsct_numpy.py", "--batch 8"));
+        let peer = format!("--batch 8 --workers {}", cores());
+        all.push(Job::new(ours("--batch 8 --loop"), "nsct_numpy.py", peer));
         return all;
     }
     let batch = "--batch 8 --channels 3";
     vec![
-        Job::new(&format!("{batch} --loop"), "nsct_torch.py", batch),
+        Job::new(ours(&format!("{batch} --loop")), "nsct_torch.py", batch.to_owned()),
         // Direct kernels: mapping kernels tap by tap, and the dense filters as other libraries for GPUs apply them.
-        Job::alone(&format!("{batch} --engine taps")),
-        Job::alone(&format!("{batch} --dfilt pkva --engine ladder")),
-        Job::alone(&format!("{batch} --engine dense-reference --samples 3")),
+        Job::alone(ours(&format!("{batch} --engine taps"))),
+        Job::alone(ours(&format!("{batch} --dfilt pkva --engine ladder"))),
+        Job::alone(ours(&format!("{batch} --engine dense-reference --samples 3"))),
     ]
+}
+
+/// The network in every precision, at the sizes that people ask about.
+fn styles(backend: &str, weights: Option<&Path>) -> Vec<Job> {
+    let file = weights.map(Path::display);
+    let model = file.as_ref().map(|file| format!(" --model {file}")).unwrap_or_default();
+    let (sizes, precisions): (&str, &[&str]) = match backend {
+        "cpu" => ("256x256,512x512", &["f32"]),
+        _ => ("256x256,512x512,1080x1920,2160x3840", &["f16", "f32"]),
+    };
+    let batch = if backend == "cpu" { "1" } else { "1,8" };
+    let same = format!("--sizes {sizes} --batch {batch}");
+    let mut all: Vec<Job> = precisions
+        .iter()
+        .map(|precision| Job::alone(format!("style bench {same} --precision {precision}{model}")))
+        .collect();
+    if let (Some(last), Some(file)) = (all.last_mut(), file) {
+        let peer = format!("--weights {file} {same}");
+        last.peers = match backend {
+            "cpu" => vec![("style_onnx.py", format!("{peer} --workers {}", cores()))],
+            _ => vec![("style_torch.py", peer.clone()), ("style_torch.py", format!("{peer} --compile"))],
+        };
+    }
+    all
+}
+
+/// The weights that peers are given: of the golden data.
+fn style_weights(root: &Path) -> Option<PathBuf> {
+    let data = crate::test::data_folder(root).ok()??;
+    Some(data.join("style/weights/candy.safetensors")).filter(|file| file.is_file())
+}
+
+/// Whether `--only` names a domain, or the domain of a crate (`ata` of ata-wmma).
+fn wants(options: &Options, name: &str) -> bool {
+    options.only.is_empty() || options.only.iter().any(|only| name.split('-').next() == only.split('-').next())
 }
 
 fn measure(root: &Path, manifest: &Manifest, backend: &str, options: &Options) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for job in jobs(backend) {
+    let weights = style_weights(root);
+    for job in jobs(backend, weights.as_deref()) {
+        if !wants(options, job.domain()) {
+            continue;
+        }
         let file = manifest.command.as_ref().context("there is no lockstep command (a bundle of --tests-only?)")?;
         let mut command = Command::new(file);
-        command.args(["nsct", "bench", "--json", "--backend", backend]).args(job.ours.split(' '));
+        command.args(job.ours.split(' ')).args(["--json", "--backend", backend]);
         rows.extend(rows_of(&mut command)?.context("the command did not measure")?);
-        if let Some((script, arguments)) = job.peer.filter(|_| options.peers) {
+        for (script, arguments) in job.peers.iter().filter(|_| options.peers) {
             let mut command = Command::new(python(root, options)?);
             command.arg(root.join("benches/peers").join(script)).args(arguments.split(' ')).arg("--json");
-            if backend == "cpu" {
-                command.args(["--workers", &cores().to_string()]);
-            }
             match rows_of(&mut command)? {
                 Some(new) => rows.extend(new),
                 None => println!("NOT MEASURED: {script} lacks a package (see benches/peers/README.md)"),
@@ -140,7 +195,8 @@ fn measure(root: &Path, manifest: &Manifest, backend: &str, options: &Options) -
         }
     }
     if !options.whole_only {
-        for bench in &manifest.benches {
+        let wanted = |bench: &&Executable| wants(options, &bench.package);
+        for bench in manifest.benches.iter().filter(wanted) {
             rows.extend(criterion(root, bench, backend)?);
         }
     }
@@ -289,6 +345,23 @@ mod tests {
     fn dates_are_right() {
         let dates = [0, 59, 11_016, 19_782, 20_777].map(date_of);
         assert_eq!(dates, ["1970-01-01", "1970-03-01", "2000-02-29", "2024-02-29", "2026-11-20"]);
+    }
+
+    #[test]
+    fn both_sides_of_a_job_get_the_same_sizes() {
+        let file = Path::new("w.safetensors");
+        for backend in ["cpu", "cuda"] {
+            for job in jobs(backend, Some(file)).iter().filter(|job| job.domain() == "style" && !job.peers.is_empty()) {
+                let sizes = |text: &str| {
+                    text.split("--sizes ").nth(1).and_then(|rest| rest.split(' ').next()).map(str::to_owned)
+                };
+                assert!(
+                    job.peers.iter().all(|(_, peer)| sizes(peer) == sizes(&job.ours) && peer.contains("w.safetensors"))
+                );
+                assert!(job.ours.contains("--model w.safetensors"));
+            }
+        }
+        assert!(jobs("cuda", None).iter().filter(|job| job.domain() == "style").all(|job| job.peers.is_empty()));
     }
 
     #[test]

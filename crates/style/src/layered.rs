@@ -5,8 +5,11 @@ use half::f16;
 use ndarray::{Array4, ArrayView4};
 
 use crate::Result;
+#[cfg(feature = "cuda")]
 use crate::cpu;
-use crate::engine::{Activation, Precision, SizePolicy, cpu_weights, planes};
+#[cfg(feature = "cuda")]
+use crate::engine::cpu_weights;
+use crate::engine::{Activation, Precision, SizePolicy, planes};
 use crate::kernels::{NET_CENTRE, NetBackend, NetElem, NetFirst, NetLast, Scene, Tiles};
 use crate::mix::Rounding;
 use crate::net::{Fill, Job, Picture, Runner, Take};
@@ -20,6 +23,7 @@ pub struct Layered<B: NetBackend<f32> + NetBackend<f16>> {
     model: StyleModel,
     tiles: Option<Tiles>,
     /// Made when the first picture of one colour comes.
+    #[cfg(feature = "cuda")]
     host: Option<(cpu::Network, cpu::Arena)>,
 }
 
@@ -31,7 +35,14 @@ impl<B: NetBackend<f32> + NetBackend<f16>> Layered<B> {
     /// When the device has no room.
     pub fn new(b: &B, model: &StyleModel, precision: Precision, tiles: Option<Tiles>) -> Result<Self> {
         let half = if precision == Precision::F16 { Runner::new(b, model, tiles)? } else { None };
-        let mut all = Self { half, single: None, model: model.clone(), tiles, host: None };
+        let mut all = Self {
+            half,
+            single: None,
+            model: model.clone(),
+            tiles,
+            #[cfg(feature = "cuda")]
+            host: None,
+        };
         if all.half.is_none() {
             all.single(b)?;
         }
@@ -44,6 +55,7 @@ impl<B: NetBackend<f32> + NetBackend<f16>> Layered<B> {
     }
 
     /// The network on the CPU.
+    #[cfg(feature = "cuda")]
     pub(crate) fn host(&mut self) -> (&cpu::Network, &mut cpu::Arena) {
         let make = || (cpu::Network::new(&cpu_weights(&self.model)), cpu::Arena::new());
         let (network, arena) = self.host.get_or_insert_with(make);

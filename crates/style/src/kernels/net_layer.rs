@@ -317,6 +317,7 @@ impl Window {
 /// Weights in the order `[phase][in][row][column][out]`, with channels that the model does not have as zeros.
 #[derive(Clone, Debug)]
 pub struct Dense<T> {
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only layouts for a device ask for it"))]
     pub(crate) window: Window,
     pub(crate) cin: usize,
     pub(crate) cout: usize,
@@ -364,6 +365,7 @@ impl<T: NetElem> Dense<T> {
     }
 
     /// The weight of a product.
+    #[cfg(feature = "cuda")]
     pub(crate) fn at(&self, phase: usize, c: usize, tap: usize, o: usize) -> T {
         let taps = self.window.side().pow(2);
         self.values[((phase * self.cin + c) * taps + tap) * self.cout + o]
