@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use gpu_core::Cpu;
-use ndarray::{Array3, Array4, ArrayView3, s};
-use style::kernels::Tiles;
+use ndarray::{Array3, Array4, ArrayView3};
 use style::mix::Rounding;
 use style::weights::{SaveDtype, StyleModel};
 use style::{Engine, EngineOptions, Job, Layered, Precision, SizePolicy, StyleBackend};
@@ -24,15 +23,7 @@ fn bytes(x: &Array4<f32>, n: usize) -> Array3<u8> {
     Array3::from_shape_fn((h, w, 3), |(y, z, c)| x[[n, c, y, z]] as u8)
 }
 
-/// 10 log10 (255² / mean square).
-fn psnr(a: &Array4<f32>, b: &Array4<f32>) -> f64 {
-    assert_eq!(a.dim(), b.dim());
-    let square: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-    10.0 * (255.0f64.powi(2) * a.len() as f64 / square.max(1e-12)).log10()
-}
-
-/// A model of random weights whose last layer spreads its output over the range of a picture, so that PSNR means what it
-/// does for trained ones.
+/// A model of random weights.
 fn model(nc: usize, blocks: usize) -> StyleModel {
     StyleModel::random(nc, blocks, 7)
 }
@@ -190,7 +181,17 @@ fn a_stream_on_the_cpu() {
 mod on_cuda {
     use gpu_core::testing::cuda;
 
+    use ndarray::s;
+    use style::kernels::Tiles;
+
     use super::*;
+
+    /// 10 log10 (255² / mean square).
+    fn psnr(a: &Array4<f32>, b: &Array4<f32>) -> f64 {
+        assert_eq!(a.dim(), b.dim());
+        let square: f64 = a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        10.0 * (255.0f64.powi(2) * a.len() as f64 / square.max(1e-12)).log10()
+    }
 
     fn options(precision: Precision) -> EngineOptions {
         EngineOptions { precision: Some(precision), ..EngineOptions::default() }
