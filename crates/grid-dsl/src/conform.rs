@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::Machine;
 use crate::error::{Limits, Result as Evaluated};
+use crate::exec::{Backend, Reference};
 use crate::lang::{Dialect, Program};
 use crate::prim::Prim;
 use crate::run::Sample;
@@ -246,12 +246,17 @@ fn shown(result: &Evaluated<Value>) -> String {
 }
 
 impl Vector {
-    /// Calls the function and compares.
+    /// Calls the function by the definition and compares.
     pub fn verify(&self, limits: &Limits) -> Verdict {
+        self.verify_on(&Reference, limits)
+    }
+
+    /// Calls the function on a back end and compares.
+    pub fn verify_on(&self, backend: &dyn Backend, limits: &Limits) -> Verdict {
         let Some(prim) = Prim::by_name(&self.function) else {
             return Verdict::Unsupported(format!("no function is named `{}`", self.function));
         };
-        let found = Machine::new(limits).prim(prim, &self.args);
+        let found = backend.call(prim, &self.args, limits);
         let right = match (&found, &self.result) {
             (Ok(value), Some(expected)) => value.to_text() == *expected,
             (Err(_), None) => true,
@@ -301,8 +306,20 @@ impl Recorded {
             .map_err(|all| all.first().map_or_else(String::new, ToString::to_string))
     }
 
-    /// Runs one case and compares every line's digest, the output, and the line that fails.
+    /// Runs one case by the definition and compares every line's digest, the output, and the line that fails.
     pub fn verify(&self, program: &Program, case: usize, library: &Library, limits: &Limits) -> Verdict {
+        self.verify_on(&Reference, program, case, library, limits)
+    }
+
+    /// The same on a back end.
+    pub fn verify_on(
+        &self,
+        backend: &dyn Backend,
+        program: &Program,
+        case: usize,
+        library: &Library,
+        limits: &Limits,
+    ) -> Verdict {
         let task = self.task.as_ref().and_then(|id| library.tasks.get(id));
         let examples = || task.map(|t| t.train.iter().chain(&t.test));
         let recorded = &self.cases[case];
@@ -317,7 +334,7 @@ impl Recorded {
             Some(task) => Sample::new(input).with_samples(task.train.iter().cloned()),
             None => Sample::new(input),
         };
-        let outcome = program.run(&sample, limits, true);
+        let outcome = backend.program(program, &sample, limits, true);
         let wrong = |what: String| Verdict::Wrong(format!("{}, case {case}: {what}", self.id));
         let target = |at: usize| program.lines()[at].target();
         let failed = outcome.first_failure();
@@ -361,13 +378,18 @@ impl Task {
         self.train.iter().chain(&self.test)
     }
 
-    /// Runs a program on an example and compares its first output.
+    /// Runs a program on an example by the definition and compares its first output.
     pub fn verify(&self, program: &Program, example: usize, limits: &Limits) -> Verdict {
+        self.verify_on(&Reference, program, example, limits)
+    }
+
+    /// The same on a back end.
+    pub fn verify_on(&self, backend: &dyn Backend, program: &Program, example: usize, limits: &Limits) -> Verdict {
         let Some((input, output)) = self.examples().nth(example) else {
             return Verdict::Unsupported(format!("{} has no example {example}", self.id));
         };
         let sample = Sample::new(input.clone()).with_samples(self.train.iter().cloned());
-        let outcome = program.run(&sample, limits, false);
+        let outcome = backend.program(program, &sample, limits, false);
         match outcome.returns.first() {
             Some(Ok(found)) if found == output => Verdict::Right,
             Some(found) => {

@@ -9,7 +9,7 @@ use crate::value::{Closure, Function, Maker, Value};
 pub struct Machine<'l> {
     limits: &'l Limits,
     fuel: u64,
-    calls: u32,
+    pub(crate) calls: u32,
 }
 
 impl<'l> Machine<'l> {

@@ -70,3 +70,77 @@ pub(crate) fn any_value() -> impl Strategy<Value = Value> {
         ]
     })
 }
+
+/// Patches in every form that functions take.
+fn any_patch() -> impl Strategy<Value = Value> {
+    let near = vec((0..3, (0..6, 0..6)), 1..12);
+    prop_oneof![
+        3 => any_object(),
+        3 => any_indices(),
+        3 => near.clone().prop_map(|cells| Value::object(cells.into_iter().map(|(c, (i, j))| (c, i, j)))),
+        2 => near.clone().prop_map(|cells| Value::indices(cells.into_iter().map(|(_, at)| at))),
+        1 => near.prop_map(|cells| Value::tuple(cells.into_iter().map(|(c, (i, j))| Value::cell(c, i, j)).collect())),
+        1 => any_grid().prop_map(|grid| crate::call("asobject", &[grid]).unwrap_or(Value::None)),
+        1 => Just(Value::pair(1, 2)),
+    ]
+}
+
+fn any_pair() -> impl Strategy<Value = Value> {
+    location().prop_map(|(i, j)| Value::pair(i, j))
+}
+
+fn any_int() -> impl Strategy<Value = Value> {
+    prop_oneof![5 => (-2..11).prop_map(Value::Int), 3 => number().prop_map(Value::Int), 1 => any::<bool>().prop_map(Value::Bool)]
+}
+
+/// Functions that suit many arguments.
+fn any_function() -> impl Strategy<Value = Value> {
+    let bind = |(prim, fixed, last): (Value, Value, bool)| {
+        let maker = if last { Maker::Rbind } else { Maker::Lbind };
+        Value::Fn(Function::closure(maker, vec![prim, fixed]))
+    };
+    prop_oneof![
+        4 => any_prim(),
+        2 => any_closure(any_int()),
+        3 => (any_prim(), prop_oneof![any_int(), any_pair(), any_patch(), any_grid()], any::<bool>()).prop_map(bind),
+    ]
+}
+
+/// Containers of things that functions work on.
+fn any_container() -> impl Strategy<Value = Value> {
+    let of = |items: BoxedStrategy<Value>| {
+        (vec(items, 0..6), any::<bool>())
+            .prop_map(|(items, set)| if set { Value::set(items) } else { Value::tuple(items) })
+    };
+    prop_oneof![
+        2 => of(any_int().boxed()),
+        2 => of(any_pair().boxed()),
+        3 => of(any_patch().boxed()),
+        1 => of(any_grid().boxed()),
+        2 => any_patch(),
+        1 => any_grid(),
+        1 => any_grid().prop_map(|g| crate::call("partition", &[g]).unwrap_or(Value::None)),
+        1 => of(any_value().boxed()),
+    ]
+}
+
+/// Arguments of the kinds that a primitive takes.
+pub(crate) fn typed_args(prim: Prim) -> impl Strategy<Value = Vec<Value>> {
+    let kinds = prim.entry().kinds.split(" -> ").next().unwrap_or_default();
+    let of_kind = |kind: &str| -> BoxedStrategy<Value> {
+        match kind {
+            "I" => any_int().boxed(),
+            "B" => any::<bool>().prop_map(Value::Bool).boxed(),
+            "P" => any_pair().boxed(),
+            "N" => prop_oneof![any_int(), any_pair()].boxed(),
+            "G" => any_grid().boxed(),
+            "Pt" => any_patch().boxed(),
+            "E" | "Pc" => prop_oneof![any_grid(), any_patch()].boxed(),
+            "F" => any_function().boxed(),
+            "C" | "CC" | "S" => any_container().boxed(),
+            "T" => prop_oneof![any_container(), any_grid(), any_pair()].boxed(),
+            _ => prop_oneof![3 => any_container(), 2 => any_int(), 1 => any_pair(), 3 => any_value()].boxed(),
+        }
+    };
+    kinds.split(' ').map(of_kind).collect::<Vec<_>>()
+}

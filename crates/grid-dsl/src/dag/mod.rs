@@ -1,15 +1,20 @@
 //! Many programs as one graph, in which every distinct expression appears once.
 
 mod exec;
+mod plan;
+mod simplify;
 mod stats;
 
 use std::collections::HashMap;
 
+use crate::error::Limits;
 use crate::lang::{Argument, Callee, Program};
 use crate::prim::Prim;
 use crate::value::Value;
 
+pub(crate) use exec::Computed;
 pub use exec::{Batch, ExecOpts, RunResult};
+pub use simplify::Simplified;
 pub use stats::Stats;
 
 /// The number of a node.
@@ -62,7 +67,21 @@ pub(crate) struct Member {
     /// Nodes of the lines that something returned depends on, one a line: equal lines count each.
     lines: Vec<NodeId>,
     outputs: Vec<NodeId>,
+    /// Nodes that a rewrite relies on: their values must be far from the limits.
+    guards: Vec<NodeId>,
     program: Program,
+}
+
+impl Member {
+    /// Whether the program must run alone, from the fuel that its nodes used: all of them together more than there is, or one
+    /// that a rewrite relies on so much that its value may be near to other limits.
+    fn runs_alone(&self, limits: &Limits, used: impl Fn(NodeId) -> u64) -> bool {
+        let all = self.lines.iter().map(|&id| used(id)).fold(0u64, u64::saturating_add);
+        // A node uses at least the weight of its value.
+        let heavy = |&id: &NodeId| used(id) > u64::from(limits.weight) / 4;
+        let tight = || limits.elements < limits.side || limits.calls < 8 || limits.nesting < 8;
+        all > limits.fuel || (!self.guards.is_empty() && (tight() || self.guards.iter().any(heavy)))
+    }
 }
 
 /// A graph of programs: operands come before what reads them.
@@ -119,7 +138,13 @@ impl Dag {
                 lines.push(node);
             }
             let outputs = program.returns.iter().map(|a| dag.argument(&mut known, a, &of_line)).collect();
-            dag.members.push(Member { name: program.name.clone(), lines, outputs, program: program.clone() });
+            dag.members.push(Member {
+                name: program.name.clone(),
+                lines,
+                outputs,
+                guards: Vec::new(),
+                program: program.clone(),
+            });
         }
         dag
     }
@@ -173,6 +198,45 @@ impl Dag {
     /// Nodes that a program returns.
     pub fn outputs(&self, program: usize) -> &[NodeId] {
         &self.members[program].outputs
+    }
+
+    /// Whether a program must run alone, from the fuel that its nodes used.
+    pub(crate) fn runs_alone(&self, program: usize, limits: &Limits, used: impl Fn(NodeId) -> u64) -> bool {
+        self.members[program].runs_alone(limits, used)
+    }
+
+    /// A program as it was given.
+    pub(crate) fn member_program(&self, program: usize) -> &Program {
+        &self.members[program].program
+    }
+
+    /// Nodes that programs return, one program after the other.
+    pub(crate) fn all_outputs(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.members.iter().flat_map(|m| m.outputs.iter().copied())
+    }
+
+    /// Each node in words: `n12 = colorfilter(n9, 5)`.
+    pub(crate) fn labels(&self) -> Vec<String> {
+        let name = |id: NodeId| match &self.nodes[id as usize] {
+            Node::Input(name) => (*name).to_owned(),
+            Node::Literal(Value::Fn(crate::value::Function::Prim(prim))) => prim.name().to_owned(),
+            Node::Literal(Value::Bool(on)) => if *on { "T" } else { "F" }.to_owned(),
+            Node::Literal(value) => match value.as_pair() {
+                Some((i, j)) => format!("({i}, {j})"),
+                None => value.to_text(),
+            },
+            _ => format!("n{id}"),
+        };
+        let label = |(id, node): (usize, &Node)| match node {
+            Node::Prim(prim, args) => {
+                format!("n{id} = {}({})", prim.name(), args.iter().map(|&a| name(a)).collect::<Vec<_>>().join(", "))
+            }
+            Node::Call(callee, args) => {
+                format!("n{id} = {}({})", name(*callee), args.iter().map(|&a| name(a)).collect::<Vec<_>>().join(", "))
+            }
+            _ => name(id as NodeId),
+        };
+        self.nodes.iter().enumerate().map(label).collect()
     }
 
     /// The graph in the language of Graphviz.

@@ -16,6 +16,10 @@ use crate::error::{Limits, Result};
 use crate::machine::Machine;
 use crate::value::Value;
 
+pub(crate) use containers::merge;
+pub(crate) use functions::Images;
+pub(crate) use views::{part, rebuilt};
+
 /// What the table knows about a primitive.
 pub(crate) struct Entry {
     name: &'static str,

@@ -12,6 +12,7 @@ use crate::prim::Prim;
 
 pub use convert::Colour;
 pub use parse::ParseError;
+pub(crate) use text::Fnv;
 pub use text::hex;
 
 /// A value of the language.

@@ -25,7 +25,14 @@ pub fn hex(digest: u64) -> String {
 }
 
 /// The hash by G. Fowler, L. C. Noll and K.-P. Vo, variant 1a, fed like a string.
-struct Fnv(u64);
+pub(crate) struct Fnv(u64);
+
+impl Fnv {
+    /// The hash of what was written.
+    pub(crate) fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 impl Default for Fnv {
     fn default() -> Self {

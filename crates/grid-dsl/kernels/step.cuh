@@ -1,0 +1,172 @@
+// Values of the wavefront: what a warp reads and writes of them. See src/kernels/step/mod.rs.
+#pragma once
+#include "grid.cuh"
+
+constexpr unsigned kHead = 8;           // words of a head, twin of HEAD
+constexpr unsigned kPayload = 288;      // words of a payload, twin of PAYLOAD
+constexpr unsigned kMasks = 256;        // where the rows' masks begin
+constexpr int kFar = 1 << 20;           // twin of FAR
+
+// Twins of Kind.
+enum Kind { kSpilled, kError, kInt, kBool, kPair, kGrid, kIndices, kObject, kObjects, kNothing, kStrips };
+// Twins of Spill.
+enum Spill { kByKind = 1, kBySize, kByClass, kByOperand };
+
+struct In {
+    int kind, a, b, c;
+    const i8* cells;
+    const unsigned* masks;
+
+    __device__ __forceinline__ Grid grid() const { return {cells, unsigned(a), unsigned(b)}; }
+    __device__ __forceinline__ bool number() const { return kind == kInt || kind == kBool; }
+    // A number that a cell may be.
+    __device__ __forceinline__ bool colour() const { return kind == kInt && a >= -128 && a <= 127; }
+    __device__ __forceinline__ bool tall() const { return kind == kGrid && a > 0; }
+    __device__ __forceinline__ bool patch() const { return kind == kIndices || kind == kObject; }
+};
+
+// A patch in a window that begins at its bounding box; a lane's mask is its row.
+struct Patch {
+    unsigned mask;
+    int i0, j0;
+    unsigned h, w;
+    // Colours, and where in them the window begins.
+    const i8* cells;
+    unsigned oi, oj;
+
+    __device__ __forceinline__ bool empty() const { return h == 0; }
+    __device__ __forceinline__ unsigned count() const { return lockstep::warp_sum(unsigned(__popc(mask))); }
+    __device__ __forceinline__ int at(unsigned i, unsigned j) const { return cells[(i + oi) * kSide + j + oj]; }
+};
+
+__device__ __forceinline__ Patch framed(unsigned mask, int i0, int j0, const i8* cells) {
+    const unsigned rows = __ballot_sync(kAll, mask != 0), columns = warp_or(mask);
+    if (rows == 0) return {0, 0, 0, 0, 0, cells, 0, 0};
+    const unsigned top = low(rows), left = low(columns);
+    const unsigned moved = __shfl_sync(kAll, mask, (lane_of() + top) & 31);
+    return {lane_of() + top < 32 ? moved >> left : 0, i0 + int(top), j0 + int(left), high(rows) - top + 1,
+            high(columns) - left + 1, cells, top, left};
+}
+
+__device__ __forceinline__ Patch patch_of(const In& v) {
+    const int origin = v.kind == kObjects ? 0 : 1;
+    return framed(v.masks[lane_of()], origin * v.a, origin * v.b, v.cells);
+}
+
+// The mask in a window that begins at (0, 0), of a patch that begins at (i0, j0).
+__device__ __forceinline__ unsigned placed(unsigned mask, int i0, int j0) {
+    const int from = int(lane_of()) - i0;
+    const unsigned row = __shfl_sync(kAll, mask, from & 31);
+    if (from < 0 || from > 31 || j0 > 31 || j0 < -31) return 0;
+    return j0 >= 0 ? row << j0 : row >> -j0;
+}
+
+// Where the element (i, j) of a result comes from.
+struct Map {
+    unsigned h, w;
+    bool transposed;
+    int i0, di, fi, j0, dj, fj;
+
+    __device__ __forceinline__ unsigned row(unsigned i, unsigned j) const {
+        return i0 + di * (int(transposed ? j : i) / fi);
+    }
+    __device__ __forceinline__ unsigned column(unsigned i, unsigned j) const {
+        return j0 + dj * (int(transposed ? i : j) / fj);
+    }
+};
+
+struct Out {
+    int* head;
+    unsigned* payload;
+
+    __device__ __forceinline__ void put(int kind, int a = 0, int b = 0, int c = 0) const {
+        const unsigned lane = lane_of();
+        if (lane < kHead) head[lane] = lane == 0 ? kind : lane == 1 ? a : lane == 2 ? b : lane == 3 ? c : 0;
+    }
+    __device__ __forceinline__ void spill(Spill why) const { put(kSpilled, why); }
+    __device__ __forceinline__ void number(long long n) const {
+        if (n < -2147483648ll || n > 2147483647ll) return spill(kByClass);
+        put(kInt, int(n));
+    }
+    __device__ __forceinline__ void pair(long long i, long long j) const {
+        if (i < -2147483648ll || i > 2147483647ll || j < -2147483648ll || j > 2147483647ll) return spill(kByClass);
+        put(kPair, int(i), int(j));
+    }
+
+    // Cells of rows below h, zero where `there` says so.
+    template <typename F>
+    __device__ __forceinline__ void cells(unsigned h, F f) const {
+        i8* out = reinterpret_cast<i8*>(payload);
+        for (unsigned r = 0; r < h; ++r) out[r * kSide + lane_of()] = i8(f(r, lane_of()));
+    }
+    template <typename F>
+    __device__ __forceinline__ void grid(unsigned h, unsigned w, F f) const {
+        if (h > kSide || w > kSide) return spill(kBySize);
+        w = h == 0 ? 0 : w;
+        cells(h, [&](unsigned r, unsigned c) { return c < w ? f(r, c) : 0; });
+        put(kGrid, h, w);
+    }
+    // A patch with a mask a lane, in a window of 32 x 32 that begins at (i0, j0).
+    template <typename F>
+    __device__ __forceinline__ void patch(bool object, unsigned mask, long long i0, long long j0, F f) const {
+        const unsigned rows = __ballot_sync(kAll, mask != 0);
+        if (rows != 0 && (i0 < -kFar || i0 > kFar || j0 < -kFar || j0 > kFar)) return spill(kBySize);
+        payload[kMasks + lane_of()] = mask;
+        if (rows == 0) return put(kIndices);
+        if (object) {
+            for (unsigned r = 0; r <= high(rows); ++r) {
+                const unsigned row = __shfl_sync(kAll, mask, r);
+                const int c = row >> lane_of() & 1 ? f(r, lane_of()) : 0;
+                reinterpret_cast<i8*>(payload)[r * kSide + lane_of()] = i8(c);
+            }
+        }
+        put(object ? kObject : kIndices, int(i0), int(j0));
+    }
+    __device__ __forceinline__ void indices(unsigned mask, long long i0, long long j0) const {
+        patch(false, mask, i0, j0, [](unsigned, unsigned) { return 0; });
+    }
+    // Objects of a grid's cells under the rows' masks.
+    __device__ __forceinline__ void objects(const Grid& g, unsigned plane, unsigned mode) const {
+        payload[kMasks + lane_of()] = plane;
+        if (__ballot_sync(kAll, plane != 0) == 0) return put(kIndices);
+        cells(g.h, [&](unsigned r, unsigned c) { return c < g.w ? g.at(r, c) : 0; });
+        put(kObjects, g.h, g.w, mode);
+    }
+    __device__ __forceinline__ void copy(const In& v) const {
+        if ((v.kind >= kGrid && v.kind <= kObjects) || v.kind == kStrips) {
+            const unsigned* from = v.masks - kMasks;
+            for (unsigned k = lane_of(); k < kPayload; k += 32) payload[k] = from[k];
+        }
+        put(v.kind, v.a, v.b, v.c);
+    }
+    // A grid or patch whose elements come from another's.
+    __device__ __forceinline__ void mapped(const In& v, const Map& m) const {
+        if (m.h > kSide || m.w > kSide) return spill(kBySize);
+        if (v.kind == kGrid) {
+            const Grid g = v.grid();
+            return grid(m.h, m.w, [&](unsigned r, unsigned c) { return g.at(m.row(r, c), m.column(r, c)); });
+        }
+        const Patch p = patch_of(v);
+        unsigned mask = 0;
+        for (unsigned r = 0; r < m.h; ++r) {
+            const unsigned row = __shfl_sync(kAll, p.mask, m.row(r, lane_of()) & 31);
+            const bool there = lane_of() < m.w && (row >> (m.column(r, lane_of()) & 31) & 1);
+            const unsigned bits = __ballot_sync(kAll, there);
+            if (lane_of() == r) mask = bits;
+        }
+        patch(v.kind == kObject, mask, p.i0, p.j0,
+              [&](unsigned r, unsigned c) { return p.at(m.row(r, c), m.column(r, c)); });
+    }
+};
+
+// Positions from <= x < to that a slice keeps.
+struct Slice {
+    int from, to;
+    __device__ __forceinline__ Slice(long long a, long long n, int length) {
+        const long long b = a + n;
+        const long long x = a < 0 ? a + length : a, y = b < 0 ? b + length : b;
+        from = int(x < 0 ? 0 : x > length ? length : x);
+        to = int(y < 0 ? 0 : y > length ? length : y);
+        if (to < from) to = from;
+    }
+};

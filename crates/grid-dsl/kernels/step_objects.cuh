@@ -1,0 +1,208 @@
+// Patches and objects of grids, and what is asked of objects.
+#pragma once
+#include "step.cuh"
+
+// Functions of a grid that give locations, cells or objects. False when this is none of them.
+__device__ __forceinline__ bool found(unsigned op, const In* v, const Out& out, unsigned* bins) {
+    if (op < kOfcolor || op > kFgpartition) return false;
+    const In& target = op == kToobject ? v[1] : v[0];
+    if (target.kind != kGrid) return out.spill(kByKind), true;
+    const Grid g = target.grid();
+    const unsigned all = whole(g);
+    const auto own = [&](unsigned r, unsigned c) { return g.at(r, c); };
+    switch (op) {
+        case kOfcolor:
+            if (v[1].kind != kInt) return out.spill(kByKind), true;
+            out.indices(of_colour(g, all, v[1].a, true), 0, 0);
+            break;
+        case kAsindices: out.indices(all, 0, 0); break;
+        case kAsobject: out.patch(true, all, 0, 0, own); break;
+        case kToobject: {
+            if (!v[0].patch()) return out.spill(kByKind), true;
+            if (g.h == 0) return out.spill(kByClass), true;
+            const Patch p = patch_of(v[0]);
+            out.patch(true, placed(p.mask, p.i0, p.j0) & all, 0, 0, own);
+            break;
+        }
+        default: {
+            const unsigned mode = op != kObjectsOf ? kByColour | kUnivalued
+                                                 : (v[1].a ? kUnivalued : 0) | (v[2].a ? kDiagonal : 0);
+            if (op == kObjectsOf && !(v[1].number() && v[2].number() && v[3].number())) return out.spill(kByKind), true;
+            if (op == kObjectsOf && g.h == 0) return out.spill(kByClass), true;
+            unsigned plane = all;
+            if (op == kFgpartition || (op == kObjectsOf && v[3].a)) {
+                histogram(g, all, bins);
+                const unsigned most = extreme_colour(bins, true);
+                if (most == kNone) return out.spill(kByClass), true;
+                plane = of_colour(g, all, int(most) - 128, false);
+            }
+            out.objects(g, plane, mode);
+        }
+    }
+    return true;
+}
+
+// What objects are compared by: of the component whose first cell, row by row, is `root`. Twin of keys::of.
+__device__ __forceinline__ int figure(const Scratch& s, unsigned root, unsigned which) {
+    const unsigned columns = s.columns[root], bottom = s.parent[root] >> 16;
+    switch (which) {
+        case 0: return s.size[root] & 0xffff;
+        case 1: return bottom - root / kSide + 1;
+        case 2: return high(columns) - low(columns) + 1;
+        case 3: return root / kSide;
+        case 4: return bottom;
+        case 5: return low(columns);
+        case 6: return high(columns);
+        case 7:
+        case 9: return int(s.key[root] >> 10) - 128;
+        default: return 1;
+    }
+}
+
+// Whether a component is what `which` asks for. Twin of Figures::is.
+__device__ __forceinline__ bool is_such(const Scratch& s, unsigned root, unsigned which) {
+    const int size = figure(s, root, 0), h = figure(s, root, 1), w = figure(s, root, 2);
+    switch (which) {
+        case 10: return w == 1 && size == h;
+        case 11: return h == 1 && size == w;
+        case 12: return h == w && size == h * w;
+        default: return h > w;
+    }
+}
+
+// Functions of objects. False when this is none of them.
+__device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, const Out& out, Scratch& s) {
+    const bool by_predicate = op >= kSfilter && op <= kExtract;
+    if (op < kMerge || (op > kSizefilter && !by_predicate)) return false;
+    const In& x = v[0];
+    const Grid g = x.grid();
+    const bool objects = x.kind == kObjects;
+    if (!objects) {
+        if (op == kSize && x.kind == kGrid) return out.put(kInt, x.a), true;
+        if (op == kSize && x.kind == kPair) return out.put(kInt, 2), true;
+        if (op == kFirst && x.kind == kPair) return out.put(kInt, x.a), true;
+        if (op == kLast && x.kind == kPair) return out.put(kInt, x.b), true;
+        if (x.kind == kStrips) {
+            const int n = x.c & 255, k = op == kLast ? n - 1 : 0, side = x.c & 256 ? x.a : x.b;
+            if (op == kSize) return out.put(kInt, n), true;
+            if (op != kFirst && op != kLast) return out.spill(kByKind), true;
+            const int piece = side / n;
+            const Slice part(k * (piece + (side % n != 0)), piece, side);
+            const unsigned length = part.to - part.from;
+            if (x.c & 256) {
+                out.grid(length, x.b, [&](unsigned r, unsigned c) { return g.at(r + part.from, c); });
+            } else {
+                out.grid(x.a, length, [&](unsigned r, unsigned c) { return g.at(r, c + part.from); });
+            }
+            return true;
+        }
+        if (!x.patch()) return out.spill(kByKind), true;
+        const Patch p = patch_of(x);
+        if (op == kSize) return out.put(kInt, p.count()), true;
+        const bool filters = (op == kColorfilter || op == kSizefilter) && v[1].kind == kInt;
+        const bool set_of_sets = op == kMerge || filters || op == kSfilter || op == kMfilter;
+        if (p.empty() && set_of_sets) return out.indices(0, 0, 0), true;
+        if (p.empty() || x.kind != kIndices || (op != kFirst && op != kLast)) return out.spill(kByKind), true;
+        const unsigned row = __shfl_sync(kAll, p.mask, op == kFirst ? 0 : p.h - 1);
+        out.pair(op == kFirst ? p.i0 : p.i0 + int(p.h) - 1, p.j0 + int(op == kFirst ? low(row) : high(row)));
+        return true;
+    }
+    const unsigned plane = x.masks[lane_of()];
+    const auto own = [&](unsigned r, unsigned c) { return g.at(r, c); };
+    if (op == kMerge) return out.patch(true, plane, 0, 0, own), true;
+    if ((op == kColorfilter || op == kSizefilter) && v[1].kind != kInt) return out.spill(kByKind), true;
+    if ((op == kArgmax || op == kArgmin) && which >= 8 && !(x.c & kUnivalued)) return out.spill(kByKind), true;
+    label(g, plane, x.c, s);
+    if ((op >= kColorfilter && op != kExtract) || op == kSize) {
+        unsigned kept = 0, roots = 0;
+        for (unsigned r = 0; r < g.h; ++r) {
+            const unsigned row = __shfl_sync(kAll, plane, r), at = r * kSide + lane_of();
+            const bool alive = row >> lane_of() & 1;
+            const unsigned root = alive ? s.parent[at] & kRoot : 0;
+            const bool wanted = alive && op != kSize &&
+                                (by_predicate ? is_such(s, root, which)
+                                              : figure(s, root, op == kSizefilter ? 0 : 7) == v[1].a);
+            const unsigned bits = __ballot_sync(kAll, wanted);
+            if (lane_of() == r) kept = bits;
+            roots += __popc(__ballot_sync(kAll, alive && root == at));
+        }
+        if (op == kSize) return out.put(kInt, roots), true;
+        if (op == kMfilter) return out.patch(true, kept, 0, 0, own), true;
+        return out.objects(g, kept, x.c), true;
+    }
+    // The extreme figure first, then the first key; or for the first and the last object the key alone.
+    u64 best = 0;
+    for (unsigned r = 0; r < g.h; ++r) {
+        const unsigned row = __shfl_sync(kAll, plane, r), at = r * kSide + lane_of();
+        if (!(row >> lane_of() & 1) || (s.parent[at] & kRoot) != at) continue;
+        if (op == kExtract && !is_such(s, at, which)) continue;
+        const int n = op == kArgmax ? figure(s, at, which) : op == kArgmin ? -figure(s, at, which) : 0;
+        const unsigned key = s.key[at];
+        const u64 rank = u64(n + 4096) << 48 | u64(op == kLast ? key : 0xffffffu - key) << 16 | at;
+        best = rank > best ? rank : best;
+    }
+    best = lockstep::warp_max(best);
+    if (best == 0) return out.spill(kByClass), true;
+    const unsigned root = unsigned(best) & 0xffffu;
+    unsigned mask = 0;
+    for (unsigned r = 0; r < g.h; ++r) {
+        const unsigned row = __shfl_sync(kAll, plane, r), at = r * kSide + lane_of();
+        const bool own_cell = (row >> lane_of() & 1) && (s.parent[at] & kRoot) == root;
+        const unsigned bits = __ballot_sync(kAll, own_cell);
+        if (lane_of() == r) mask = bits;
+    }
+    out.patch(true, mask, 0, 0, own);
+    return true;
+}
+
+// Colours and sizes of grids and patches. False when this is none of them.
+__device__ __forceinline__ bool measured(unsigned op, const In* v, const Out& out, unsigned* bins) {
+    if (op < kMostcolor || op > kIndex) return false;
+    const In& x = v[0];
+    if (x.kind != kGrid && !x.patch()) return out.spill(kByKind), true;
+    Patch p{};
+    if (x.kind != kGrid) p = patch_of(x);
+    const unsigned h = x.kind == kGrid ? x.a : p.h, w = x.kind == kGrid ? x.b : p.w;
+    if (op <= kColor) {
+        if (x.kind == kIndices) return out.spill(kByKind), true;
+        if (op == kColor && x.kind != kObject) return out.spill(kByKind), true;
+        const Grid g{x.cells, x.kind == kGrid ? h : kSide, x.kind == kGrid ? w : kSide};
+        histogram(g, x.kind == kGrid ? whole(g) : x.masks[lane_of()], bins);
+        if (op == kColorcount) {
+            if (v[1].kind != kInt) return out.spill(kByKind), true;
+            return out.put(kInt, v[1].colour() ? int(bins[v[1].a + 128]) : 0), true;
+        }
+        unsigned colours = 0, lowest = kNone;
+        for (unsigned k = 8; k-- > 0;) {
+            const unsigned present = __ballot_sync(kAll, bins[k * 32 + lane_of()] != 0);
+            colours += __popc(present);
+            if (present != 0) lowest = k * 32 + low(present);
+        }
+        if (op == kNumcolors) return out.put(kInt, colours), true;
+        const unsigned c = op == kColor ? lowest : extreme_colour(bins, op == kMostcolor);
+        if (c == kNone) return out.spill(kByClass), true;
+        return out.put(kInt, int(c) - 128), true;
+    }
+    switch (op) {
+        case kHeight: out.put(kInt, h); break;
+        case kWidth: out.put(kInt, w); break;
+        case kShape: out.put(kPair, h, w); break;
+        case kPortrait: out.put(kBool, h > w); break;
+        case kSquare:
+            if (x.kind == kGrid && h == 0) return out.spill(kByClass), true;
+            out.put(kBool, h == w && (x.kind == kGrid || p.count() == h * w));
+            break;
+        case kVline:
+        case kHline:
+            if (x.kind == kGrid) return out.spill(kByKind), true;
+            out.put(kBool, p.count() == (op == kVline ? h : w) && (op == kVline ? w : h) == 1);
+            break;
+        default: {
+            if (!x.tall() || v[1].kind != kPair) return out.spill(kByKind), true;
+            const int i = v[1].a, j = v[1].b;
+            if (i < 0 || j < 0 || i >= int(h) || j >= int(w)) return out.put(kNothing), true;
+            out.put(kInt, x.grid().at(i, j));
+        }
+    }
+    return true;
+}

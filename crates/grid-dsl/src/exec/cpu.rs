@@ -1,0 +1,391 @@
+//! The fast CPU back end: values in fixed layouts, samples and the nodes of a level over threads.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+use super::{Backend, Cache, OpcodeProfile, Options, Output, Plan, Profile, RunResult, refused};
+use crate::dag::{Batch, Dag, Node, NodeId};
+use crate::error::{ErrClass, Limits, Result};
+use crate::fast::{Fast, Val, Wide};
+use crate::lang::{Argument, Callee, Program};
+use crate::prim::Prim;
+use crate::run::{Outcome, Sample};
+use crate::value::Value;
+
+/// The fast CPU back end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu;
+
+/// The value of a node on one sample, and the fuel that its call took.
+type Slot = (Result<Val>, u64);
+
+/// Levels with fewer nodes are not worth the threads.
+const WIDE: usize = 16;
+
+/// Results that took fewer visits are computed again sooner than looked up.
+const WORTH_KEEPING: u64 = 2048;
+
+impl Backend for Cpu {
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn call(&self, prim: Prim, args: &[Value], limits: &Limits) -> Result<Value> {
+        let args: Vec<Val> = args.iter().map(Val::from).collect();
+        Fast::new(limits).prim(prim, &args.iter().collect::<Vec<_>>()).map(|value| value.to_value())
+    }
+
+    fn program(&self, program: &Program, sample: &Sample, limits: &Limits, strict: bool) -> Outcome {
+        run_program(program, sample, limits, strict)
+    }
+
+    fn graph(&self, dag: &Dag, batch: &Batch, opts: &Options, cache: &Cache, profile: &mut Profile) -> RunResult {
+        let samples = batch.samples();
+        let run = Run::new(dag, opts, cache, samples.len() < opts.min_batch);
+        let mut outputs = Vec::with_capacity(samples.len());
+        let mut counted = Counted::new();
+        // Without a budget all samples are in progress at once, as far as there are threads.
+        let mut at_once = opts.max_batch.unwrap_or(samples.len()).max(1);
+        profile.parts = 0;
+        let threads = rayon::current_num_threads();
+        while outputs.len() < samples.len() {
+            let first = opts.memory.is_some() && outputs.is_empty();
+            let end = samples.len().min(outputs.len() + if first { 1 } else { at_once });
+            let part = &samples[outputs.len()..end];
+            let done: Vec<(Vec<Result<Output>>, Counted)> = part.par_iter().map(|sample| run.sample(sample)).collect();
+            for (of_sample, counts) in done {
+                outputs.push(of_sample);
+                counted.add(&counts);
+            }
+            profile.parts += 1;
+            profile.high_water_bytes = profile.high_water_bytes.max(counted.bytes * part.len().min(threads));
+            if let Some(memory) = opts.memory {
+                at_once = (memory / counted.bytes.max(1)).clamp(1, opts.max_batch.unwrap_or(usize::MAX).max(1));
+            }
+        }
+        counted.report(profile);
+        RunResult::new(outputs, (0..dag.programs().len()).map(|program| dag.outputs(program).len()))
+    }
+}
+
+/// A graph, prepared.
+struct Run<'r> {
+    dag: &'r Dag,
+    plan: Plan,
+    opts: &'r Options,
+    cache: &'r Cache,
+    literals: Vec<Option<Val>>,
+    /// For each node the key of its expression and the inputs that it reads, as bits.
+    keys: Vec<(u128, u8)>,
+    /// Whether the nodes of a level are spread over threads, too.
+    spread: bool,
+}
+
+impl<'r> Run<'r> {
+    fn new(dag: &'r Dag, opts: &'r Options, cache: &'r Cache, spread: bool) -> Self {
+        let literal = |node: &Node| if let Node::Literal(value) = node { Some(Val::from(value)) } else { None };
+        let keys = if cache.is_off() { Vec::new() } else { expression_keys(dag, &opts.limits) };
+        Self {
+            plan: Plan::new(dag),
+            literals: dag.nodes().iter().map(literal).collect(),
+            dag,
+            opts,
+            cache,
+            keys,
+            spread: spread && rayon::current_num_threads() > 1,
+        }
+    }
+
+    fn sample(&self, sample: &Sample) -> (Vec<Result<Output>>, Counted) {
+        let mut counted = Counted::new();
+        if let Some(class) = refused(sample, &self.opts.limits) {
+            return (self.dag.all_outputs().map(|_| Err(class)).collect(), counted);
+        }
+        let inputs = Inputs::new(sample, &self.keys);
+        let mut slots: Vec<Slot> = vec![(Err(ErrClass::Type), 0); self.dag.nodes().len()];
+        let mut live = 0usize;
+        let mut fast = Fast::new(&self.opts.limits);
+        for level in &self.plan.levels {
+            if self.spread && level.len() >= WIDE {
+                let parts: Vec<(Vec<(NodeId, Slot)>, Counted)> = level
+                    .par_chunks(level.len().div_ceil(4 * rayon::current_num_threads()).max(4))
+                    .map(|part| {
+                        let (mut fast, mut counted) = (Fast::new(&self.opts.limits), Counted::new());
+                        let one = |&id: &NodeId| (id, self.node(id, &slots, &inputs, &mut fast, &mut counted));
+                        let done = part.iter().map(one).collect();
+                        counted.generic(&fast);
+                        (done, counted)
+                    })
+                    .collect();
+                for (done, counts) in parts {
+                    counted.add(&counts);
+                    for (id, slot) in done {
+                        live += slot.0.as_ref().map_or(0, Val::bytes);
+                        slots[id as usize] = slot;
+                    }
+                }
+            } else {
+                for &id in level {
+                    let slot = self.node(id, &slots, &inputs, &mut fast, &mut counted);
+                    live += slot.0.as_ref().map_or(0, Val::bytes);
+                    slots[id as usize] = slot;
+                }
+            }
+            counted.bytes = counted.bytes.max(live);
+            // What nothing reads any more goes, so that a sample's memory is that of its widest level.
+            for &id in &self.plan.last[self.dag.level(level[0]) as usize] {
+                live -= slots[id as usize].0.as_ref().map_or(0, Val::bytes);
+                slots[id as usize].0 = Err(ErrClass::Type);
+            }
+        }
+        counted.generic(&fast);
+        let outputs = (0..self.dag.programs().len()).flat_map(|p| self.outputs(p, &slots, sample, &mut counted));
+        let outputs = outputs.collect();
+        (outputs, counted)
+    }
+
+    /// One node, from the cache or computed.
+    fn node(&self, id: NodeId, slots: &[Slot], inputs: &Inputs, fast: &mut Fast, counted: &mut Counted) -> Slot {
+        let node = &self.dag.nodes()[id as usize];
+        let (callee, args) = match node {
+            Node::Input(name) => return (Ok(inputs.get(name).clone()), 0),
+            Node::Literal(_) => {
+                return (self.literals[id as usize].clone().ok_or(ErrClass::Type), 0);
+            }
+            Node::Prim(_, args) => (None, args),
+            Node::Call(callee, args) => (Some(*callee), args),
+        };
+        let started = Instant::now();
+        let key = self.keys.get(id as usize).map(|(key, reads)| inputs.key(*key, *reads));
+        let known = key.and_then(|key| self.cache.get(key));
+        let slot = known.unwrap_or_else(|| {
+            fast.refill();
+            let value = evaluate(node, callee, args, slots, fast);
+            let used = fast.m.used();
+            if let Some(key) = key.filter(|_| used >= WORTH_KEEPING) {
+                self.cache.put(key, &value, used);
+            }
+            (value, used)
+        });
+        counted.node(node, self.dag.level(id), started, slot.0.is_err());
+        slot
+    }
+
+    /// The outputs of one program. Nodes were computed with all the fuel each; a program whose lines together used more
+    /// than there is runs again, alone, to fail where it must.
+    fn outputs(&self, program: usize, slots: &[Slot], sample: &Sample, counted: &mut Counted) -> Vec<Result<Output>> {
+        if self.dag.runs_alone(program, &self.opts.limits, |id| slots[id as usize].1) {
+            counted.reruns += 1;
+            let outcome = run_program(self.dag.member_program(program), sample, &self.opts.limits, false);
+            return outcome.returns.into_iter().map(|r| r.map(Output::Value)).collect();
+        }
+        let outputs = self.dag.outputs(program).iter();
+        outputs.map(|&id| slots[id as usize].0.clone().map(Output::fast)).collect()
+    }
+}
+
+/// Calls what a node calls, unless an operand failed: then the leftmost failure is the node's.
+fn evaluate(node: &Node, callee: Option<NodeId>, args: &[NodeId], slots: &[Slot], fast: &mut Fast) -> Result<Val> {
+    let read = |id: NodeId| slots[id as usize].0.as_ref().map_err(|class| *class);
+    let function = callee.map(read).transpose()?;
+    // All primitives take at most four arguments; a call may have more, to fail.
+    let mut few: [&Val; 4] = [&Val::None; 4];
+    let many: Vec<&Val>;
+    let args: &[&Val] = if args.len() <= few.len() {
+        for (place, &id) in few.iter_mut().zip(args) {
+            *place = read(id)?;
+        }
+        &few[..args.len()]
+    } else {
+        many = args.iter().map(|&id| read(id)).collect::<Result<_>>()?;
+        &many
+    };
+    match (node, function) {
+        (Node::Prim(prim, _), _) => fast.prim(*prim, args),
+        (_, Some(function)) => fast.call(function, args),
+        _ => Err(ErrClass::Type),
+    }
+}
+
+/// The inputs of a sample, with their digests where there is a cache.
+struct Inputs {
+    values: [Val; 3],
+    digests: Option<[u128; 3]>,
+}
+
+fn input_number(name: &str) -> usize {
+    match name {
+        "S" => 1,
+        "C" => 2,
+        _ => 0,
+    }
+}
+
+impl Inputs {
+    fn new(sample: &Sample, keys: &[(u128, u8)]) -> Self {
+        let values = [&sample.input, &sample.samples, &sample.candidate].map(Val::from);
+        let reads = keys.iter().fold(0, |all, (_, reads)| all | reads);
+        let digest = |k: usize| if reads >> k & 1 == 1 { values[k].wide_digest() } else { 0 };
+        let digests = (!keys.is_empty()).then(|| [digest(0), digest(1), digest(2)]);
+        Self { values, digests }
+    }
+
+    fn get(&self, name: &str) -> &Val {
+        &self.values[input_number(name)]
+    }
+
+    /// The key of an expression on these inputs.
+    fn key(&self, expression: u128, reads: u8) -> u128 {
+        let mut hash = Wide(expression);
+        for (k, digest) in self.digests.iter().flatten().enumerate() {
+            if reads >> k & 1 == 1 {
+                hash.bytes(&digest.to_le_bytes());
+            }
+        }
+        hash.0
+    }
+}
+
+/// Keys of expressions: what is called, on which expressions, within which limits.
+fn expression_keys(dag: &Dag, limits: &Limits) -> Vec<(u128, u8)> {
+    let mut within = Wide::default();
+    within.bytes(format!("{limits:?}").as_bytes());
+    let mut keys: Vec<(u128, u8)> = Vec::with_capacity(dag.nodes().len());
+    for node in dag.nodes() {
+        let mut hash = within;
+        let mut reads = 0;
+        match node {
+            Node::Input(name) => {
+                hash.bytes(b"input ");
+                reads = 1 << input_number(name);
+            }
+            Node::Literal(value) => {
+                hash.bytes(b"literal ");
+                hash.bytes(value.to_text().as_bytes());
+            }
+            Node::Prim(..) | Node::Call(..) => {}
+        }
+        hash.bytes(node.opcode().as_bytes());
+        for operand in node.operands() {
+            let (key, of_operand) = keys[operand as usize];
+            hash.bytes(&key.to_le_bytes());
+            reads |= of_operand;
+        }
+        keys.push((hash.0, reads));
+    }
+    keys
+}
+
+/// Counts of one sample, or of several together.
+struct Counted {
+    /// Calls, errors, nanoseconds and calls of the definition, by primitive; calls of closures last.
+    opcodes: Vec<[u64; 4]>,
+    levels: Vec<u64>,
+    bytes: usize,
+    reruns: u64,
+}
+
+impl Counted {
+    fn new() -> Self {
+        Self { opcodes: vec![[0; 4]; Prim::ALL.len() + 1], levels: Vec::new(), bytes: 0, reruns: 0 }
+    }
+
+    fn node(&mut self, node: &Node, level: u32, started: Instant, failed: bool) {
+        let nanos = started.elapsed().as_nanos() as u64;
+        let at = if let Node::Prim(prim, _) = node { *prim as usize } else { Prim::ALL.len() };
+        let [calls, errors, time, _] = &mut self.opcodes[at];
+        *calls += 1;
+        *errors += u64::from(failed);
+        *time += nanos;
+        let level = level as usize;
+        if self.levels.len() <= level {
+            self.levels.resize(level + 1, 0);
+        }
+        self.levels[level] += nanos;
+    }
+
+    /// Takes over how often the definition was called.
+    fn generic(&mut self, fast: &Fast) {
+        for (count, &calls) in self.opcodes.iter_mut().zip(&fast.generic) {
+            count[3] += u64::from(calls);
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.opcodes.iter_mut().zip(&other.opcodes) {
+            mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine += theirs);
+        }
+        if self.levels.len() < other.levels.len() {
+            self.levels.resize(other.levels.len(), 0);
+        }
+        self.levels.iter_mut().zip(&other.levels).for_each(|(mine, theirs)| *mine += theirs);
+        self.bytes = self.bytes.max(other.bytes);
+        self.reruns += other.reruns;
+    }
+
+    fn report(&self, profile: &mut Profile) {
+        let names = Prim::ALL.iter().map(|prim| prim.name()).chain(["call"]);
+        let seconds = |nanos: u64| nanos as f64 * 1e-9;
+        for (name, &[calls, errors, nanos, generic]) in names.zip(&self.opcodes) {
+            if calls + generic > 0 {
+                let opcode = OpcodeProfile { calls, errors, seconds: seconds(nanos), generic };
+                profile.opcodes.insert(name, opcode);
+            }
+            profile.node_evaluations += calls;
+            profile.errors += errors;
+        }
+        let levels = self.levels.iter().enumerate().filter(|(_, nanos)| **nanos > 0);
+        profile.levels = levels.map(|(level, &nanos)| (level as u32, seconds(nanos))).collect::<BTreeMap<_, _>>();
+        profile.sample_bytes = self.bytes;
+        profile.reruns = self.reruns;
+    }
+}
+
+/// As [`Program::run`], on values in fixed layouts.
+fn run_program(program: &Program, sample: &Sample, limits: &Limits, strict: bool) -> Outcome {
+    let mut fast = Fast::new(limits);
+    let admitted = refused(sample, limits).map_or(Ok(()), Err);
+    let inputs = Inputs::new(sample, &[]);
+    let needed = if strict { vec![true; program.lines().len()] } else { program.needed() };
+    let mut lines: Vec<Option<Result<Val>>> = Vec::with_capacity(program.lines().len());
+    for (line, needed) in program.lines().iter().zip(needed) {
+        let value = needed.then(|| {
+            admitted?;
+            let function = match line.callee {
+                Callee::Prim(_) => None,
+                Callee::Line(at) => Some(line_value(&lines, at)?),
+            };
+            let args = line.args.iter().map(|a| argument(a, &lines, &inputs)).collect::<Result<Vec<Val>>>()?;
+            let args: Vec<&Val> = args.iter().collect();
+            match (&line.callee, function) {
+                (Callee::Prim(prim), _) => fast.prim(*prim, &args),
+                (_, Some(function)) => fast.call(&function, &args),
+                _ => Err(ErrClass::Type),
+            }
+        });
+        lines.push(value);
+    }
+    let returned = program.returns().iter().map(|a| admitted.and_then(|()| argument(a, &lines, &inputs)));
+    let returned: Vec<Result<Value>> = returned.map(|v| v.map(|v| v.to_value())).collect();
+    let lines = lines.into_iter().map(|line| line.map(|value| value.map(|v| v.to_value()))).collect();
+    let mut outcome = Outcome { returns: returned, lines, used: fast.m.used() };
+    if let Some((_, class)) = outcome.first_failure().filter(|_| strict) {
+        outcome.returns.iter_mut().for_each(|value| *value = Err(class));
+    }
+    outcome
+}
+
+fn line_value(lines: &[Option<Result<Val>>], at: usize) -> Result<Val> {
+    // A line that was passed over is not asked for.
+    lines.get(at).cloned().flatten().unwrap_or(Err(ErrClass::Type))
+}
+
+fn argument(argument: &Argument, lines: &[Option<Result<Val>>], inputs: &Inputs) -> Result<Val> {
+    match argument {
+        Argument::Line(at) => line_value(lines, *at),
+        Argument::Input(name) => Ok(inputs.get(name).clone()),
+        literal => literal.literal().map(|value| Val::from(&value)).ok_or(ErrClass::Type),
+    }
+}

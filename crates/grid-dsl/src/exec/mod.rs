@@ -1,0 +1,168 @@
+//! Running graphs on back ends: batches, budgets, a cache, profiles.
+
+mod cache;
+mod cpu;
+mod plan;
+mod profile;
+mod result;
+
+use std::time::Instant;
+
+use crate::dag::{Batch, Dag, ExecOpts};
+use crate::error::{ErrClass, Limits, Result};
+use crate::lang::Program;
+use crate::machine::Machine;
+use crate::prim::Prim;
+use crate::run::{Outcome, Sample};
+use crate::value::Value;
+
+pub use cache::{Cache, CacheCounts};
+pub use cpu::Cpu;
+pub(crate) use plan::Plan;
+pub use profile::{Knobs, OpcodeProfile, Profile};
+pub(crate) use result::Output;
+pub use result::RunResult;
+
+/// How a graph runs. Nothing here changes a result.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The limits of each program on each sample.
+    pub limits: Limits,
+    /// A batch with fewer samples than this spreads each level's nodes over threads, too. On a device: a group with fewer
+    /// items runs on the CPU.
+    pub min_batch: usize,
+    /// Fewer items than this stay on one GPU.
+    pub multi_gpu_min: usize,
+    /// The share of a device's memory that may be in use.
+    pub mem_fraction: f64,
+    /// Samples at once; `None` for as many as the memory allows.
+    pub max_batch: Option<usize>,
+    /// Grids with fewer cells stay on the CPU.
+    pub cell_min: usize,
+    /// Bytes that values kept for later runs may take; 0 keeps none.
+    pub cache_bytes: usize,
+    /// Bytes that values of samples in progress may take on the CPU; `None` for no bound.
+    pub memory: Option<usize>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            min_batch: 30,
+            multi_gpu_min: 120,
+            mem_fraction: 0.8,
+            max_batch: None,
+            cell_min: 70,
+            cache_bytes: 1 << 30,
+            memory: None,
+        }
+    }
+}
+
+/// Something that evaluates calls, programs and graphs. All give the same values and classes of errors.
+pub trait Backend: Send + Sync {
+    /// The name: `reference`, `cpu`, …
+    fn name(&self) -> &'static str;
+
+    /// Calls one primitive on values within the limits.
+    fn call(&self, prim: Prim, args: &[Value], limits: &Limits) -> Result<Value>;
+
+    /// Runs one program, line by line.
+    fn program(&self, program: &Program, sample: &Sample, limits: &Limits, strict: bool) -> Outcome;
+
+    /// Runs a graph on samples. What is measured goes into the profile.
+    fn graph(&self, dag: &Dag, batch: &Batch, opts: &Options, cache: &Cache, profile: &mut Profile) -> RunResult;
+}
+
+/// The definition: scalar, simple.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reference;
+
+impl Backend for Reference {
+    fn name(&self) -> &'static str {
+        "reference"
+    }
+
+    fn call(&self, prim: Prim, args: &[Value], limits: &Limits) -> Result<Value> {
+        Machine::new(limits).prim(prim, args)
+    }
+
+    fn program(&self, program: &Program, sample: &Sample, limits: &Limits, strict: bool) -> Outcome {
+        program.run(sample, limits, strict)
+    }
+
+    fn graph(&self, dag: &Dag, batch: &Batch, opts: &Options, _: &Cache, profile: &mut Profile) -> RunResult {
+        let (limits, min_batch) = (opts.limits.clone(), opts.min_batch);
+        profile.node_evaluations = profile.samples as u64 * profile.nodes as u64;
+        let done = dag.run(batch, &ExecOpts { limits, min_batch });
+        let outputs = |program: usize| 0..dag.outputs(program).len();
+        let of_sample = |sample: usize| {
+            let one = |program, output| done.value(program, output, sample).cloned().map(Output::Value);
+            let programs = 0..dag.programs().len();
+            programs
+                .flat_map(|program| outputs(program).map(move |output| (program, output)))
+                .map(|(p, o)| one(p, o))
+                .collect()
+        };
+        RunResult::new(
+            (0..done.samples()).map(of_sample).collect(),
+            (0..dag.programs().len()).map(|p| outputs(p).len()),
+        )
+    }
+}
+
+/// Runs graphs on a back end, and keeps values for later runs.
+///
+/// ```
+/// use grid_dsl::exec::{Cpu, Executor, Options};
+/// use grid_dsl::{Batch, Dag, Program, Value};
+///
+/// let programs = Program::parse("program a(I)\n x = rot90(I)\nreturn x\nend\n")?;
+/// let batch = Batch::from_grids([Value::grid([[1, 2]])]);
+/// let executor = Executor::new(Cpu, Options::default());
+/// let result = executor.run(&Dag::build(&programs), &batch);
+/// assert_eq!(result.value(0, 0, 0), Ok(&Value::grid([[1], [2]])));
+/// # Ok::<(), grid_dsl::Diagnostic>(())
+/// ```
+#[derive(Debug)]
+pub struct Executor<B> {
+    backend: B,
+    opts: Options,
+    cache: Cache,
+}
+
+impl<B: Backend> Executor<B> {
+    /// An executor with an empty cache.
+    pub fn new(backend: B, opts: Options) -> Self {
+        let cache = Cache::new(opts.cache_bytes);
+        Self { backend, opts, cache }
+    }
+
+    /// The options.
+    pub fn opts(&self) -> &Options {
+        &self.opts
+    }
+
+    /// The back end.
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    /// Runs all programs on all samples. Values and classes of errors are those of each program alone.
+    pub fn run(&self, dag: &Dag, batch: &Batch) -> RunResult {
+        let before = self.cache.counts();
+        let started = Instant::now();
+        let mut profile = Profile::new(self.backend.name(), &self.opts, dag, batch);
+        let mut result = self.backend.graph(dag, batch, &self.opts, &self.cache, &mut profile);
+        profile.seconds = started.elapsed().as_secs_f64();
+        profile.cache = self.cache.counts().since(&before);
+        result.finish(profile, batch);
+        result
+    }
+}
+
+/// The class that inputs which are too large give to every output.
+pub(crate) fn refused(sample: &Sample, limits: &Limits) -> Option<ErrClass> {
+    sample.admit(limits).err()
+}

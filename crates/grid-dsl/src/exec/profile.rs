@@ -1,0 +1,105 @@
+//! What a run took, for reports.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{CacheCounts, Options};
+use crate::dag::{Batch, Dag};
+
+/// What a run took. Written as JSON, it is what reports are made of.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Profile {
+    /// The back end.
+    pub backend: &'static str,
+    /// The knobs that the run had.
+    pub knobs: Knobs,
+    /// Threads of the pool.
+    pub threads: usize,
+    /// Samples.
+    pub samples: usize,
+    /// Programs.
+    pub programs: usize,
+    /// Calls in the graph.
+    pub nodes: usize,
+    /// Wall-clock time of the run.
+    pub seconds: f64,
+    /// Calls that were evaluated, all samples counted.
+    pub node_evaluations: u64,
+    /// Of those, calls that gave an error, their operands' errors included.
+    pub errors: u64,
+    /// By function: calls of the graph, not those inside of maps.
+    pub opcodes: BTreeMap<&'static str, OpcodeProfile>,
+    /// Seconds of calls by level of the graph, threads added up.
+    pub levels: BTreeMap<u32, f64>,
+    /// Hits and misses of the cache in this run.
+    pub cache: CacheCounts,
+    /// Parts that the batch was split into.
+    pub parts: usize,
+    /// The largest estimate of bytes that values of one sample took at once.
+    pub sample_bytes: usize,
+    /// The largest estimate of bytes that values of samples in progress took at once.
+    pub high_water_bytes: usize,
+    /// Programs that ran again alone because their lines together used more fuel than there is.
+    pub reruns: u64,
+}
+
+/// Time and counts of one function.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct OpcodeProfile {
+    /// Calls.
+    pub calls: u64,
+    /// Calls that gave an error.
+    pub errors: u64,
+    /// Seconds, threads added up.
+    pub seconds: f64,
+    /// Calls, those inside of maps included, that no fixed layout was for: the definition computed them.
+    pub generic: u64,
+}
+
+/// The options of a run, as reports show them.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Knobs {
+    /// See [`Options::min_batch`].
+    pub min_batch: usize,
+    /// See [`Options::multi_gpu_min`].
+    pub multi_gpu_min: usize,
+    /// See [`Options::mem_fraction`].
+    pub mem_fraction: f64,
+    /// See [`Options::max_batch`].
+    pub max_batch: Option<usize>,
+    /// See [`Options::cell_min`].
+    pub cell_min: usize,
+    /// See [`Options::cache_bytes`].
+    pub cache_bytes: usize,
+    /// See [`Options::memory`].
+    pub memory: Option<usize>,
+    /// Fuel of a program on a sample.
+    pub fuel: u64,
+}
+
+impl Profile {
+    /// A profile with what is known before the run.
+    pub fn new(backend: &'static str, opts: &Options, dag: &Dag, batch: &Batch) -> Self {
+        let knobs = Knobs {
+            min_batch: opts.min_batch,
+            multi_gpu_min: opts.multi_gpu_min,
+            mem_fraction: opts.mem_fraction,
+            max_batch: opts.max_batch,
+            cell_min: opts.cell_min,
+            cache_bytes: opts.cache_bytes,
+            memory: opts.memory,
+            fuel: opts.limits.fuel,
+        };
+        Self {
+            backend,
+            knobs,
+            threads: rayon::current_num_threads(),
+            samples: batch.samples().len(),
+            programs: dag.programs().len(),
+            nodes: dag.nodes().iter().filter(|node| node.is_call()).count(),
+            parts: 1,
+            ..Self::default()
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Calls on values in fixed layouts: the fuel, limits and classes of errors of [`Machine`], less work.
+
+use std::sync::Arc;
+
+use super::memo::{Memo, SMALL, WORTH};
+use super::prims;
+use super::val::{Closure, Val};
+use crate::error::{ErrClass, Limits, Result};
+use crate::machine::Machine;
+use crate::prim::Prim;
+use crate::value::{Maker, Value};
+
+/// Evaluates calls. One serves one node on one sample, as a [`Machine`] does.
+pub(crate) struct Fast<'l> {
+    pub(crate) m: Machine<'l>,
+    /// Calls of primitives that had to go through the definition, by primitive.
+    pub(crate) generic: [u32; Prim::ALL.len()],
+    memo: Memo,
+    /// Whether calls are part of one that is looked up and small: then they are not looked up themselves.
+    inside: bool,
+}
+
+impl<'l> Fast<'l> {
+    pub(crate) fn new(limits: &'l Limits) -> Self {
+        Self { m: Machine::new(limits), generic: [0; Prim::ALL.len()], memo: Memo::default(), inside: false }
+    }
+
+    pub(crate) fn limits(&self) -> &'l Limits {
+        self.m.limits()
+    }
+
+    /// All the fuel again.
+    pub(crate) fn refill(&mut self) {
+        self.m = Machine::new(self.m.limits());
+    }
+
+    /// Calls a primitive.
+    pub(crate) fn prim(&mut self, prim: Prim, args: &[&Val]) -> Result<Val> {
+        if args.len() != prim.arity() {
+            return Err(ErrClass::Arity);
+        }
+        self.m.spend(1 + args.iter().map(|a| u64::from(a.weight())).sum::<u64>())?;
+        let value = match prims::run(self, prim, args) {
+            Some(result) => result?,
+            None => self.reference(prim, args)?,
+        };
+        let value = value.within(self.m.limits())?;
+        self.m.spend(u64::from(value.weight()))?;
+        Ok(value)
+    }
+
+    /// The definition of a primitive, on values in its form.
+    #[cold]
+    fn reference(&mut self, prim: Prim, args: &[&Val]) -> Result<Val> {
+        self.generic[prim as usize] += 1;
+        let args: Vec<Value> = args.iter().map(|a| a.to_value()).collect();
+        (prim.entry().run)(&mut self.m, &args).map(|value| Val::from(&value))
+    }
+
+    /// Calls a value, which must be a function.
+    pub(crate) fn call(&mut self, function: &Val, args: &[&Val]) -> Result<Val> {
+        if !function.is_function() {
+            return Err(ErrClass::Type);
+        }
+        if self.m.calls >= self.m.limits().calls {
+            return Err(ErrClass::Limit);
+        }
+        self.m.calls += 1;
+        let result = match function {
+            Val::Prim(prim) => self.prim(*prim, args),
+            Val::Closure(closure) => self.known(closure, args),
+            _ => Err(ErrClass::Type),
+        };
+        self.m.calls -= 1;
+        result
+    }
+
+    /// A closure's result: one that is kept, or computed.
+    fn known(&mut self, closure: &Arc<Closure>, args: &[&Val]) -> Result<Val> {
+        let last = closure.last_fuel();
+        let looked_up = last >= WORTH && !self.inside && Memo::is_patient(closure);
+        let ([arg], true) = (args, looked_up) else {
+            let before = self.m.used();
+            let result = self.closure(closure, args);
+            closure.took(self.m.used() - before);
+            return result;
+        };
+        let key = Memo::key(closure, self.m.calls, arg);
+        if let Some((result, fuel)) = self.memo.get(closure, &key) {
+            self.m.spend(fuel)?;
+            return result;
+        }
+        let before = self.m.used();
+        // A closure whose own results come again answers for those inside of it.
+        self.inside = last < SMALL && closure.counts().1 > 0;
+        let result = self.closure(closure, args);
+        self.inside = false;
+        let fuel = self.m.used() - before;
+        closure.took(fuel);
+        // Running out of fuel depends on what was left.
+        if !matches!(result, Err(ErrClass::Fuel)) {
+            self.memo.put(key, closure, arg, &result, fuel);
+        }
+        result
+    }
+
+    fn closure(&mut self, closure: &Closure, args: &[&Val]) -> Result<Val> {
+        if args.len() != usize::from(closure.arity) {
+            return Err(ErrClass::Arity);
+        }
+        self.m.spend(1)?;
+        match (closure.maker, &closure.args[..]) {
+            (Maker::Compose, [outer, inner]) => {
+                let x = self.call(inner, args)?;
+                self.call(outer, &[&x])
+            }
+            (Maker::Chain, [h, g, f]) => {
+                let x = self.call(f, args)?;
+                let x = self.call(g, &[&x])?;
+                self.call(h, &[&x])
+            }
+            (Maker::Matcher, [f, target]) => {
+                let x = self.call(f, args)?;
+                self.m.spend(u64::from(x.weight().min(target.weight())))?;
+                Ok(Val::Bool(x == *target))
+            }
+            (Maker::Fork, [outer, a, b]) => {
+                let x = self.call(a, args)?;
+                let y = self.call(b, args)?;
+                self.call(outer, &[&x, &y])
+            }
+            (Maker::Rbind, [f, fixed]) => match args {
+                [a] => self.call(f, &[a, fixed]),
+                [a, b] => self.call(f, &[a, b, fixed]),
+                [a, b, c] => self.call(f, &[a, b, c, fixed]),
+                _ => Err(ErrClass::Arity),
+            },
+            (Maker::Lbind, [f, fixed]) => match args {
+                [a] => self.call(f, &[fixed, a]),
+                [a, b] => self.call(f, &[fixed, a, b]),
+                [a, b, c] => self.call(f, &[fixed, a, b, c]),
+                _ => Err(ErrClass::Arity),
+            },
+            (Maker::Power, [f, n]) => {
+                let mut x = self.call(f, args)?;
+                for _ in 1..n.as_int().ok_or(ErrClass::Type)? {
+                    x = self.call(f, &[&x])?;
+                }
+                Ok(x)
+            }
+            _ => Err(ErrClass::Type),
+        }
+    }
+}

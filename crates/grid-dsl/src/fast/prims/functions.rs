@@ -1,0 +1,208 @@
+//! Makers of functions, and functions that call functions.
+
+use super::{containers, function, part, rebuilt, set, tuple};
+use crate::error::{ErrClass, Result};
+use crate::fast::machine::Fast;
+use crate::fast::order::{ascending, extreme};
+use crate::fast::val::{Items, Val};
+use crate::prim::Prim;
+use crate::value::Maker;
+
+/// Values that calls give one after the other, their weight bounded as in the definition.
+struct Images {
+    all: Vec<Val>,
+    weight: u32,
+}
+
+/// Calls of one map, as in the definition.
+const COMBINATIONS: usize = 1 << 20;
+
+impl Images {
+    fn with_capacity(n: usize) -> Self {
+        Self { all: Vec::with_capacity(n.min(1 << 12)), weight: 0 }
+    }
+
+    fn push(&mut self, f: &Fast, value: Val) -> Result<()> {
+        self.weight = self.weight.saturating_add(value.weight());
+        if self.weight > f.limits().weight || self.all.len() >= COMBINATIONS {
+            return Err(ErrClass::Limit);
+        }
+        self.all.push(value);
+        Ok(())
+    }
+}
+
+/// What a function makes of each element.
+fn images(f: &mut Fast, by: &Val, items: &Items) -> Result<Vec<Val>> {
+    let mut images = Images::with_capacity(items.len());
+    items.each(|value| {
+        let image = f.call(by, &[value])?;
+        images.push(f, image)
+    })?;
+    Ok(images.all)
+}
+
+fn make(maker: Maker, a: &[&Val]) -> Result<Val> {
+    a[..maker.functions()].iter().try_for_each(|f| function(f).map(|_| ()))?;
+    Ok(Val::closure(maker, a.iter().map(|v| (*v).clone()).collect()))
+}
+
+/// Elements for which the function is true, and where to stop.
+fn filtered(f: &mut Fast, container: &Val, by: &Val) -> Result<Val> {
+    if let Val::Patch(patch) = container {
+        let mut kept = Vec::new();
+        for &key in &patch.keys {
+            if f.call(by, &[&patch.element(key)])?.truth() {
+                kept.push(key);
+            }
+        }
+        return Ok(Val::patch(kept, patch.object));
+    }
+    let mut kept = Vec::new();
+    container.items()?.each(|value| {
+        if f.call(by, &[value])?.truth() {
+            kept.push(value.clone());
+        }
+        Ok(())
+    })?;
+    Ok(part(container, kept))
+}
+
+/// `merge` of images in a container of the kind of `like`.
+fn merged(f: &Fast, like_set: bool, images: Vec<Val>) -> Result<Val> {
+    if like_set {
+        // Within the limits the set of images is never too large here: no more of them than elements, and their weight
+        // was counted. What is deeper than packed sets takes the long way.
+        if images.len() <= f.limits().elements
+            && f.limits().nesting >= 8
+            && let Some(union) = containers::merged_keys(f, &images)
+        {
+            return if total_weight(&images) > u64::from(f.limits().weight) {
+                containers::merge(f, &set(f, images)?)
+            } else {
+                Ok(union)
+            };
+        }
+        return containers::merge(f, &set(f, images)?);
+    }
+    containers::merge(f, &tuple(f, images)?)
+}
+
+/// The weight of a container of these.
+fn total_weight(all: &[Val]) -> u64 {
+    1 + all.iter().map(|v| u64::from(v.weight())).sum::<u64>()
+}
+
+fn papply(f: &mut Fast, a: &[&Val]) -> Result<Vec<Val>> {
+    let by = function(a[0])?;
+    let (first, second) = (a[1].items()?, a[2].items()?);
+    let n = first.len().min(second.len());
+    let mut images = Images::with_capacity(n);
+    for k in 0..n {
+        let image = f.call(by, &[&first.get(k), &second.get(k)])?;
+        images.push(f, image)?;
+    }
+    Ok(images.all)
+}
+
+pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Result<Val> {
+    match prim {
+        Prim::Compose => make(Maker::Compose, a),
+        Prim::Chain => make(Maker::Chain, a),
+        Prim::Matcher => make(Maker::Matcher, a),
+        Prim::Fork => make(Maker::Fork, a),
+        Prim::Rbind => make(Maker::Rbind, a),
+        Prim::Lbind => make(Maker::Lbind, a),
+        Prim::Power => {
+            function(a[0])?;
+            let n = a[1].as_int().ok_or(ErrClass::Type)?;
+            if n < 1 || n > f.limits().exponent {
+                return Err(ErrClass::Limit);
+            }
+            make(Maker::Power, a)
+        }
+        Prim::Order => {
+            let (all, by) = (a[0].items()?, function(a[1])?);
+            let keys = images(f, by, &all)?;
+            Ok(Val::tuple(ascending(&keys)?.into_iter().map(|at| all.get(at)).collect()))
+        }
+        Prim::Valmax | Prim::Valmin => {
+            let (all, by) = (a[0].items()?, function(a[1])?);
+            let keys = images(f, by, &all)?;
+            match extreme(&keys, prim == Prim::Valmax)? {
+                Some(at) => Ok(keys[at].clone()),
+                None => f.call(by, &[&Val::Int(0)]),
+            }
+        }
+        Prim::Argmax | Prim::Argmin => {
+            let (all, by) = (a[0].items()?, function(a[1])?);
+            let keys = images(f, by, &all)?;
+            extreme(&keys, prim == Prim::Argmax)?.map(|at| all.get(at)).ok_or(ErrClass::Empty)
+        }
+        Prim::Sfilter => {
+            a[0].items()?;
+            filtered(f, a[0], function(a[1])?)
+        }
+        Prim::Mfilter => {
+            a[0].items()?;
+            let kept = filtered(f, a[0], function(a[1])?)?;
+            containers::merge(f, &kept)
+        }
+        Prim::Extract => {
+            let (all, by) = (a[0].items()?, function(a[1])?);
+            for k in 0..all.len() {
+                let value = all.get(k);
+                if f.call(by, &[&value])?.truth() {
+                    return Ok(value);
+                }
+            }
+            Err(ErrClass::Empty)
+        }
+        Prim::Apply => {
+            let by = function(a[0])?;
+            if let Val::Pair(i, j) = a[1] {
+                let mut images = Images::with_capacity(2);
+                for n in [*i, *j] {
+                    let image = f.call(by, &[&Val::Int(n)])?;
+                    images.push(f, image)?;
+                }
+                return tuple(f, images.all);
+            }
+            let images = images(f, by, &a[1].items()?)?;
+            rebuilt(f, a[1], images)
+        }
+        Prim::Rapply => {
+            let mut images = Images::with_capacity(0);
+            a[0].items()?.each(|by| {
+                let image = f.call(by, &a[1..])?;
+                images.push(f, image)
+            })?;
+            rebuilt(f, a[0], images.all)
+        }
+        Prim::Mapply => {
+            let by = function(a[0])?;
+            let images = images(f, by, &a[1].items()?)?;
+            merged(f, a[1].is_set(), images)
+        }
+        Prim::Papply => {
+            let images = papply(f, a)?;
+            tuple(f, images)
+        }
+        Prim::Mpapply => {
+            let images = papply(f, a)?;
+            merged(f, false, images)
+        }
+        _ => {
+            let by = function(a[0])?;
+            let (first, second) = (a[1].items()?, a[2].items()?);
+            let mut images = Images::with_capacity(first.len() * second.len());
+            first.each(|x| {
+                second.each(|y| {
+                    let image = f.call(by, &[x, y])?;
+                    images.push(f, image)
+                })
+            })?;
+            set(f, images.all)
+        }
+    }
+}

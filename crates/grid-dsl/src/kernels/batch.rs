@@ -1,0 +1,108 @@
+//! Dense grids in the memory of a device.
+
+use gpu_core::{Backend, Error, Result, Tensor};
+
+use crate::value::Value;
+
+/// Most rows, and most columns, of a grid on a device.
+pub const SIDE: usize = 32;
+
+/// Bytes of a grid.
+pub(crate) const CELLS: usize = SIDE * SIDE;
+
+/// Many grids, each with [`SIDE`] rows of [`SIDE`] bytes; a cell is a colour in -128..=127. Cells outside of a grid are 0.
+#[derive(Debug)]
+pub struct GridBatch<B: Backend> {
+    /// Height and width of each grid.
+    pub(crate) sizes: Tensor<B, u8, 2>,
+    /// Colours, `[grids, SIDE, SIDE]`.
+    pub(crate) cells: Tensor<B, u8, 3>,
+}
+
+/// Why a value cannot be a grid on a device; nothing when it can.
+pub(crate) fn refusal(value: &Value) -> Option<String> {
+    let Value::Tuple(rows) = value else { return Some(format!("is no grid but {}", value.kind())) };
+    if !value.is_grid() {
+        return Some(format!("is no grid but {}", value.kind()));
+    }
+    let width = rows.first().and_then(Value::items).map_or(0, <[Value]>::len);
+    if rows.len() > SIDE || width > SIDE {
+        return Some(format!("is {} x {width}, a device takes up to {SIDE} x {SIDE}", rows.len()));
+    }
+    let odd = |cell: &&Value| !matches!(cell, Value::Int(c) if i8::try_from(*c).is_ok());
+    let cell = rows.iter().filter_map(Value::items).flatten().find(odd);
+    cell.map(|cell| format!("has a cell {cell}, a device takes numbers from -128 to 127"))
+}
+
+/// Height, width and bytes of a grid that [`refusal`] lets through.
+pub(crate) fn pack(value: &Value) -> ([u8; 2], [u8; CELLS]) {
+    let rows = value.items().unwrap_or_default();
+    let width = rows.first().and_then(Value::items).map_or(0, <[Value]>::len);
+    let mut cells = [0; CELLS];
+    for (row, out) in rows.iter().zip(cells.chunks_exact_mut(SIDE)) {
+        for (cell, out) in row.items().unwrap_or_default().iter().zip(out) {
+            *out = cell.as_int().unwrap_or(0) as i8 as u8;
+        }
+    }
+    ([rows.len() as u8, width as u8], cells)
+}
+
+/// The grid of height, width and bytes.
+pub(crate) fn unpack(height: usize, width: usize, cells: &[u8]) -> Value {
+    Value::grid(cells.chunks_exact(SIDE).take(height).map(|row| {
+        let row: Vec<i32> = row[..width].iter().map(|&c| i32::from(c as i8)).collect();
+        row
+    }))
+}
+
+impl<B: Backend> GridBatch<B> {
+    /// Copies grids to a device.
+    ///
+    /// # Errors
+    /// When one is no grid, is larger than [`SIDE`] x [`SIDE`], or has cells that are no numbers of 8 bits; the message
+    /// says which and why.
+    pub fn new<'v>(b: &B, grids: impl IntoIterator<Item = &'v Value>) -> Result<Self> {
+        let (mut sizes, mut cells) = (Vec::new(), Vec::new());
+        for (n, grid) in grids.into_iter().enumerate() {
+            if let Some(why) = refusal(grid) {
+                return Err(Error::value("grids", format!("number {n} {why}; use the CPU's functions for it")));
+            }
+            let (size, bytes) = pack(grid);
+            sizes.extend(size);
+            cells.extend(bytes);
+        }
+        let count = sizes.len() / 2;
+        if u32::try_from(count).is_err() {
+            return Err(Error::value("grids", format!("{count} are more than one batch takes; split them")));
+        }
+        Ok(Self {
+            sizes: Tensor::from_slice(b, [count, 2], &sizes)?,
+            cells: Tensor::from_slice(b, [count, SIDE, SIDE], &cells)?,
+        })
+    }
+
+    /// Room for that many results.
+    pub(crate) fn room(b: &B, count: usize) -> Result<Self> {
+        Ok(Self { sizes: Tensor::scratch(b, [count, 2])?, cells: Tensor::scratch(b, [count, SIDE, SIDE])? })
+    }
+
+    /// How many grids there are.
+    pub fn len(&self) -> usize {
+        self.sizes.shape()[0]
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Copies all grids back.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn to_values(&self, b: &B) -> Result<Vec<Value>> {
+        let (sizes, cells) = (self.sizes.to_vec(b)?, self.cells.to_vec(b)?);
+        let grids = sizes.chunks_exact(2).zip(cells.chunks_exact(CELLS));
+        Ok(grids.map(|(size, cells)| unpack(size[0].into(), size[1].into(), cells)).collect())
+    }
+}

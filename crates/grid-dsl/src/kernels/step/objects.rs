@@ -1,0 +1,210 @@
+//! Patches and objects of grids, and what is asked of objects.
+
+use std::cmp::Reverse;
+
+use super::code::strip;
+use super::value::{Arg, Grid, Out, Patch, labelled};
+use super::{Form, Op, Spill};
+use crate::kernels::components::extreme_colour;
+use crate::kernels::{CELLS, SIDE};
+
+/// Functions of a grid that give locations, cells or objects.
+pub(super) fn found(op: Op, v: &[Arg; 4]) -> Out {
+    let target = if op == Op::Toobject { &v[1] } else { &v[0] };
+    let Some(g) = Grid::new(target) else { return Out::Spill(Spill::Kind) };
+    let own = |(i, j): (i64, i64)| g.at(i as usize, j as usize);
+    match op {
+        Op::Ofcolor if v[1].is(Form::Int) => Out::indices((0, 0), |at| g.inside(at) && i32::from(own(at)) == v[1].a),
+        Op::Ofcolor => Out::Spill(Spill::Kind),
+        Op::Asindices => Out::indices((0, 0), |at| g.inside(at)),
+        Op::Asobject => Out::patch(true, (0, 0), |at| g.inside(at), own),
+        Op::Toobject => match Patch::new(&v[0]) {
+            None => Out::Spill(Spill::Kind),
+            Some(_) if g.h == 0 => Out::Spill(Spill::Class),
+            Some(p) => Out::patch(true, (0, 0), |at| g.inside(at) && p.has(at), own),
+        },
+        _ => {
+            let of_flags = op == Op::Objects;
+            if of_flags && v[1..].iter().any(|flag| !flag.number()) {
+                return Out::Spill(Spill::Kind);
+            }
+            if of_flags && g.h == 0 {
+                return Out::Spill(Spill::Class);
+            }
+            let mode = if of_flags { i32::from(v[1].a != 0) << 2 | i32::from(v[2].a != 0) << 1 } else { 8 | 4 };
+            let mut left_out = None;
+            if op == Op::Fgpartition || (of_flags && v[3].a != 0) {
+                left_out = extreme_colour(g.all(), true);
+                if left_out.is_none() {
+                    return Out::Spill(Spill::Class);
+                }
+            }
+            let there = |i: usize, j: usize| g.inside((i as i64, j as i64)) && Some(g.at(i, j)) != left_out;
+            let mask = |i: usize| (0..SIDE).filter(|&j| there(i, j)).fold(0, |mask, j| mask | 1 << j);
+            Out::objects(target, &std::array::from_fn(mask), mode)
+        }
+    }
+}
+
+/// What is known of a component.
+#[derive(Clone, Copy)]
+struct Figures {
+    size: i32,
+    colour: i32,
+    box_: [i32; 4],
+}
+
+impl Figures {
+    fn of(&self, which: u32) -> i32 {
+        let [top, left, bottom, right] = self.box_;
+        match which {
+            0 => self.size,
+            1 => bottom - top + 1,
+            2 => right - left + 1,
+            3 => top,
+            4 => bottom,
+            5 => left,
+            6 => right,
+            7 | 9 => self.colour,
+            _ => 1,
+        }
+    }
+
+    /// Whether the component is a vertical or horizontal line, a square, or higher than wide.
+    fn is(&self, which: u32) -> bool {
+        let [size, h, w] = [0, 1, 2].map(|figure| self.of(figure));
+        match which {
+            10 => w == 1 && size == h,
+            11 => h == 1 && size == w,
+            12 => h == w && size == h * w,
+            _ => h > w,
+        }
+    }
+}
+
+/// Functions of objects.
+pub(super) fn asked(op: Op, which: u32, v: &[Arg; 4]) -> Out {
+    let x = &v[0];
+    let filter = matches!(op, Op::Colorfilter | Op::Sizefilter);
+    let predicate = matches!(op, Op::Sfilter | Op::Mfilter);
+    if !x.is(Form::Objects) {
+        return asked_of_others(op, x, predicate || (filter && v[1].is(Form::Int)));
+    }
+    let cells: Vec<u8> = (0..CELLS).map(|at| x.cell(at / SIDE, at % SIDE) as u8).collect();
+    let own = |(i, j): (i64, i64)| x.cell(i as usize, j as usize);
+    let there = |(i, j): (i64, i64)| x.masks()[i as usize] >> j & 1 == 1;
+    if op == Op::Merge {
+        return Out::patch(true, (0, 0), there, own);
+    }
+    if (filter && !v[1].is(Form::Int)) || (matches!(op, Op::Argmax | Op::Argmin) && which >= 8 && x.c & 4 == 0) {
+        return Out::Spill(Spill::Kind);
+    }
+    let (labels, count) = labelled(&cells, x.masks(), x.c);
+    if op == Op::Size {
+        return Out::int(count);
+    }
+    let mut all = vec![Figures { size: 0, colour: i32::MAX, box_: [i32::MAX, i32::MAX, 0, 0] }; count];
+    for (at, label) in labels.iter().enumerate().filter_map(|(at, label)| Some((at, (*label)?))) {
+        let (f, i, j) = (&mut all[usize::from(label)], (at / SIDE) as i32, (at % SIDE) as i32);
+        f.size += 1;
+        f.colour = f.colour.min((cells[at] as i8).into());
+        let [top, left, bottom, right] = f.box_;
+        f.box_ = [top.min(i), left.min(j), bottom.max(i), right.max(j)];
+    }
+    if filter || predicate {
+        let wanted = |f: &Figures| match op {
+            Op::Sizefilter => f.size == v[1].a,
+            Op::Colorfilter => f.colour == v[1].a,
+            _ => f.is(which),
+        };
+        let kept = |at: usize| labels[at].is_some_and(|label| wanted(&all[usize::from(label)]));
+        let mask = |i: usize| (0..SIDE).filter(|j| kept(i * SIDE + j)).fold(0, |mask, j| mask | 1 << j);
+        if op == Op::Mfilter {
+            return Out::patch(true, (0, 0), |(i, j)| kept(i as usize * SIDE + j as usize), own);
+        }
+        return Out::objects(x, &std::array::from_fn(mask), x.c);
+    }
+    let chosen = match op {
+        Op::First => Some(0),
+        Op::Last => Some(count - 1),
+        Op::Extract => all.iter().position(|f| f.is(which)),
+        Op::Argmax => (0..count).max_by_key(|&k| (all[k].of(which), Reverse(k))),
+        _ => (0..count).min_by_key(|&k| (all[k].of(which), k)),
+    };
+    if chosen.is_none() {
+        return Out::Spill(Spill::Class);
+    }
+    let is = |(i, j): (i64, i64)| labels[i as usize * SIDE + j as usize].map(usize::from) == chosen;
+    Out::patch(true, (0, 0), |at| there(at) && is(at), own)
+}
+
+fn asked_of_others(op: Op, x: &Arg, filtered: bool) -> Out {
+    match op {
+        Op::Size if x.is(Form::Grid) => return Out::int(x.a as usize),
+        Op::Size if x.is(Form::Pair) => return Out::int(2),
+        Op::First if x.is(Form::Pair) => return Out::scalar(Form::Int, x.a, 0),
+        Op::Last if x.is(Form::Pair) => return Out::scalar(Form::Int, x.b, 0),
+        _ => {}
+    }
+    if x.is(Form::Strips) {
+        let n = x.c & 255;
+        let k = match op {
+            Op::Size => return Out::int(n as usize),
+            Op::First => 0,
+            Op::Last => n - 1,
+            _ => return Out::Spill(Spill::Kind),
+        };
+        let (top, rows, left, columns) = strip([x.a, x.b, x.c], k);
+        return Out::grid(rows, columns, |i, j| x.cell(top + i, left + j));
+    }
+    let Some(p) = Patch::new(x) else { return Out::Spill(Spill::Kind) };
+    match op {
+        Op::Size => Out::int(p.count()),
+        _ if p.is_empty() && (op == Op::Merge || filtered) => Out::indices((0, 0), |_| false),
+        Op::First | Op::Last if !p.is_empty() && !p.is_object() => {
+            let i = if op == Op::First { p.i0 } else { p.i0 + p.h as i64 - 1 };
+            let mut columns = (p.j0..p.j0 + p.w as i64).filter(|&j| p.has((i, j)));
+            let j = if op == Op::First { columns.next() } else { columns.next_back() };
+            j.map_or(Out::Spill(Spill::Class), |j| Out::pair(i, j))
+        }
+        _ => Out::Spill(Spill::Kind),
+    }
+}
+
+/// Colours and sizes of grids and patches.
+pub(super) fn measured(op: Op, v: &[Arg; 4]) -> Out {
+    let x = &v[0];
+    let (grid, patch) = (Grid::new(x), Patch::new(x));
+    let (h, w, colours): (usize, usize, Vec<i8>) = match (&grid, &patch) {
+        (Some(g), _) => (g.h, g.w, g.all().collect()),
+        (_, Some(p)) => (p.h, p.w, p.colours().collect()),
+        _ => return Out::Spill(Spill::Kind),
+    };
+    let coloured = grid.is_some() || x.is(Form::Object);
+    let colour = |c: Option<i8>| c.map_or(Out::Spill(Spill::Class), |c| Out::scalar(Form::Int, c.into(), 0));
+    match op {
+        Op::Mostcolor | Op::Leastcolor | Op::Numcolors | Op::Colorcount | Op::Color if !coloured => {
+            Out::Spill(Spill::Kind)
+        }
+        Op::Mostcolor => colour(extreme_colour(colours.into_iter(), true)),
+        Op::Leastcolor => colour(extreme_colour(colours.into_iter(), false)),
+        Op::Numcolors => Out::int(colours.iter().collect::<std::collections::BTreeSet<_>>().len()),
+        Op::Colorcount if !v[1].is(Form::Int) => Out::Spill(Spill::Kind),
+        Op::Colorcount => Out::int(colours.iter().filter(|&&c| i32::from(c) == v[1].a).count()),
+        Op::Color | Op::Vline | Op::Hline if grid.is_some() => Out::Spill(Spill::Kind),
+        Op::Color => colour(colours.into_iter().min()),
+        Op::Height => Out::int(h),
+        Op::Width => Out::int(w),
+        Op::Shape => Out::pair(h as i64, w as i64),
+        Op::Portrait => Out::bool(h > w),
+        Op::Square if grid.is_some() && h == 0 => Out::Spill(Spill::Class),
+        Op::Square => Out::bool(h == w && colours.len() == h * w),
+        Op::Vline => Out::bool(colours.len() == h && w == 1),
+        Op::Hline => Out::bool(colours.len() == w && h == 1),
+        _ => match (grid.filter(|g| g.h > 0), v[1].pair()) {
+            (Some(g), Some(at)) if g.inside(at) => Out::scalar(Form::Int, g.at(at.0 as usize, at.1 as usize).into(), 0),
+            (Some(_), Some(_)) => Out::scalar(Form::Nothing, 0, 0),
+            _ => Out::Spill(Spill::Kind),
+        },
+    }
+}

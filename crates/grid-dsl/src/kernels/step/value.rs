@@ -1,0 +1,268 @@
+//! What the CPU's twin reads and writes of values.
+
+use super::code::{FAR, cells_of, head};
+use super::{Form, HEAD, PAYLOAD, Spill};
+use crate::kernels::components::{Joined, number};
+use crate::kernels::{CELLS, SIDE};
+
+/// An operand.
+pub(super) struct Arg<'a> {
+    pub(super) kind: i32,
+    pub(super) a: i32,
+    pub(super) b: i32,
+    pub(super) c: i32,
+    pub(super) payload: &'a [u32],
+}
+
+impl<'a> Arg<'a> {
+    pub(super) fn of(head: &[i32], payload: &'a [u32]) -> Self {
+        Self { kind: head[0], a: head[1], b: head[2], c: head[3], payload }
+    }
+
+    pub(super) fn is(&self, form: Form) -> bool {
+        self.kind == form as i32
+    }
+
+    pub(super) fn number(&self) -> bool {
+        self.is(Form::Int) || self.is(Form::Bool)
+    }
+
+    /// A number that a cell may be.
+    pub(super) fn colour(&self) -> Option<i8> {
+        if self.is(Form::Int) { i8::try_from(self.a).ok() } else { None }
+    }
+
+    pub(super) fn patch(&self) -> bool {
+        self.is(Form::Indices) || self.is(Form::Object)
+    }
+
+    pub(super) fn pair(&self) -> Option<(i64, i64)> {
+        self.is(Form::Pair).then(|| (self.a.into(), self.b.into()))
+    }
+
+    /// The colour in a row and column of the payload.
+    pub(super) fn cell(&self, r: usize, c: usize) -> i8 {
+        (self.payload[r * (SIDE / 4) + c / 4] >> (8 * (c % 4))) as i8
+    }
+
+    pub(super) fn masks(&self) -> &'a [u32] {
+        &self.payload[CELLS / 4..]
+    }
+}
+
+/// A grid, seen from outside.
+pub(super) struct Grid<'a> {
+    pub(super) of: &'a Arg<'a>,
+    pub(super) h: usize,
+    pub(super) w: usize,
+}
+
+impl<'a> Grid<'a> {
+    pub(super) fn new(of: &'a Arg<'a>) -> Option<Self> {
+        of.is(Form::Grid).then_some(Self { of, h: of.a as usize, w: of.b as usize })
+    }
+
+    pub(super) fn at(&self, i: usize, j: usize) -> i8 {
+        self.of.cell(i, j)
+    }
+
+    pub(super) fn inside(&self, (i, j): (i64, i64)) -> bool {
+        (0..self.h as i64).contains(&i) && (0..self.w as i64).contains(&j)
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = i8> + '_ {
+        (0..self.h).flat_map(move |i| (0..self.w).map(move |j| self.at(i, j)))
+    }
+}
+
+/// A patch in the coordinates of its locations.
+pub(super) struct Patch<'a> {
+    of: &'a Arg<'a>,
+    origin: (i64, i64),
+    pub(super) i0: i64,
+    pub(super) j0: i64,
+    pub(super) h: usize,
+    pub(super) w: usize,
+}
+
+impl<'a> Patch<'a> {
+    pub(super) fn new(of: &'a Arg<'a>) -> Option<Self> {
+        if !of.patch() {
+            return None;
+        }
+        let masks = of.masks();
+        let columns = masks.iter().fold(0, |all, mask| all | mask);
+        let origin = (i64::from(of.a), i64::from(of.b));
+        if columns == 0 {
+            return Some(Self { of, origin, i0: 0, j0: 0, h: 0, w: 0 });
+        }
+        let top = masks.iter().position(|&mask| mask != 0).unwrap_or(0);
+        let bottom = masks.iter().rposition(|&mask| mask != 0).unwrap_or(0);
+        let left = columns.trailing_zeros();
+        Some(Self {
+            of,
+            origin,
+            i0: origin.0 + top as i64,
+            j0: origin.1 + i64::from(left),
+            h: bottom - top + 1,
+            w: (32 - columns.leading_zeros() - left) as usize,
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.h == 0
+    }
+
+    pub(super) fn is_object(&self) -> bool {
+        self.of.is(Form::Object)
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.of.masks().iter().map(|mask| mask.count_ones() as usize).sum()
+    }
+
+    fn place(&self, (i, j): (i64, i64)) -> Option<(usize, usize)> {
+        let side = 0..SIDE as i64;
+        let (r, c) = (i - self.origin.0, j - self.origin.1);
+        (side.contains(&r) && side.contains(&c)).then_some((r as usize, c as usize))
+    }
+
+    pub(super) fn has(&self, at: (i64, i64)) -> bool {
+        self.place(at).is_some_and(|(r, c)| self.of.masks()[r] >> c & 1 == 1)
+    }
+
+    pub(super) fn colour(&self, at: (i64, i64)) -> i8 {
+        self.place(at).map_or(0, |(r, c)| self.of.cell(r, c))
+    }
+
+    pub(super) fn colours(&self) -> impl Iterator<Item = i8> + '_ {
+        let there = |at: &usize| self.of.masks()[at / SIDE] >> (at % SIDE) & 1 == 1;
+        (0..CELLS).filter(there).map(|at| self.of.cell(at / SIDE, at % SIDE))
+    }
+}
+
+/// Components of the cells under some rows' masks, by the bits of their mode.
+pub(super) fn labelled(cells: &[u8], masks: &[u32], mode: i32) -> (Vec<Option<u16>>, usize) {
+    let joined = if mode & 8 != 0 {
+        Joined::Colour
+    } else {
+        Joined::Neighbours { univalued: mode & 4 != 0, diagonal: mode & 2 != 0 }
+    };
+    number(cells, |at| masks[at / SIDE] >> (at % SIDE) & 1 == 1, joined)
+}
+
+/// A result.
+pub(super) enum Out {
+    Spill(Spill),
+    /// The operand of that number.
+    Copy(usize),
+    Head([i32; HEAD]),
+    Full([i32; HEAD], Box<[u32; PAYLOAD]>),
+}
+
+fn payload(cells: &[u8; CELLS], masks: &[u32; SIDE]) -> Box<[u32; PAYLOAD]> {
+    let mut words = Box::new([0; PAYLOAD]);
+    for (word, bytes) in words.iter_mut().zip(cells.chunks_exact(4)) {
+        *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    }
+    words[CELLS / 4..].copy_from_slice(masks);
+    words
+}
+
+impl Out {
+    pub(super) fn scalar(form: Form, a: i32, b: i32) -> Self {
+        Self::Head(head(form, a, b, 0))
+    }
+
+    pub(super) fn int(n: usize) -> Self {
+        Self::scalar(Form::Int, n as i32, 0)
+    }
+
+    pub(super) fn bool(b: bool) -> Self {
+        Self::scalar(Form::Bool, b.into(), 0)
+    }
+
+    pub(super) fn number(n: i64) -> Self {
+        i32::try_from(n).map_or(Self::Spill(Spill::Class), |n| Self::scalar(Form::Int, n, 0))
+    }
+
+    pub(super) fn pair(i: i64, j: i64) -> Self {
+        match (i32::try_from(i), i32::try_from(j)) {
+            (Ok(i), Ok(j)) => Self::scalar(Form::Pair, i, j),
+            _ => Self::Spill(Spill::Class),
+        }
+    }
+
+    pub(super) fn grid(h: usize, w: usize, cell: impl Fn(usize, usize) -> i8) -> Self {
+        if h > SIDE || w > SIDE {
+            return Self::Spill(Spill::Size);
+        }
+        let w = if h == 0 { 0 } else { w };
+        let mut cells = [0; CELLS];
+        for i in 0..h {
+            for j in 0..w {
+                cells[i * SIDE + j] = cell(i, j) as u8;
+            }
+        }
+        Self::Full(head(Form::Grid, h as i32, w as i32, 0), payload(&cells, &[0; SIDE]))
+    }
+
+    /// A patch in a window of 32 x 32 from a corner.
+    pub(super) fn patch(
+        object: bool,
+        (i0, j0): (i64, i64),
+        there: impl Fn((i64, i64)) -> bool,
+        colour: impl Fn((i64, i64)) -> i8,
+    ) -> Self {
+        let (mut cells, mut masks) = ([0; CELLS], [0; SIDE]);
+        for (r, mask) in masks.iter_mut().enumerate() {
+            for c in 0..SIDE {
+                let at = (i0 + r as i64, j0 + c as i64);
+                if there(at) {
+                    *mask |= 1 << c;
+                    cells[r * SIDE + c] = if object { colour(at) as u8 } else { 0 };
+                }
+            }
+        }
+        if masks == [0; SIDE] {
+            return Self::Full(head(Form::Indices, 0, 0, 0), payload(&cells, &masks));
+        }
+        if i0.abs() > FAR || j0.abs() > FAR {
+            return Self::Spill(Spill::Size);
+        }
+        let form = if object { Form::Object } else { Form::Indices };
+        Self::Full(head(form, i0 as i32, j0 as i32, 0), payload(&cells, &masks))
+    }
+
+    pub(super) fn indices(corner: (i64, i64), there: impl Fn((i64, i64)) -> bool) -> Self {
+        Self::patch(false, corner, there, |_| 0)
+    }
+
+    /// Objects of a grid's cells under some rows' masks.
+    pub(super) fn objects(of: &Arg, masks: &[u32; SIDE], mode: i32) -> Self {
+        if *masks == [0; SIDE] {
+            return Self::indices((0, 0), |_| false);
+        }
+        let words = payload(&cells_of(of.payload), masks);
+        Self::Full(head(Form::Objects, of.a, of.b, mode), words)
+    }
+
+    /// Parts of a grid.
+    pub(super) fn strips(of: &Arg, how: i32) -> Self {
+        Self::Full(head(Form::Strips, of.a, of.b, how), payload(&cells_of(of.payload), &[0; SIDE]))
+    }
+
+    /// The words to write.
+    pub(super) fn written(self, v: &[Arg; 4]) -> ([i32; HEAD], Option<Box<[u32; PAYLOAD]>>) {
+        match self {
+            Self::Spill(why) => (head(Form::Spilled, why as i32, 0, 0), None),
+            Self::Head(head) => (head, None),
+            Self::Full(head, payload) => (head, Some(payload)),
+            Self::Copy(k) => {
+                let (from, mut words) = (&v[k], Box::new([0; PAYLOAD]));
+                words.copy_from_slice(from.payload);
+                ([from.kind, from.a, from.b, from.c, 0, 0, 0, 0], Some(words))
+            }
+        }
+    }
+}

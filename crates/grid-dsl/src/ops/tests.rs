@@ -1,0 +1,69 @@
+use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+use super::*;
+use crate::error::Limits;
+use crate::machine::Machine;
+use crate::prim::Prim;
+use crate::testing::any_grid;
+use crate::value::Value;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, rng_seed: RngSeed::Fixed(6), ..ProptestConfig::default() })]
+
+    #[test]
+    fn components_are_those_of_the_definition(value in any_grid()) {
+        let Ok(grid) = Grid::try_from(&value) else { return Ok(()) };
+        let limits = Limits::default();
+        let found = objects_batch(std::slice::from_ref(&grid), &Mode::ALL);
+        for (mode, found) in Mode::ALL.iter().zip(&found) {
+            let flags = [mode.univalued, mode.diagonal, mode.without_background].map(Value::Bool);
+            let args: Vec<Value> = std::iter::once(value.clone()).chain(flags).collect();
+            prop_assert_eq!(found.to_objects(&grid), Machine::new(&limits).prim(Prim::Objects, &args).unwrap());
+            let firsts: Vec<u32> = found.table().iter().map(|c| c.first).collect();
+            prop_assert!(firsts.is_sorted());
+            for (k, c) in found.table().iter().enumerate() {
+                let at: Vec<usize> = (0..grid.cells().len()).filter(|&p| found.labels()[p] as usize == k).collect();
+                let (rows, columns) = (at.iter().map(|p| p / grid.width()), at.iter().map(|p| p % grid.width()));
+                prop_assert_eq!(c.size as usize, at.len());
+                prop_assert_eq!(c.first as usize, at[0]);
+                prop_assert_eq!((c.top as usize, c.bottom as usize), (rows.clone().min().unwrap(), rows.max().unwrap()));
+                prop_assert_eq!(
+                    (c.left as usize, c.right as usize),
+                    (columns.clone().min().unwrap(), columns.max().unwrap())
+                );
+                prop_assert_eq!(Some(c.colour), at.iter().map(|&p| grid.cells()[p]).min());
+            }
+        }
+    }
+
+    #[test]
+    fn colours_and_isometries_are_those_of_the_definition(value in any_grid()) {
+        let Ok(grid) = Grid::try_from(&value) else { return Ok(()) };
+        let call = |name: &str| crate::call(name, std::slice::from_ref(&value)).unwrap();
+        let one = std::slice::from_ref(&grid);
+        prop_assert_eq!(Value::Int(i32::from(mostcolor_batch(one)[0])), call("mostcolor"));
+        let palette = palette_batch(one)[0].iter().map(|&c| Value::Int(i32::from(c))).collect();
+        prop_assert_eq!(Value::set(palette), call("palette"));
+        let names = ["identity", "rot90", "rot180", "rot270", "hmirror", "vmirror", "dmirror", "cmirror"];
+        for (isometry, name) in Isometry::ALL.into_iter().zip(names) {
+            prop_assert_eq!(isometry_batch(one, isometry)[0].to_value(), call(name));
+        }
+    }
+}
+
+#[test]
+fn batches_do_not_depend_on_threads() {
+    let cell = |k: usize| ((k * 2_654_435_761) >> 7) as i8 & 3;
+    let grids: Vec<Grid> = (1..300)
+        .map(|k| Grid::new(1 + k % 7, 30, (0..(1 + k % 7) * 30).map(|p| cell(p * k)).collect()).unwrap())
+        .collect();
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| objects_batch(&grids, &Mode::COMMON))
+    };
+    let (one, many) = (run(1), run(5));
+    assert_eq!(one, many);
+    assert_eq!(one[7 * 5 + 2], objects_batch(&grids[7..8], &Mode::COMMON[2..3])[0]);
+    assert!(Grid::new(2, 0, vec![]).is_err() && Grid::from_digits("1/23").is_err());
+}

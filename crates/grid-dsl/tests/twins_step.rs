@@ -1,0 +1,329 @@
+//! Steps of the wavefront: every operation against the definition of its primitive, and CUDA against the CPU. What a
+//! device spills is evaluated by the primitive itself, as the executor does. Everything is exact.
+
+use gpu_core::testing::proptest::collection::vec;
+use gpu_core::testing::proptest::prelude::*;
+use gpu_core::testing::{Output, Outputs, Tolerance};
+use gpu_core::{Cpu, Result, twins};
+use grid_dsl::kernels::{Arena, GridBackend, Instruction, Op, Slot, Spill, step};
+use grid_dsl::{ErrClass, Prim, Value, call};
+
+/// An operand: a value, or the objects of a grid with flags, which only a device makes.
+#[derive(Clone, Debug)]
+enum Operand {
+    Value(Value),
+    Objects(Value, [bool; 3]),
+}
+
+/// One call, with operands of two samples.
+#[derive(Clone, Debug)]
+struct Call {
+    op: Op,
+    key: Prim,
+    operands: [Vec<Operand>; 2],
+}
+
+const KEYS: [Prim; 11] = [
+    Prim::Size,
+    Prim::Height,
+    Prim::Width,
+    Prim::Uppermost,
+    Prim::Lowermost,
+    Prim::Leftmost,
+    Prim::Rightmost,
+    Prim::Color,
+    Prim::Numcolors,
+    Prim::Mostcolor,
+    Prim::Leastcolor,
+];
+
+const PREDICATES: [Prim; 4] = [Prim::Vline, Prim::Hline, Prim::Square, Prim::Portrait];
+
+/// Kinds of operands: grid, colour, pair, patch, objects, flag, number or pair, indices, small number, element, anything.
+fn kinds(op: Op) -> &'static str {
+    match op {
+        Op::Crop => "gpp",
+        Op::Subgrid | Op::Toobject => "hg",
+        Op::Upscale => "ef",
+        Op::Hupscale | Op::Vupscale | Op::Downscale | Op::Hsplit | Op::Vsplit => "gf",
+        Op::Hconcat | Op::Vconcat => "gg",
+        Op::Cellwise => "ggc",
+        Op::Replace | Op::Switch => "gcc",
+        Op::Canvas => "cs",
+        Op::Fill | Op::Underfill => "gch",
+        Op::Cover | Op::Paint | Op::Underpaint => "gh",
+        Op::Move => "ghp",
+        Op::Ofcolor => "gc",
+        Op::Objects => "gbbb",
+        Op::Merge | Op::Argmax | Op::Argmin | Op::Sfilter | Op::Mfilter | Op::Extract => "o",
+        Op::Size | Op::First | Op::Last | Op::Identity => "a",
+        Op::Colorfilter | Op::Sizefilter => "oc",
+        Op::Mostcolor
+        | Op::Leastcolor
+        | Op::Numcolors
+        | Op::Height
+        | Op::Width
+        | Op::Shape
+        | Op::Portrait
+        | Op::Square
+        | Op::Hmirror
+        | Op::Vmirror
+        | Op::Dmirror
+        | Op::Cmirror => "e",
+        Op::Colorcount => "ec",
+        Op::Index => "gp",
+        Op::Recolor => "ch",
+        Op::Shift => "hp",
+        Op::Combine | Op::Intersection | Op::Difference => "xx",
+        Op::Equality => "aa",
+        Op::Branch => "baa",
+        Op::Add | Op::Subtract | Op::Multiply => "nn",
+        Op::Invert | Op::Double | Op::Halve | Op::Increment | Op::Decrement | Op::Crement | Op::Sign => "n",
+        Op::Even | Op::Positive | Op::Flip | Op::Toivec | Op::Tojvec => "c",
+        Op::Both | Op::Either => "bb",
+        Op::Greater | Op::Astuple => "cc",
+        Op::Dneighbors | Op::Ineighbors | Op::Neighbors | Op::Hfrontier | Op::Vfrontier => "p",
+        Op::Connect => "pp",
+        op if (op as u32) < Op::Crop as u32 || matches!(op, Op::Compress | Op::Asindices | Op::Asobject) => "g",
+        Op::Partition | Op::Fgpartition => "g",
+        _ => "h",
+    }
+}
+
+fn any_grid() -> impl Strategy<Value = Value> {
+    let sides = prop_oneof![
+        8 => (0usize..6, 0usize..6),
+        2 => (1usize..12, 1usize..12),
+        1 => (Just(1usize), 1usize..34),
+        1 => Just((30, 30)),
+        1 => (31usize..34, 31usize..34),
+    ];
+    let colours =
+        prop_oneof![3 => Just(0..2), 3 => Just(0..4), 1 => Just(0..10), 1 => Just(-2..12), 1 => Just(120..131)];
+    (sides, colours).prop_flat_map(|((h, w), colours)| vec(vec(colours, w), h).prop_map(Value::grid))
+}
+
+fn small() -> impl Strategy<Value = i32> {
+    prop_oneof![8 => -2..8, 2 => -40..40, 1 => Just(i32::MAX), 1 => Just(i32::MIN)]
+}
+
+fn any_pair() -> impl Strategy<Value = Value> {
+    (small(), small()).prop_map(|(i, j)| Value::pair(i, j))
+}
+
+fn location() -> impl Strategy<Value = (i32, i32)> {
+    prop_oneof![8 => (0..6, 0..6), 2 => (-5..35, -5..35)]
+}
+
+fn any_indices() -> impl Strategy<Value = Value> {
+    vec(location(), 0..7).prop_map(Value::indices)
+}
+
+fn any_patch() -> impl Strategy<Value = Value> {
+    let object = (vec((0..4, location()), 0..7), any::<bool>()).prop_map(|(cells, several)| {
+        // With several colours two cells may share a location.
+        Value::object(cells.into_iter().map(|(c, (i, j))| (if several { c } else { 3 }, i, j)))
+    });
+    prop_oneof![any_indices(), object]
+}
+
+fn any_objects() -> impl Strategy<Value = Operand> {
+    (any_grid(), any::<[bool; 3]>()).prop_map(|(grid, flags)| Operand::Objects(grid, flags))
+}
+
+fn operand(kind: char) -> BoxedStrategy<Operand> {
+    let number = prop_oneof![12 => small().prop_map(Value::Int), 1 => any::<bool>().prop_map(Value::Bool)];
+    let values = match kind {
+        'g' => any_grid().boxed(),
+        'c' => number.boxed(),
+        'p' => any_pair().boxed(),
+        's' => (-1..34, -1..34).prop_map(|(i, j)| Value::pair(i, j)).boxed(),
+        'h' => any_patch().boxed(),
+        'x' => any_indices().boxed(),
+        'b' => prop_oneof![any::<bool>().prop_map(Value::Bool), (0..2).prop_map(Value::Int)].boxed(),
+        'n' => prop_oneof![2 => number, 1 => any_pair()].boxed(),
+        'f' => prop_oneof![6 => (-1..4).prop_map(Value::Int), 1 => number].boxed(),
+        'e' => prop_oneof![any_grid(), any_patch()].boxed(),
+        'o' => return prop_oneof![8 => any_objects(), 1 => any_patch().prop_map(Operand::Value)].boxed(),
+        _ => {
+            let value = prop_oneof![any_grid(), any_patch(), any_pair(), number, Just(Value::None)];
+            return prop_oneof![4 => value.prop_map(Operand::Value), 1 => any_objects()].boxed();
+        }
+    };
+    let odd = prop_oneof![Just(Value::None), Just(Value::Bool(true)), any_pair(), any_patch()];
+    prop_oneof![24 => values, 1 => odd].prop_map(Operand::Value).boxed()
+}
+
+fn any_call(ops: std::ops::Range<usize>) -> impl Strategy<Value = Call> {
+    (ops, 0..KEYS.len()).prop_flat_map(|(op, key)| {
+        let op = Op::ALL[op];
+        let key = if op.key(KEYS[key]).is_some() { KEYS[key] } else { PREDICATES[key % 4] };
+        let operands: Vec<_> = kinds(op).chars().map(operand).collect();
+        (operands.clone(), operands).prop_map(move |(first, second)| Call { op, key, operands: [first, second] })
+    })
+}
+
+/// Calls of one step.
+#[derive(Clone, Debug)]
+struct Case {
+    calls: Vec<Call>,
+}
+
+fn cases(ops: std::ops::Range<usize>) -> impl Strategy<Value = Case> {
+    vec(any_call(ops), 1..8).prop_map(|calls| Case { calls })
+}
+
+type Outcome = std::result::Result<Value, ErrClass>;
+
+impl Operand {
+    fn value(&self) -> Outcome {
+        match self {
+            Self::Value(value) => Ok(value.clone()),
+            Self::Objects(grid, flags) => {
+                let [u, d, b] = flags.map(Value::Bool);
+                call("objects", &[grid.clone(), u, d, b])
+            }
+        }
+    }
+}
+
+impl Call {
+    /// What the primitive says.
+    fn outcome(&self, sample: usize) -> Outcome {
+        let mut values =
+            self.operands[sample].iter().map(Operand::value).collect::<std::result::Result<Vec<_>, _>>()?;
+        if self.op.by_function() {
+            values.push(format!("{{\"f\":\"{}\"}}", self.key.name()).parse().unwrap());
+        }
+        call(self.op.prim().name(), &values)
+    }
+}
+
+/// Results of all calls, call by call, on a device.
+fn on_device<B: GridBackend>(b: &B, calls: &[Call]) -> Result<Vec<Slot>> {
+    // A call has four operands, four values that each of them may be made of, and a result.
+    const SLOTS: usize = 21;
+    let mut arena = Arena::new(b, calls.len() * SLOTS, 2)?;
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    for (n, call) in calls.iter().enumerate() {
+        let slot = |k: usize| (n * SLOTS + k) as u32;
+        for k in 0..call.operands[0].len() {
+            let both = [&call.operands[0][k], &call.operands[1][k]];
+            let plain = |o: &Operand| match o {
+                Operand::Value(value) => Slot::Known(Ok(value.clone())),
+                Operand::Objects(..) => Slot::Known(o.value()),
+            };
+            if let [Operand::Objects(g, f), Operand::Objects(h, e)] = both {
+                let write = |arena: &mut Arena<B>, k: u32, x: Value, y: Value| {
+                    arena.write(b, k as usize, &[Slot::Known(Ok(x)), Slot::Known(Ok(y))])
+                };
+                let made_of = [0, 1, 2, 3].map(|part| slot(4 + 4 * k + part));
+                write(&mut arena, made_of[0], g.clone(), h.clone())?;
+                for flag in 0..3 {
+                    write(&mut arena, made_of[1 + flag], Value::Bool(f[flag]), Value::Bool(e[flag]))?;
+                }
+                let operands = made_of;
+                first.push(Instruction { op: Op::Objects, target: slot(k), operands, key: 0 });
+            } else {
+                arena.write(b, slot(k) as usize, &both.map(plain))?;
+            }
+        }
+        let operands = [slot(0), slot(1), slot(2), slot(3)];
+        second.push(Instruction { op: call.op, target: slot(20), operands, key: call.op.key(call.key).unwrap_or(0) });
+    }
+    step(b, &mut arena, &first)?;
+    step(b, &mut arena, &second)?;
+    let results: Result<Vec<_>> = (0..calls.len()).map(|n| arena.read(b, n * SLOTS + 20)).collect();
+    Ok(results?.concat())
+}
+
+fn text(outcome: &Outcome) -> String {
+    outcome.as_ref().map_or_else(|class| class.name().to_owned(), Value::to_text)
+}
+
+fn output(outcomes: impl IntoIterator<Item = Outcome>) -> Outputs {
+    let all: Vec<String> = outcomes.into_iter().map(|o| text(&o)).collect();
+    let bytes = all.join("\n").into_bytes();
+    vec![Output::U32(vec![2], vec![bytes.len() as u32, all.len() as u32]), Output::U8(vec![bytes.len()], bytes)]
+}
+
+fn run<B: GridBackend>(b: &B, Case { calls }: &Case) -> Result<Outputs> {
+    let slots = on_device(b, calls)?;
+    Ok(output(slots.into_iter().enumerate().map(|(n, slot)| match slot {
+        Slot::Known(outcome) => outcome,
+        Slot::Spilled(_) => calls[n / 2].outcome(n % 2),
+    })))
+}
+
+fn expected(case: &Case) -> Outputs {
+    output(case.calls.iter().flat_map(|call| [call.outcome(0), call.outcome(1)]))
+}
+
+const WRITERS: usize = Op::Fill as usize;
+const FINDERS: usize = Op::Ofcolor as usize;
+const SHAPES: usize = Op::Toindices as usize;
+
+twins! {
+    kernels = ["grid_step"];
+    /// values: everything is exact
+    moves: cases(0..WRITERS), Case => |b, c| run(b, c), oracle = expected, tolerance = Tolerance::EXACT;
+    /// values: everything is exact
+    writes: cases(WRITERS..FINDERS), Case => |b, c| run(b, c), oracle = expected, tolerance = Tolerance::EXACT;
+    /// values: everything is exact
+    finds: cases(FINDERS..SHAPES), Case => |b, c| run(b, c), oracle = expected, tolerance = Tolerance::EXACT;
+    /// values: everything is exact
+    shapes: cases(SHAPES..Op::ALL.len()), Case => |b, c| run(b, c), oracle = expected,
+        tolerance = Tolerance::EXACT;
+}
+
+/// Where an operation gave no value on the device although all was plain, it would prove nothing above.
+#[test]
+fn every_operation_gives_values_on_the_device() {
+    use gpu_core::testing::proptest::strategy::ValueTree;
+    use gpu_core::testing::proptest::test_runner::TestRunner;
+    let (b, mut runner) = (Cpu::new(), TestRunner::deterministic());
+    for (at, &op) in Op::ALL.iter().enumerate() {
+        let calls: Vec<Call> = (0..40).map(|_| any_call(at..at + 1).new_tree(&mut runner).unwrap().current()).collect();
+        let slots = on_device(&b, &calls).unwrap();
+        let known = slots.iter().filter(|slot| matches!(slot, Slot::Known(Ok(_)))).count();
+        let good = calls.iter().flat_map(|c| [c.outcome(0), c.outcome(1)]).flatten().count();
+        // Widths and shapes that must agree seldom do.
+        assert!(known * 8 >= good && known > 4, "{op:?}: {known} values on the device, {good} there are");
+    }
+}
+
+#[test]
+fn what_spills_has_its_reason() {
+    let b = Cpu::new();
+    let mut arena = Arena::new(&b, 4, 1).unwrap();
+    let mut result = |op: Op, x: Value, y: Value| {
+        arena.write(&b, 0, &[Slot::Known(Ok(x))]).unwrap();
+        arena.write(&b, 1, &[Slot::Known(Ok(y))]).unwrap();
+        step(&b, &mut arena, &[Instruction { op, target: 2, operands: [0, 1, 1, 1], key: 0 }]).unwrap();
+        arena.read(&b, 2).unwrap().remove(0)
+    };
+    let grid = |h: usize| Value::grid(vec![vec![1; 20]; h]);
+    assert_eq!(result(Op::Hconcat, grid(3), grid(3)), Slot::Spilled(Spill::Size));
+    assert_eq!(result(Op::Hconcat, grid(33), grid(3)), Slot::Spilled(Spill::Operand));
+    assert_eq!(result(Op::Hconcat, grid(3), Value::Int(1)), Slot::Spilled(Spill::Kind));
+    assert_eq!(result(Op::Downscale, grid(3), Value::Int(0)), Slot::Spilled(Spill::Class));
+    assert_eq!(result(Op::Downscale, grid(3), Value::Int(2)), Slot::Known(Ok(Value::grid(vec![vec![1; 10]; 2]))));
+    let wrong = step(&b, &mut arena, &[Instruction { op: Op::Add, target: 2, operands: [0, 2, 0, 0], key: 0 }]);
+    assert!(wrong.unwrap_err().to_string().contains("Add reads slot 2 of 4"));
+    let wrong = step(&b, &mut arena, &[Instruction { op: Op::Add, target: 4, operands: [0; 4], key: 0 }]);
+    assert!(wrong.unwrap_err().to_string().contains("writes slot 4 of 4"));
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+#[ignore = "needs a CUDA device"]
+fn cuda_spills_where_the_cpu_does() {
+    use gpu_core::testing::proptest::strategy::ValueTree;
+    use gpu_core::testing::proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let strategy = any_call(0..Op::ALL.len());
+    let calls: Vec<Call> = (0..200).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect();
+    let spilled = |slots: Vec<Slot>| slots.iter().map(|s| matches!(s, Slot::Spilled(_))).collect::<Vec<_>>();
+    let on_cpu = spilled(on_device(&Cpu::new(), &calls).unwrap());
+    assert_eq!(spilled(on_device(&gpu_core::testing::cuda(), &calls).unwrap()), on_cpu);
+}
