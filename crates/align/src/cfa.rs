@@ -1,5 +1,7 @@
 //! Colour filter arrays: which colour each pixel of a mosaic has, and which pixels are its neighbours.
 
+use std::collections::BTreeMap;
+
 use ndarray::ArrayView2;
 
 use crate::{Error, Result};
@@ -187,21 +189,27 @@ impl Cfa {
         }
         let (rows, columns) = (height.min(SIDE) / p * p, width.min(SIDE) / p * p);
         let (top, left) = ((height - rows) / 2 / p * p, (width - columns) / 2 / p * p);
-        let difference = |cfa: Self| {
-            let nearest: Vec<_> = (0..p * p).map(|i| cfa.neighbours(i / p, i % p, 1)).collect();
-            let (mut sum, mut count) = (0.0, 0.0);
-            for y in p..rows - p {
-                for x in p..columns - p {
-                    let own = f64::from(mosaic[[top + y, left + x]]);
-                    let pixels = &nearest[y % p * p + x % p];
-                    for &(dy, dx) in pixels {
-                        let (y, x) = ((top + y) as i32 + dy, (left + x) as i32 + dx);
-                        sum += (own - f64::from(mosaic[[y as usize, x as usize]])).abs() / pixels.len() as f64;
+        // Phases differ in which offset counts at which position: each sum is needed by many of them.
+        let mut known: BTreeMap<(usize, i32, i32), u64> = BTreeMap::new();
+        let mut at = |i: usize, dy: i32, dx: i32| {
+            *known.entry((i, dy, dx)).or_insert_with(|| {
+                let mut sum = 0;
+                for y in (p + i / p..rows - p).step_by(p).map(|y| top + y) {
+                    for x in (p + i % p..columns - p).step_by(p).map(|x| left + x) {
+                        let other = mosaic[[(y as i32 + dy) as usize, (x as i32 + dx) as usize]];
+                        sum += u64::from(mosaic[[y, x]].abs_diff(other));
                     }
-                    count += 1.0;
                 }
-            }
-            sum / f64::max(count, 1.0)
+                sum
+            })
+        };
+        let mut difference = |cfa: Self| -> f64 {
+            let one = |i: usize| {
+                let pixels = cfa.neighbours(i / p, i % p, 1);
+                let n = pixels.len() as f64;
+                pixels.into_iter().map(|(dy, dx)| at(i, dy, dx) as f64).sum::<f64>() / n
+            };
+            (0..p * p).map(one).sum()
         };
         let declared = difference(*self);
         (1..p * p).any(|i| declared > MARGIN * difference(self.shifted(i / p, i % p)))

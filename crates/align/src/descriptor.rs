@@ -53,6 +53,9 @@ pub struct Extra {
     pub ratio: f32,
     /// How sure it is.
     pub state: String,
+    /// By how much the pictures are turned, where that was looked at.
+    #[serde(default)]
+    pub rotation_deg: Option<f64>,
 }
 
 impl Entry {
@@ -126,13 +129,14 @@ pub fn to_yaml(entries: &[Entry]) -> String {
         let x = &e.lockstep;
         let _ = writeln!(
             out,
-            "  lockstep:\n    version: {}\n    shift: [{}, {}]\n    psr: {}\n    ratio: {}\n    state: {}",
+            "  lockstep:\n    version: {}\n    shift: [{}, {}]\n    psr: {}\n    ratio: {}\n    state: {}\n    rotation_deg: {}",
             quoted(&x.version),
             number(x.shift[0]),
             number(x.shift[1]),
             number(x.psr.into()),
             number(x.ratio.into()),
-            quoted(&x.state)
+            quoted(&x.state),
+            x.rotation_deg.map_or("null".to_owned(), number)
         );
     }
     out

@@ -1,7 +1,7 @@
 //! From mosaics to shifts: one picture is prepared once, pairs need spectra alone.
 
 use bytemuck::Zeroable;
-use gpu_core::Tensor;
+use gpu_core::{Tensor, View};
 use num_complex::Complex32;
 
 use crate::frame::LEAST_SIDE;
@@ -11,8 +11,11 @@ use crate::kernels::{
     cross_weight, despike_block, fft_c2r, fft_r2c, good_size, mad_pair, peak_window, refine_grid, whiten, window_apply,
     window_sums,
 };
+use crate::staging::Staging;
 use crate::verdict::{Joined, Single, join};
-use crate::{AlignBackend, Cfa, Combine, Error, MaxShift, Options, PairResult, Planes, RawFrame, Refine, Result};
+use crate::{
+    AlignBackend, BlackLevel, Cfa, Combine, Error, MaxShift, Options, PairResult, Planes, RawFrame, Refine, Result,
+};
 
 /// The largest psr and ratio that are reported; a correlation without any noise would have infinite ones.
 pub const LARGEST_FIGURE: f32 = 1e6;
@@ -47,6 +50,8 @@ pub struct Geometry {
     pub range: usize,
     /// Distinct black levels of a picture at most, each of which takes a look-up table; 1 unless set.
     pub levels: usize,
+    /// Bytes that the backend's transforms hold ([`FourierPlan::held_bytes`]); 0 unless set.
+    pub held: usize,
 }
 
 impl Geometry {
@@ -86,6 +91,7 @@ impl Geometry {
             limit,
             range: asked.min(limit * block),
             levels: 1,
+            held: 0,
         })
     }
 
@@ -115,6 +121,7 @@ pub struct Estimator<B: AlignBackend> {
     /// The table of the last picture's levels.
     table: Option<(Vec<u32>, MosaicTable<B>)>,
     mosaic: Tensor<B, u16, 2>,
+    staging: Staging<B>,
     /// Planes of the picture in work, when it has several.
     planes: Option<Tensor<B, f32, 3>>,
     windowed: Tensor<B, f32, 2>,
@@ -151,6 +158,7 @@ impl<B: AlignBackend> Estimator<B> {
             weight: FrequencyWeight::new(b, g.fft[0], g.fft[1], f64::from(o.sigma))?,
             table: None,
             mosaic: Tensor::scratch(b, g.mosaic)?,
+            staging: Staging::default(),
             planes,
             windowed: Tensor::scratch(b, [g.planes, 2 * g.area()])?,
             work: Tensor::scratch(b, [plan.work_len()])?,
@@ -191,24 +199,53 @@ impl<B: AlignBackend> Estimator<B> {
         if frame.size() != self.g.mosaic || frame.cfa != self.cfa {
             return Err(Error::value("picture", "it has another size or pattern than the scene"));
         }
+        match frame.mosaic.as_slice() {
+            Some(values) => self.staging.upload(&self.b, values, self.mosaic.flat_mut())?,
+            None => self.b.upload(&frame.mosaic.iter().copied().collect::<Vec<_>>(), self.mosaic.flat_mut())?,
+        }
+        self.transform(store, slot, (&frame.black, frame.white), None)
+    }
+
+    /// As [`prepare`](Self::prepare), for a mosaic that is on the device already.
+    ///
+    /// # Errors
+    /// When it has not as many pixels as the pictures of the scene, and what the device says.
+    pub fn prepare_mosaic(
+        &mut self,
+        store: &mut Store<B>,
+        slot: usize,
+        (black, white): (&BlackLevel, u16),
+        mosaic: View<'_, B, u16>,
+    ) -> Result<()> {
+        if mosaic.len() != self.g.mosaic[0] * self.g.mosaic[1] {
+            let [height, width] = self.g.mosaic;
+            return Err(Error::value("mosaic", format!("{} pixels for {height} x {width}", mosaic.len())));
+        }
+        self.transform(store, slot, (black, white), Some(mosaic))
+    }
+
+    /// From a mosaic, or the one that was uploaded last, to proxy and spectrum.
+    fn transform(
+        &mut self,
+        store: &mut Store<B>,
+        slot: usize,
+        (black, white): (&BlackLevel, u16),
+        mosaic: Option<View<'_, B, u16>>,
+    ) -> Result<()> {
         let b = &self.b;
-        let mut key: Vec<u32> = frame.black.levels().iter().map(|v| v.to_bits()).collect();
-        key.push(frame.white.into());
+        let mut key: Vec<u32> = black.levels().iter().map(|v| v.to_bits()).collect();
+        key.push(white.into());
         if self.table.as_ref().is_none_or(|(known, _)| *known != key) {
             let kind = plane_kind(self.o.planes);
             self.table = None;
-            let table = MosaicTable::new(b, &frame.cfa, &frame.black, frame.white, self.o.neighbours, kind)?;
+            let table = MosaicTable::new(b, &self.cfa, black, white, self.o.neighbours, kind)?;
             self.table = Some((key, table));
         }
         let Some((_, table)) = &self.table else { return Err(Error::value("picture", "no table")) };
         let [height, width] = self.g.mosaic;
-        match frame.mosaic.as_slice() {
-            Some(values) => b.upload(values, self.mosaic.flat_mut())?,
-            None => b.upload(&frame.mosaic.iter().copied().collect::<Vec<_>>(), self.mosaic.flat_mut())?,
-        }
         let planes = self.g.planes;
         let mut own = store.proxies.slab_mut(slot..slot + 1)?.flat();
-        let mosaic = self.mosaic.flat();
+        let mosaic = mosaic.unwrap_or(self.mosaic.flat());
         let mut means = store.means.slab_mut(slot..slot + 1)?.flat();
         let windowed = &mut self.windowed;
         if let Some(several) = &mut self.planes {
@@ -413,5 +450,29 @@ mod tests {
             .collect();
         let found = top(RefineTask { y: 5.0, x: -3.0 }, 1.0, &grid);
         assert!((found.y - 5.3).abs() < 1e-12 && (found.x + 3.45).abs() < 1e-12, "{found:?}");
+    }
+
+    #[test]
+    fn a_mosaic_on_the_device_gives_the_same() {
+        use crate::testing::{Scenery, Shot};
+        let b = gpu_core::Cpu::new();
+        let scenery = Scenery::new(3, 96, 128);
+        let frames = [[0.0, 0.0], [4.0, -2.0]].map(|shift| scenery.shoot(&Shot { shift, ..Shot::default() }));
+        let first = &frames[0];
+        let mut estimator = Estimator::new(&b, &first.cfa, first.size(), &Options::default(), 1).unwrap();
+        let mut store = estimator.store(2).unwrap();
+        for (slot, frame) in frames.iter().enumerate() {
+            estimator.prepare(&mut store, slot, frame).unwrap();
+        }
+        let wanted = estimator.align(&store, &[(0, 1)]).unwrap();
+        let mut store = estimator.store(2).unwrap();
+        for (slot, frame) in frames.iter().enumerate() {
+            let mosaic = Tensor::from_array(&b, frame.mosaic.view()).unwrap();
+            let levels = (&frame.black, frame.white);
+            estimator.prepare_mosaic(&mut store, slot, levels, mosaic.flat()).unwrap();
+            let part = mosaic.flat().slice(1..mosaic.len()).unwrap();
+            assert!(estimator.prepare_mosaic(&mut store, slot, levels, part).is_err());
+        }
+        assert_eq!(estimator.align(&store, &[(0, 1)]).unwrap(), wanted);
     }
 }

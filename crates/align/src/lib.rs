@@ -33,6 +33,7 @@
 
 #![warn(missing_docs)]
 
+mod ambiguity;
 pub mod cfa;
 pub mod closure;
 pub mod descriptor;
@@ -49,8 +50,10 @@ pub mod overlap;
 #[cfg(feature = "raw")]
 pub mod raw;
 mod scene;
+mod staging;
 #[cfg(any(test, doctest, feature = "testing"))]
 pub mod testing;
+pub mod tiles;
 mod verdict;
 
 pub use cfa::{Cfa, Colour};

@@ -3,7 +3,7 @@
 use gpu_core::{Tensor, View};
 use ndarray::Array2;
 
-use crate::kernels::{ColourTable, demosaic, difference, open_cross, quantile};
+use crate::kernels::{ColourTable, demosaic, difference, lane_sum, open_cross, quantile};
 use crate::overlap::overlap;
 use crate::{AlignBackend, Cfa, Error, RawFrame, Rect, Result};
 
@@ -33,7 +33,7 @@ pub struct Comparison {
     pub raw_gain: f64,
     /// The same for pictures with all colours.
     pub rgb_gain: f64,
-    /// Mean of `|gt − gain · noisy|` over what is common.
+    /// Mean of `|gt − gain · noisy|` over what is common, with the gain of the whole pictures.
     pub loss: f64,
     /// Differences from here on are masked.
     pub threshold: f32,
@@ -89,7 +89,7 @@ pub fn overexposure(frame: &RawFrame) -> f64 {
 
 /// Compares an aligned pair and makes its mask.
 ///
-/// With `L = Σ_c |g(gt_c) − g(gain · noisy_c)|`, `g(v) = v^(1/2.2)`, pixels are kept where `L` is below
+/// With `L = Σ_c |g(gt_c) − g(gain · noisy_c)|`, `g(v) = v^(1/2.2)` and the gain of what is common, pixels are kept where `L` is below
 /// `min(0.4, 0.9999-quantile of L)` (1 in place of 0), opened by a cross of five pixels, and not over-exposed in the
 /// ground truth.
 ///
@@ -106,6 +106,8 @@ pub fn compare<B: AlignBackend>(
     let (from_gt, from_noisy) = overlap(size, size, shift, noisy_frame.cfa.period())?;
     let gain = |a: f64, b: f64| if b > 0.0 { a / b } else { 1.0 };
     let (raw_gain, rgb_gain) = (gain(gt.raw_mean, noisy.raw_mean), gain(gt.rgb_mean, noisy.rgb_mean));
+    let (means, loss) = common(b, (gt, from_gt), (noisy, from_noisy), rgb_gain as f32)?;
+    let common_gain = gain(means[0], means[1]);
     let (rows, columns) = (from_gt.height, from_gt.width);
     let area = rows * columns;
     let mut differences = Tensor::<B, f32, 1>::scratch(b, [area])?;
@@ -116,11 +118,10 @@ pub fn compare<B: AlignBackend>(
         size,
         (gt_view, from_gt),
         (noisy_view, from_noisy),
-        rgb_gain as f32,
+        common_gain as f32,
         differences.flat_mut(),
         losses.flat_mut(),
     )?;
-    let loss = losses.to_vec(b)?.iter().sum::<f64>() / (3 * area) as f64;
     let threshold = match quantile(b, differences.flat(), KEPT)?.min(MOST) {
         t if t > 0.0 => t,
         _ => 1.0,
@@ -151,6 +152,38 @@ pub fn compare<B: AlignBackend>(
         mask,
         mask_mean,
     })
+}
+
+/// Means of all colours over what two pictures have in common, and the mean of `|gt − gain · noisy|` there.
+fn common<B: AlignBackend>(
+    b: &B,
+    (gt, from_gt): (&Developed<B>, Rect),
+    (noisy, from_noisy): (&Developed<B>, Rect),
+    gain: f32,
+) -> Result<([f64; 2], f64)> {
+    let [_, height, width] = gt.rgb.shape();
+    // Some rows at a time: a picture may fill the memory of a device.
+    let rows = (1 << 20) / width + 1;
+    let mut bands = [vec![0.0f32; rows * width], vec![0.0f32; rows * width]];
+    let (mut sums, mut loss) = ([0.0; 2], 0.0);
+    for (colour, start) in (0..3).flat_map(|c| (0..from_gt.height).step_by(rows).map(move |y| (c, y))) {
+        let count = rows.min(from_gt.height - start);
+        for (band, (picture, from)) in bands.iter_mut().zip([(gt, from_gt), (noisy, from_noisy)]) {
+            let first = (colour * height + from.top + start) * width;
+            b.download(picture.rgb.flat().slice(first..first + count * width)?, &mut band[..count * width])?;
+        }
+        let rows = |k: usize, from: Rect| {
+            bands[k][..count * width].chunks_exact(width).map(move |row| &row[from.left..from.left + from.width])
+        };
+        for (a, z) in rows(0, from_gt).zip(rows(1, from_noisy)) {
+            let n = a.len();
+            sums[0] += lane_sum(n, |x| a[x].into());
+            sums[1] += lane_sum(n, |x| z[x].into());
+            loss += lane_sum(n, |x| (a[x] - gain * z[x]).abs().into());
+        }
+    }
+    let n = (3 * from_gt.height * from_gt.width) as f64;
+    Ok((sums.map(|sum| sum / n), loss / n))
 }
 
 /// The value from which on each position of the pattern is over-exposed.

@@ -3,6 +3,7 @@
 use gpu_core::{Backend, Footprint, batch_within};
 
 use crate::estimate::Geometry;
+use crate::kernels::refine_bytes;
 use crate::{Error, Result};
 
 /// Bytes of one black level's look-up table.
@@ -31,13 +32,16 @@ impl Geometry {
     pub fn prepare_bytes(&self) -> usize {
         let proxy = 4 * self.proxy[0] * self.proxy[1];
         let planes = if self.planes > 1 { self.planes * proxy } else { 0 };
-        let tables = self.levels * LEVEL_TABLE + (64 << 10) + 16 * (self.fft[0] + self.fft[1]);
-        2 * self.mosaic[0] * self.mosaic[1] + planes + self.planes * 8 * self.area() + 8 * self.area() + tables
+        let tables = self.levels * LEVEL_TABLE + (64 << 10) + 16 * (self.fft[0] + self.fft[1]) + self.held;
+        let sums = 8 * self.planes * self.fft[0];
+        2 * self.mosaic[0] * self.mosaic[1] + planes + self.planes * 8 * self.area() + 8 * self.area() + sums + tables
     }
 
-    /// Bytes for each pair of a batch: products, correlations, and the grids around the peaks.
+    /// Bytes for each pair of a batch: products, correlations, the grids around the peaks with what makes them, and rows
+    /// of two comparisons.
     pub fn pair_bytes(&self) -> usize {
-        self.outputs * (8 * self.area() + 4 * self.fft[0] * self.fft[1] + 17 * 17 * 8 + 64) + 128
+        let peaks = 32 * (2 * self.limit + 1) + refine_bytes(self.fft[0], self.fft[1]) + 17 * 17 * 8 + 64;
+        self.outputs * (8 * self.area() + 4 * self.fft[0] * self.fft[1] + peaks) + 16 * self.proxy[0] + 128
     }
 
     /// Splits a scene of `pictures` and `pairs` so that it stays within `budget` bytes.

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use crate::tiles::TileFit;
 use crate::{Error, Result};
 
 /// Which planes of a picture are correlated.
@@ -63,6 +64,8 @@ pub struct Options {
     pub combine: Combine,
     /// What happens after the peak.
     pub refine: Refine,
+    /// Whether shifts of tiles are looked at, for pictures that are turned or scaled. `[false]`
+    pub tiles: bool,
     /// Bytes of device memory to stay inside; `None` takes what is free. Results do not depend on it.
     pub memory: Option<usize>,
 }
@@ -77,6 +80,7 @@ impl Default for Options {
             planes: Planes::Luma,
             combine: Combine::Sum,
             refine: Refine::None,
+            tiles: false,
             memory: None,
         }
     }
@@ -145,6 +149,9 @@ pub struct PairResult {
     pub per_channel: Option<Vec<([f64; 2], f32)>>,
     /// Mean absolute difference of the gain-matched proxies before and after the shift.
     pub mad: [f32; 2],
+    /// What the tiles say, where they were looked at.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tiles: Option<TileFit>,
 }
 
 impl PairResult {
@@ -159,6 +166,7 @@ impl PairResult {
             rounding_sure: true,
             per_channel: None,
             mad: [0.0; 2],
+            tiles: None,
         }
     }
 }

@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::estimate::{Estimator, Geometry, Store};
-use crate::{AlignBackend, Error, Options, PairResult, RawFrame, Result, memory};
+use crate::kernels::FourierPlan;
+use crate::{AlignBackend, Error, Options, PairResult, RawFrame, Result, ambiguity, memory, tiles};
 
 /// The pairs of a scene whose first `gts` pictures are ground truths: every ground truth with every picture.
 pub fn all_pairs(gts: usize, pictures: usize) -> Vec<(usize, usize)> {
@@ -35,6 +36,7 @@ pub fn align_scene<B: AlignBackend>(
     if !work.is_empty() {
         let mut g = Geometry::new(&first.cfa, first.size(), o)?;
         g.levels = frames.iter().map(|f| f.black.distinct()).max().unwrap_or(1);
+        g.held = FourierPlan::held_bytes(b, g.fft[0], g.fft[1]);
         let plan = g.plan(pictures.len(), work.len(), memory::budget(b, o.memory))?;
         tracing::debug!(slots = plan.slots, batch = plan.batch, bytes = plan.bytes, "scene planned");
         let mut estimator = Estimator::new(b, &first.cfa, first.size(), o, plan.batch)?;
@@ -42,7 +44,9 @@ pub fn align_scene<B: AlignBackend>(
         for block in blocks(&work, &pictures, plan.slots) {
             held.load(&mut estimator, &block, frames)?;
             let slots = held.slots(&block);
-            for (pair, result) in block.iter().zip(estimator.align(&held.store, &slots)?) {
+            let mut found = estimator.align(&held.store, &slots)?;
+            after(&estimator, &held.store, &slots, o, &mut found)?;
+            for (pair, result) in block.iter().zip(found) {
                 results.insert(*pair, result);
             }
         }
@@ -53,6 +57,18 @@ pub fn align_scene<B: AlignBackend>(
         None => Err(Error::value("pairs", "a pair was left out")),
     };
     pairs.iter().map(of).collect()
+}
+
+/// What needs no more than the proxies of pairs and their shifts: doubts about places, and tiles where they are asked for.
+fn after<B: AlignBackend>(
+    estimator: &Estimator<B>,
+    store: &Store<B>,
+    slots: &[(usize, usize)],
+    o: &Options,
+    results: &mut [PairResult],
+) -> Result<()> {
+    ambiguity::look(estimator, store, slots, results)?;
+    if o.tiles { tiles::look(estimator, store, slots, results) } else { Ok(()) }
 }
 
 /// Pairs that are worked on together: their pictures fit into the slots.

@@ -50,6 +50,7 @@ impl Single {
             rounding_sure: psr >= ROUNDING_SURE,
             per_channel,
             mad,
+            tiles: None,
         }
     }
 }

@@ -1,9 +1,8 @@
 //! Every operation against scalar `f64` loops, over sizes, patterns and numbers of threads.
-// Entries for a second backend follow with its kernels.
-#![allow(unexpected_cfgs)]
 
 mod figures;
 mod oracle;
+mod spectra;
 
 use align::kernels::{self, *};
 use align::testing::{Random, xtrans};
@@ -154,6 +153,21 @@ mod planes {
         )
     }
 
+    /// Sizes that the crate's own transforms take, with every radix and several together.
+    pub(super) fn smooth() -> impl Strategy<Value = Case> {
+        let rows = prop::sample::select(vec![1, 2, 3, 4, 5, 6, 7, 8, 9, 14, 15, 16, 30, 32, 35, 42, 49]);
+        let columns = prop::sample::select(vec![2, 4, 6, 10, 14, 16, 24, 32, 40, 42, 60, 70, 96]);
+        (1..4_usize, rows, columns, any::<u64>()).prop_map(|(count, rows, columns, seed)| Case {
+            count,
+            h: rows,
+            w: columns,
+            rows,
+            columns,
+            alpha: 0.0,
+            seed,
+        })
+    }
+
     impl Case {
         fn values(&self) -> Vec<f32> {
             numbers(self.seed, self.count * self.h * self.w)
@@ -193,8 +207,11 @@ mod planes {
         vec![Output::F64(vec![c.count, c.rows, 2 * (c.columns / 2 + 1)], out)]
     }
 
-    pub(super) fn forward<B: FftR2c>(b: &B, c: &Case) -> Result<Outputs> {
-        let plan = FourierPlan::new(b, c.rows, c.columns)?;
+    /// How a plan is made.
+    type Make<B> = fn(&B, usize, usize) -> Result<FourierPlan<B>>;
+
+    pub(super) fn forward<B: FftR2c>(b: &B, c: &Case, make: Make<B>) -> Result<Outputs> {
+        let plan = make(b, c.rows, c.columns)?;
         let stride = 2 * plan.half_width();
         let mut padded = vec![7.0f32; c.count * c.rows * stride];
         for (row, values) in padded.chunks_mut(stride).zip(c.plane().chunks(c.columns)) {
@@ -214,8 +231,8 @@ mod planes {
         vec![Output::F64(vec![c.count, c.rows * (c.columns / 2 + 1), 2], out)]
     }
 
-    pub(super) fn backward<B: FftC2r>(b: &B, c: &Case) -> Result<Outputs> {
-        let plan = FourierPlan::new(b, c.rows, c.columns)?;
+    pub(super) fn backward<B: FftC2r>(b: &B, c: &Case, make: Make<B>) -> Result<Outputs> {
+        let plan = make(b, c.rows, c.columns)?;
         let z = up(b, &complex(c.seed, c.count * plan.area()))?;
         let mut x = Tensor::<B, f32, 3>::scratch(b, [c.count, c.rows, c.columns])?;
         let mut work = Tensor::<B, Complex32, 1>::scratch(b, [plan.work_len()])?;
@@ -249,181 +266,115 @@ mod planes {
     }
 }
 
-mod spectra {
-    use super::*;
-
-    #[derive(Clone, Debug)]
-    pub(super) struct Case {
-        pub(super) pictures: usize,
-        pub(super) planes: usize,
-        pub(super) h: usize,
-        pub(super) w: usize,
-        pub(super) sum: bool,
-        pub(super) pairs: Vec<[usize; 2]>,
-        pub(super) centre: [f64; 2],
-        pub(super) radius: f64,
-        pub(super) seed: u64,
-    }
-
-    pub(super) fn cases() -> impl Strategy<Value = Case> {
-        let pairs = prop::collection::vec([0..3_usize, 0..3_usize], 1..4);
-        let centre = [-9.0..9.0_f64, -9.0..9.0_f64];
-        (1..4_usize, 1..24_usize, 1..12_usize, any::<bool>(), pairs, centre, 0.1..1.5_f64, any::<u64>()).prop_map(
-            |(planes, h, half, sum, pairs, centre, radius, seed)| Case {
-                pictures: 3,
-                planes,
-                h,
-                w: 2 * half,
-                sum,
-                pairs,
-                centre,
-                radius,
-                seed,
-            },
-        )
-    }
-
-    impl Case {
-        fn area(&self) -> usize {
-            self.h * (self.w / 2 + 1)
-        }
-        fn values(&self) -> Vec<Complex32> {
-            complex(self.seed, self.pictures * self.planes * self.area())
-        }
-        fn outputs(&self) -> usize {
-            if self.sum { 1 } else { self.planes }
-        }
-    }
-
-    fn couple(z: Complex32) -> [f64; 2] {
-        [z.re.into(), z.im.into()]
-    }
-
-    pub(super) fn white<B: Whiten>(b: &B, c: &Case) -> Result<Outputs> {
-        let mut values = c.values();
-        // What must not become NaN.
-        let odd = [0.0, -0.0, 1e-38, 1e-45, 3e38, f32::INFINITY, f32::NAN];
-        for (i, &v) in odd.iter().enumerate().take(values.len()) {
-            values[i] = Complex32::new(v, if i % 2 == 0 { 0.0 } else { v });
-        }
-        let mut z = up(b, &values)?;
-        whiten(b, z.flat_mut())?;
-        Ok(vec![Output::F32(vec![values.len(), 2], parts(&z.to_vec(b)?))])
-    }
-
-    pub(super) fn white_oracle(c: &Case) -> Outputs {
-        let mut values = c.values();
-        let odd = [0.0, -0.0, 1e-38, 1e-45, 3e38, f32::INFINITY, f32::NAN];
-        for (i, &v) in odd.iter().enumerate().take(values.len()) {
-            values[i] = Complex32::new(v, if i % 2 == 0 { 0.0 } else { v });
-        }
-        let out = values.iter().flat_map(|&z| oracle::whiten(couple(z))).collect();
-        vec![Output::F64(vec![values.len(), 2], out)]
-    }
-
-    pub(super) fn crossed<B: CrossWeight>(b: &B, c: &Case) -> Result<Outputs> {
-        let weight = FrequencyWeight::new(b, c.h, c.w, 0.15)?;
-        let flat: Vec<u32> = c.pairs.iter().flatten().map(|&i| i as u32).collect();
-        let (pairs, spectra) = (up(b, &flat)?, up(b, &c.values())?);
-        let mut out = Tensor::<B, Complex32, 3>::scratch(b, [c.pairs.len(), c.outputs(), c.area()])?;
-        cross_weight(b, &weight, [c.pictures, c.planes], c.sum, pairs.flat(), spectra.flat(), out.flat_mut())?;
-        Ok(vec![Output::F32(vec![c.pairs.len(), c.outputs(), c.area(), 2], parts(&out.to_vec(b)?))])
-    }
-
-    pub(super) fn crossed_oracle(c: &Case) -> Outputs {
-        let (values, area, half) = (c.values(), c.area(), c.w / 2 + 1);
-        let at = |picture: usize, plane: usize, i: usize| couple(values[(picture * c.planes + plane) * area + i]);
-        let mut out = Vec::new();
-        for &[a, b] in &c.pairs {
-            for output in 0..c.outputs() {
-                for i in 0..area {
-                    let planes = if c.sum { 0..c.planes } else { output..output + 1 };
-                    let (mut re, mut im) = (0.0, 0.0);
-                    for plane in planes {
-                        let ([ar, ai], [br, bi]) = (at(a, plane, i), at(b, plane, i));
-                        re += ar * br + ai * bi;
-                        im += ai * br - ar * bi;
-                    }
-                    let g = oracle::weight(i / half, i % half, c.h, c.w, 0.15);
-                    out.extend([re * g, im * g]);
-                }
-            }
-        }
-        vec![Output::F64(vec![c.pairs.len(), c.outputs(), area, 2], out)]
-    }
-
-    pub(super) fn grids<B: RefineGrid>(b: &B, c: &Case) -> Result<Outputs> {
-        let tasks: Vec<RefineTask> = (0..c.pictures)
-            .map(|i| RefineTask { y: c.centre[0] + i as f64, x: c.centre[1] - 0.3 * i as f64 })
-            .collect();
-        let z = up(b, &complex(c.seed, c.pictures * c.area()))?;
-        let mut out = Tensor::<B, f64, 2>::scratch(b, [c.pictures, REFINE_SIDE * REFINE_SIDE])?;
-        refine_grid(b, [c.h, c.w], c.radius, up(b, &tasks)?.flat(), z.flat(), out.flat_mut())?;
-        Ok(vec![Output::of(b, &out)?])
-    }
-
-    pub(super) fn grids_oracle(c: &Case) -> Outputs {
-        let z: Vec<[f64; 2]> = complex(c.seed, c.pictures * c.area()).into_iter().map(couple).collect();
-        let mut out = Vec::new();
-        for (i, z) in z.chunks(c.area()).enumerate() {
-            for j in 0..17 {
-                for k in 0..17 {
-                    let y = c.centre[0] + i as f64 + c.radius * (f64::from(j) - 8.0) / 8.0;
-                    let x = c.centre[1] - 0.3 * i as f64 + c.radius * (f64::from(k) - 8.0) / 8.0;
-                    out.push(oracle::correlation_at(z, c.h, c.w, y, x));
-                }
-            }
-        }
-        vec![Output::F64(vec![c.pictures, 17 * 17], out)]
-    }
+twins! {
+    kernels = ["despike_block_u16"];
+    /// at most nine terms of the square root's range, each rounded once in the table, once when added; one product
+    despike_block_close: mosaics::cases(), mosaics::Case => |b, c| mosaics::proxy(b, c),
+        oracle = mosaics::proxy_oracle, tolerance = Tolerance::abs(24.0 * UNIT), twins = Tolerance::EXACT;
 }
 
 twins! {
-    kernels = [];
-    /// at most nine terms of the square root's range, each rounded once in the table, once when added; one product
-    despike_block_close: mosaics::cases(), mosaics::Case => |b, c| mosaics::proxy(b, c),
-        oracle = mosaics::proxy_oracle, tolerance = Tolerance::abs(24.0 * UNIT);
+    kernels = ["demosaic_u16"];
     /// 25 products and sums relative to a value of at most 1.3, then a quotient
     demosaic_close: mosaics::cases(), mosaics::Case => |b, c| mosaics::colours(b, c),
-        oracle = mosaics::colours_oracle, tolerance = Tolerance::abs(60.0 * UNIT);
-    /// window factors are rounded to f32, one unit each relative to the mean; sums in f64
+        oracle = mosaics::colours_oracle, tolerance = Tolerance::abs(60.0 * UNIT), twins = Tolerance::EXACT;
+}
+
+twins! {
+    kernels = ["window_rows_f32", "window_fold_f32"];
+    /// window factors are rounded to f32, one unit each relative to the mean; sums in f64, in one order
     window_sums_close: planes::cases(), planes::Case => |b, c| planes::means(b, c),
-        oracle = planes::means_oracle, tolerance = Tolerance::abs(4.0 * UNIT);
+        oracle = planes::means_oracle, tolerance = Tolerance::abs(4.0 * UNIT), twins = Tolerance::EXACT;
+}
+
+twins! {
+    kernels = ["window_apply_f32"];
     /// roundings of the mean, the difference, two window factors, their product and the result
     window_apply_close: planes::cases(), planes::Case => |b, c| planes::windowed(b, c),
-        oracle = planes::windowed_oracle, tolerance = Tolerance::abs(10.0 * UNIT);
+        oracle = planes::windowed_oracle, tolerance = Tolerance::abs(10.0 * UNIT), twins = Tolerance::EXACT;
+}
+
+twins! {
+    kernels = ["fft_spectrum_f32"];
     /// the promised error of the norm, spread over the elements
-    fft_r2c_close: planes::cases(), planes::Case => |b, c| planes::forward(b, c),
+    fft_r2c_close: planes::cases(), planes::Case => |b, c| planes::forward(b, c, FourierPlan::new),
         oracle = planes::forward_oracle, tolerance = |c: &planes::Case| Tolerance::abs(c.transform_bound());
     /// the same for a spectrum with elements of at most sqrt(2) and two halves, divided by the number of pixels
-    fft_c2r_close: planes::cases(), planes::Case => |b, c| planes::backward(b, c),
+    fft_c2r_close: planes::cases(), planes::Case => |b, c| planes::backward(b, c, FourierPlan::new),
         oracle = planes::backward_oracle,
         tolerance = |c: &planes::Case| Tolerance::abs(4.0 * c.transform_bound() / (c.rows * c.columns) as f64);
+}
+
+// The crate's own transforms, as on a device without a library.
+twins! {
+    kernels = ["fft_rows_f32", "fft_columns_f32", "fft_columns_back_f32", "fft_rows_back_f32"];
+    /// as above
+    own_fft_r2c_close: planes::smooth(), planes::Case => |b, c| planes::forward(b, c, FourierPlan::without_library),
+        oracle = planes::forward_oracle, tolerance = |c: &planes::Case| Tolerance::abs(c.transform_bound());
+    /// as above
+    own_fft_c2r_close: planes::smooth(), planes::Case => |b, c| planes::backward(b, c, FourierPlan::without_library),
+        oracle = planes::backward_oracle,
+        tolerance = |c: &planes::Case| Tolerance::abs(4.0 * c.transform_bound() / (c.rows * c.columns) as f64);
+}
+
+twins! {
+    kernels = ["whiten_f32"];
     /// two quotients, squares, sum and root: four units of the last place
     whiten_close: spectra::cases(), spectra::Case => |b, c| spectra::white(b, c),
-        oracle = spectra::white_oracle, tolerance = Tolerance::abs(8.0 * UNIT);
+        oracle = spectra::white_oracle, tolerance = Tolerance::abs(8.0 * UNIT), twins = Tolerance::EXACT;
+}
+
+twins! {
+    kernels = ["cross_weight_f32"];
     /// three products and sums a plane, two products of weights, of values up to 6
     cross_weight_close: spectra::cases(), spectra::Case => |b, c| spectra::crossed(b, c),
-        oracle = spectra::crossed_oracle, tolerance = Tolerance::abs(48.0 * UNIT);
+        oracle = spectra::crossed_oracle, tolerance = Tolerance::abs(48.0 * UNIT), twins = Tolerance::EXACT;
+}
+
+twins! {
+    kernels = ["refine_phases_f32", "refine_rows_f32", "refine_columns_f32"];
     /// sums of at most 24 rows and 13 columns of elements up to sqrt(2), twice, divided by the number of pixels
     refine_grid_close: spectra::cases(), spectra::Case => |b, c| spectra::grids(b, c),
         oracle = spectra::grids_oracle, tolerance = Tolerance::abs(100.0 * UNIT);
+    /// the same for up to 300 rows: their sums are split on a device
+    refine_grid_tall_close: spectra::tall(), spectra::Case => |b, c| spectra::grids(b, c),
+        oracle = spectra::grids_oracle, tolerance = Tolerance::abs(100.0 * UNIT);
+}
+
+twins! {
+    kernels = ["peak_rows_f32", "peak_fold_f32"];
     /// places, ties and values are exact
     peak_window_exact: figures::cases(), figures::Case => |b, c| figures::peaks(b, c),
         oracle = figures::peaks_oracle, tolerance = Tolerance::EXACT;
     /// sums in f64; the variance is a difference of numbers of at most 0.4
     peak_window_close: figures::cases(), figures::Case => |b, c| figures::spreads(b, c),
-        oracle = figures::spreads_oracle, tolerance = Tolerance::abs(1e-12);
-    /// a product and a difference of at most 1, each rounded to f32; sums in f64
+        oracle = figures::spreads_oracle, tolerance = Tolerance::abs(1e-12), twins = Tolerance::EXACT;
+}
+
+twins! {
+    kernels = ["mad_rows_f32", "mad_fold_f32"];
+    /// a product and a difference of at most 1, each rounded to f32; sums in f64, in one order
     mad_pair_close: figures::cases(), figures::Case => |b, c| figures::mads(b, c),
-        oracle = figures::mads_oracle, tolerance = Tolerance::abs(4.0 * UNIT);
+        oracle = figures::mads_oracle, tolerance = Tolerance::abs(4.0 * UNIT), twins = Tolerance::EXACT;
+}
+
+twins! {
+    kernels = ["open_cross_u8"];
     /// zeros and ones
     open_cross_exact: figures::cases(), figures::Case => |b, c| figures::opened(b, c),
         oracle = figures::opened_oracle, tolerance = Tolerance::EXACT;
+}
+
+twins! {
+    kernels = ["rank_clear_u32", "rank_counts_f32"];
     /// a selection; interpolation in f64 is rounded once
     rank_counts_exact: figures::cases(), figures::Case => |b, c| figures::quantiles(b, c),
         oracle = figures::quantiles_oracle, tolerance = Tolerance::EXACT;
-    /// six powers of two units each, and sums, of values up to 1.3; for the loss, differences up to 1.5 of 3 x 70
+}
+
+twins! {
+    kernels = ["difference_f32"];
+    /// six powers of four units each, and sums, of values up to 1.3; for the loss, differences up to 1.5 of 3 x 70
     difference_close: figures::cases(), figures::Case => |b, c| figures::differences(b, c),
         oracle = figures::differences_oracle, tolerance = Tolerance::abs(210.0 * 2.0 * UNIT);
 }

@@ -4,7 +4,7 @@
 //! `g(f) = exp(−f² / (2 sigma²))`, `f` in cycles a pixel. Real part `a.re b.re + a.im b.im`, imaginary part
 //! `a.im b.re − a.re b.im`, each operation rounded alone in `f32`: twins agree to the bit.
 //!
-//! Floor: 16 bytes in and 8 out, `6 planes + 2` operations an element.
+//! Floor: 16 bytes in and 8 out, `6 planes + 2` operations an element. Share of it on a GPU: not measured yet.
 
 use gpu_core::{Backend, Cpu, Error, Result, Tensor, View, ViewMut};
 use num_complex::Complex32;
@@ -141,5 +141,33 @@ impl CrossWeight for Cpu {
             });
         }
         Ok(())
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl CrossWeight for gpu_core::Cuda {
+    fn cross_weight_unchecked(
+        &self,
+        p: CrossWeightParams,
+        weight: &FrequencyWeight<Self>,
+        pairs: View<'_, Self, u32>,
+        spectra: View<'_, Self, Complex32>,
+        out: ViewMut<'_, Self, Complex32>,
+    ) -> Result<()> {
+        let outputs = p.pairs as usize * if p.sum == 1 { 1 } else { p.planes as usize };
+        let launch = self
+            .kernel(&super::cuda::KERNELS, "cross_weight_f32")?
+            .read(weight.vertical.flat())?
+            .read(weight.horizontal.flat())?
+            .read(pairs)?
+            .read(spectra)?
+            .write(out)?
+            .arg(p)
+            .grid(super::cuda::pixels(p.height as usize, p.half as usize, outputs)?)
+            .looping(2)
+            .block(super::cuda::BLOCK);
+        // SAFETY: void cross_weight_f32(const float* gy, const float* gx, const unsigned* pairs, const float2* spectra,
+        // float2* out, CrossWeightParams p); lengths checked by `cross_weight`, whose caller answers for the indices.
+        unsafe { launch.launch() }
     }
 }

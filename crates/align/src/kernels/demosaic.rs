@@ -7,8 +7,10 @@
 //! bit. For comparing pictures; nothing here is good enough to look at.
 //!
 //! Floor: 2 bytes in and 12 out a pixel; 18 operations for Bayer, 50 for X-Trans.
+//! Share of it on a GPU: not measured yet.
 
 use gpu_core::{Backend, Cpu, Error, Result, Tensor, View, ViewMut};
+use multiversion::multiversion;
 use rayon::prelude::*;
 use rustacuda_derive::DeviceCopy;
 
@@ -113,6 +115,26 @@ pub fn demosaic<B: Demosaic>(
 /// Binomial coefficients by radius.
 const BINOMIAL: [[f32; 5]; 3] = [[1.0, 0.0, 0.0, 0.0, 0.0], [1.0, 2.0, 1.0, 0.0, 0.0], [1.0, 4.0, 6.0, 4.0, 1.0]];
 
+/// `sums[x] += k · v[x] · mask[x]`: pixels of other colours add 0, which changes no sum.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2", "aarch64+neon"))]
+fn add_tap(sums: &mut [f32], k: f32, values: &[f32], mask: &[f32]) {
+    for ((sum, v), mask) in sums.iter_mut().zip(values).zip(mask) {
+        *sum += k * v * mask;
+    }
+}
+
+/// `out[x] = own[x]` where the pixel has the colour, else `sums[x] / weight[x]`.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2", "aarch64+neon"))]
+fn finish(out: &mut [f32], sums: &[f32], weight: &[f32], own: &[f32], mask: &[f32]) {
+    for ((((out, sum), weight), own), mask) in out.iter_mut().zip(sums).zip(weight).zip(own).zip(mask) {
+        let mean = if *weight > 0.0 { sum / weight } else { 0.0 };
+        *out = if *mask > 0.0 { *own } else { mean };
+    }
+}
+
+/// Rows of a task.
+const BAND: usize = 16;
+
 impl Demosaic for Cpu {
     fn demosaic_unchecked(
         &self,
@@ -126,49 +148,107 @@ impl Demosaic for Cpu {
         let scale = self.read(table.scale.flat())?;
         let (height, width) = (p.height as usize, p.width as usize);
         let (period, radius) = (p.period as usize, p.radius as usize);
-        let weights = &BINOMIAL[radius];
+        let weights = &BINOMIAL[radius][..=2 * radius];
+        // Rows have `radius` pixels without light and colour on each side.
+        let wide = width + 2 * radius;
+        let mut masks = vec![0.0f32; 3 * period * wide];
+        for (i, mask) in masks.chunks_exact_mut(wide).enumerate() {
+            for x in 0..width {
+                mask[radius + x] =
+                    f32::from(u8::from(colours[i % period * period + x % period] as usize == i / period));
+            }
+        }
+        let mask = |colour: usize, y: usize| &masks[(colour * period + y % period) * wide..][..wide];
+        let has = |colour: usize, y: usize| colours[y % period * period..][..period].contains(&(colour as u32));
+        // Weights around a row of a picture with so many; binomials and their sums are exact.
+        let weigh = |colour: usize, y: usize, height: usize| {
+            let mut sums = vec![0.0f32; width];
+            for (d, wy) in weights.iter().enumerate() {
+                if let Some(from) = (y + d).checked_sub(radius).filter(|&from| from < height) {
+                    let mask = mask(colour, from);
+                    for (dx, wx) in weights.iter().enumerate() {
+                        add_tap(&mut sums, wy * wx, &mask[dx..dx + width], &mask[dx..dx + width]);
+                    }
+                }
+            }
+            sums
+        };
+        // Those of rows with all their neighbours.
+        let inside: Vec<Vec<f32>> =
+            (0..3 * period).map(|i| weigh(i / period, i % period + 2 * period, usize::MAX)).collect();
         let area = height * width;
         let (red, rest) = rgb[..3 * area].split_at_mut(area);
         let (green, blue) = rest.split_at_mut(area);
-        let rows = red.par_chunks_exact_mut(width).zip(green.par_chunks_exact_mut(width));
-        rows.zip(blue.par_chunks_exact_mut(width)).enumerate().with_min_len(4).for_each_init(
-            || vec![0.0f32; (2 * radius + 1) * width],
-            |levelled, (y, ((red, green), blue))| {
-                let (top, bottom) = (y.saturating_sub(radius), (y + radius).min(height - 1));
-                for ny in top..=bottom {
-                    let row = &mosaic[ny * width..][..width];
-                    let out = &mut levelled[(ny - top) * width..][..width];
-                    for (x, (out, &v)) in out.iter_mut().zip(row).enumerate() {
-                        let i = ny % period * period + x % period;
-                        *out = (f32::from(v) - black[i]) * scale[i];
-                    }
-                }
-                for x in 0..width {
-                    let (mut sums, mut weight) = ([0.0f32; 3], [0.0f32; 3]);
-                    let (left, right) = (x.saturating_sub(radius), (x + radius).min(width - 1));
-                    for ny in top..=bottom {
-                        for nx in left..=right {
-                            let c = colours[ny % period * period + nx % period] as usize;
-                            let k = weights[ny + radius - y] * weights[nx + radius - x];
-                            sums[c] += k * levelled[(ny - top) * width + nx];
-                            weight[c] += k;
+        let bands = red.par_chunks_mut(BAND * width).zip(green.par_chunks_mut(BAND * width));
+        bands.zip(blue.par_chunks_mut(BAND * width)).enumerate().for_each_init(
+            || (vec![0.0f32; (BAND + 2 * radius) * wide], vec![0.0f32; width]),
+            |(levelled, sums), (band, ((red, green), blue))| {
+                let first = band * BAND;
+                let count = red.len() / width;
+                let top = first.saturating_sub(radius);
+                let bottom = (first + count + radius).min(height);
+                for y in top..bottom {
+                    let out = &mut levelled[(y - top) * wide + radius..][..width];
+                    let (black, scale) = (&black[y % period * period..], &scale[y % period * period..]);
+                    for (out, row) in out.chunks_mut(period).zip(mosaic[y * width..][..width].chunks(period)) {
+                        for (((out, &v), black), scale) in out.iter_mut().zip(row).zip(black).zip(scale) {
+                            *out = (f32::from(v) - black) * scale;
                         }
                     }
-                    let own = colours[y % period * period + x % period] as usize;
-                    let mut out = [0.0f32; 3];
-                    for c in 0..3 {
-                        out[c] = if c == own {
-                            levelled[(y - top) * width + x]
-                        } else if weight[c] > 0.0 {
-                            sums[c] / weight[c]
+                }
+                for (colour, plane) in [red, green, blue].into_iter().enumerate() {
+                    for (y, out) in (first..).zip(plane.chunks_exact_mut(width)) {
+                        sums.fill(0.0);
+                        for (d, wy) in weights.iter().enumerate() {
+                            let Some(from) = (y + d).checked_sub(radius).filter(|&from| from < height) else {
+                                continue;
+                            };
+                            if !has(colour, from) {
+                                continue;
+                            }
+                            let (row, mask) = (&levelled[(from - top) * wide..][..wide], mask(colour, from));
+                            for (dx, wx) in weights.iter().enumerate() {
+                                add_tap(sums, wy * wx, &row[dx..dx + width], &mask[dx..dx + width]);
+                            }
+                        }
+                        let border;
+                        let weight = if y < radius || y + radius >= height {
+                            border = weigh(colour, y, height);
+                            &border
                         } else {
-                            0.0
+                            &inside[colour * period + y % period]
                         };
+                        let own = &levelled[(y - top) * wide + radius..][..width];
+                        finish(out, sums, weight, own, &mask(colour, y)[radius..radius + width]);
                     }
-                    (red[x], green[x], blue[x]) = (out[0], out[1], out[2]);
                 }
             },
         );
         Ok(())
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl Demosaic for gpu_core::Cuda {
+    fn demosaic_unchecked(
+        &self,
+        p: DemosaicParams,
+        table: &ColourTable<Self>,
+        mosaic: View<'_, Self, u16>,
+        rgb: ViewMut<'_, Self, f32>,
+    ) -> Result<()> {
+        let launch = self
+            .kernel(&super::cuda::KERNELS, "demosaic_u16")?
+            .read(mosaic)?
+            .read(table.colours.flat())?
+            .read(table.black.flat())?
+            .read(table.scale.flat())?
+            .write(rgb)?
+            .arg(p)
+            .grid(super::cuda::pixels(p.height as usize, p.width as usize, 1)?)
+            .block(super::cuda::BLOCK);
+        // SAFETY: void demosaic_u16(const unsigned short* mosaic, const unsigned* colours, const float* black,
+        // const float* scale, float* rgb, DemosaicParams p); tables have period^2 entries, lengths checked by `demosaic`.
+        unsafe { launch.launch() }
     }
 }

@@ -8,6 +8,7 @@
 //! fixed, so twins agree to the bit.
 //!
 //! Floor: `2` bytes a pixel in and `4 / block²` out; `neighbours + 2` operations a pixel. Memory decides.
+//! Share of it on a GPU: not measured yet.
 //!
 //! [`Cfa::neighbours`]: crate::Cfa::neighbours
 
@@ -33,6 +34,8 @@ pub struct DespikeParams {
     pub block: u32,
     /// Planes of the proxy.
     pub planes: u32,
+    /// How far neighbours lie, in rows or columns.
+    pub reach: u32,
 }
 
 /// Which pixels of a block belong together.
@@ -68,6 +71,8 @@ pub struct MosaicTable<B: Backend> {
     starts: Tensor<B, u32, 1>,
     /// `u` of every value, for each distinct black level.
     levels: Tensor<B, f32, 2>,
+    /// How far neighbours lie.
+    reach: u32,
     /// Row of `levels` for each position.
     level_of: Tensor<B, u32, 1>,
     /// Plane of each position.
@@ -130,6 +135,7 @@ impl<B: Backend> MosaicTable<B> {
             block,
             planes,
             offsets: Tensor::from_slice(b, [offsets.len() / 2, 2], &offsets)?.share(b)?,
+            reach: offsets.iter().map(|d| d.unsigned_abs()).max().unwrap_or(0),
             starts: Tensor::from_slice(b, [starts.len()], &starts)?.share(b)?,
             levels: Tensor::from_slice(b, [blacks.len(), VALUES], &levels)?.share(b)?,
             level_of: Tensor::from_slice(b, [level_of.len()], &level_of)?.share(b)?,
@@ -159,6 +165,11 @@ pub trait DespikeBlock: Backend {
         mosaic: View<'_, Self, u16>,
         proxy: ViewMut<'_, Self, f32>,
     ) -> Result<()>;
+
+    /// Whether mosaics are best copied through pinned memory, so that the host goes on while the device works.
+    fn stages(&self) -> bool {
+        false
+    }
 }
 
 /// Turns a mosaic of `height * width` into `table.planes()` planes of `height / block * width / block`.
@@ -186,6 +197,7 @@ pub fn despike_block<B: DespikeBlock>(
         period: table.period as u32,
         block: table.block as u32,
         planes: table.planes as u32,
+        reach: table.reach,
     };
     b.despike_block_unchecked(p, table, mosaic, proxy)
 }
@@ -243,18 +255,20 @@ impl DespikeBlock for Cpu {
                             }
                         }
                     }
+                    // The limits of a row, in place of the maxima.
+                    for px in (0..period).filter(|&px| sets[py][px] == px) {
+                        lower_all(&mut maxima[px * width..(px + 1) * width], own);
+                    }
                     for px in 0..period {
                         let most = &maxima[sets[py][px] * width..][..width];
                         let table = &levels[level_of[py * period + px] as usize * VALUES..][..VALUES];
-                        for x in (px..width).step_by(period) {
-                            light[x] = table[usize::from(own[x].min(most[x]))];
-                        }
+                        look_up(light, most, table, period, px);
                     }
                     if planes == 1 {
-                        for (sum, terms) in out[0].iter_mut().zip(light.chunks_exact(block)) {
-                            for term in terms {
-                                *sum += term;
-                            }
+                        match block {
+                            2 => add_blocks::<2>(out[0], light),
+                            3 => add_blocks::<3>(out[0], light),
+                            _ => add_blocks::<1>(out[0], light),
                         }
                     } else {
                         for (x, &term) in light.iter().enumerate() {
@@ -270,6 +284,31 @@ impl DespikeBlock for Cpu {
             },
         );
         Ok(())
+    }
+}
+
+/// Adds the terms of each block of a row, from the left.
+fn add_blocks<const N: usize>(sums: &mut [f32], light: &[f32]) {
+    for (sum, terms) in sums.iter_mut().zip(light.as_chunks::<N>().0) {
+        for term in terms {
+            *sum += term;
+        }
+    }
+}
+
+/// `light[x] = table[most[x]]` for every `x` at place `px` of its period.
+fn look_up(light: &mut [f32], most: &[u16], table: &[f32], period: usize, px: usize) {
+    // As long as there are values: no index is checked.
+    let Ok(table) = <&[f32; VALUES]>::try_from(table) else { return };
+    if period == 2 {
+        // The commonest patterns, with a stride that the compiler sees.
+        for (light, most) in light.chunks_exact_mut(2).zip(most.chunks_exact(2)) {
+            light[px & 1] = table[usize::from(most[px & 1])];
+        }
+    } else {
+        for (light, most) in light[px..].iter_mut().step_by(period).zip(most[px..].iter().step_by(period)) {
+            *light = table[usize::from(*most)];
+        }
     }
 }
 
@@ -291,5 +330,55 @@ fn raise(most: &mut [u16], row: &[u16], dx: i32) {
 fn raise_all(most: &mut [u16], row: &[u16]) {
     for (m, &v) in most.iter_mut().zip(row) {
         *m = (*m).max(v);
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f+avx512bw", "x86_64+avx2", "x86_64+sse4.1", "aarch64+neon"))]
+fn lower_all(most: &mut [u16], row: &[u16]) {
+    for (m, &v) in most.iter_mut().zip(row) {
+        *m = (*m).min(v);
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl DespikeBlock for gpu_core::Cuda {
+    fn stages(&self) -> bool {
+        true
+    }
+
+    fn despike_block_unchecked(
+        &self,
+        p: DespikeParams,
+        table: &MosaicTable<Self>,
+        mosaic: View<'_, Self, u16>,
+        proxy: ViewMut<'_, Self, f32>,
+    ) -> Result<()> {
+        use gpu_core::cuda::Grid;
+        // Cells of the proxy that a block of threads makes.
+        const CELLS: [u32; 2] = [16, 32];
+        let tile = CELLS.map(|n| n * p.block + 2 * p.reach);
+        let [neighbours, _] = table.offsets.shape();
+        let launch = self
+            .kernel(&super::cuda::KERNELS, "despike_block_u16")?
+            .read(mosaic)?
+            .read(table.offsets.flat())?
+            .read(table.starts.flat())?
+            .read(table.levels.flat())?
+            .read(table.level_of.flat())?
+            .read(table.plane_of.flat())?
+            .read(table.scale.flat())?
+            .write(proxy)?
+            .arg(p)
+            .grid((
+                Grid::cover((p.width / p.block) as usize, CELLS[1])?,
+                Grid::cover((p.height / p.block) as usize, CELLS[0])?,
+                1,
+            ))
+            .block(super::cuda::BLOCK)
+            .shared(4 * neighbours as u32 + 2 * tile[0] * tile[1]);
+        // SAFETY: void despike_block_u16(const unsigned short* mosaic, const int* offsets, const unsigned* starts,
+        // const float* levels, const unsigned* level_of, const unsigned* plane_of, const float* scale, float* proxy,
+        // DespikeParams p); the table was made as a whole, lengths checked by `despike_block`.
+        unsafe { launch.launch() }
     }
 }

@@ -29,9 +29,14 @@ pub trait Fourier: Backend {
     #[doc(hidden)]
     type Prepared: fmt::Debug + Send + Sync;
     #[doc(hidden)]
-    fn prepare(&self, height: usize, width: usize) -> Result<Self::Prepared>;
+    fn prepare(&self, height: usize, width: usize, library: bool) -> Result<Self::Prepared>;
     #[doc(hidden)]
     fn work_len(prepared: &Self::Prepared) -> usize;
+    #[doc(hidden)]
+    fn held_bytes(&self, height: usize, width: usize) -> usize {
+        let _ = (height, width);
+        0
+    }
 }
 
 /// Prepared transforms for planes of one size, for [`fft_r2c`](super::fft_r2c) and [`fft_c2r`](super::fft_c2r).
@@ -44,15 +49,28 @@ pub struct FourierPlan<B: Fourier> {
 }
 
 impl<B: Fourier> FourierPlan<B> {
-    /// Prepares transforms of planes of `height * width`.
+    /// Prepares transforms of planes of `height * width`, by the device's library where there is one.
     ///
     /// # Errors
-    /// For an empty size or an odd width.
+    /// For an empty size or an odd width, and on a device without a library for sizes that are not of the form
+    /// 2^a 3^b 5^c 7^d or whose columns do not fit its shared memory.
     pub fn new(b: &B, height: usize, width: usize) -> Result<Self> {
+        Self::make(b, height, width, true)
+    }
+
+    /// As [`new`](Self::new), by this crate's kernels alone. On the CPU there is no other way.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new) on a device without a library.
+    pub fn without_library(b: &B, height: usize, width: usize) -> Result<Self> {
+        Self::make(b, height, width, false)
+    }
+
+    fn make(b: &B, height: usize, width: usize, library: bool) -> Result<Self> {
         if height == 0 || width == 0 || !width.is_multiple_of(2) || product(&[height, width, 8]).is_none() {
             return Err(Error::value("transform", format!("{height} x {width}: the width must be even")));
         }
-        Ok(Self { height, width, prepared: b.prepare(height, width)? })
+        Ok(Self { height, width, prepared: b.prepare(height, width, library)? })
     }
 
     /// Rows and columns of a plane.
@@ -73,6 +91,12 @@ impl<B: Fourier> FourierPlan<B> {
     /// Complex elements of the workspace that a transform needs, however many planes there are.
     pub fn work_len(&self) -> usize {
         B::work_len(&self.prepared)
+    }
+
+    /// Bytes that a plan for this size holds on the device, beside the workspace that callers give; as far as that can be
+    /// told before it is made.
+    pub fn held_bytes(b: &B, height: usize, width: usize) -> usize {
+        b.held_bytes(height, width)
     }
 
     pub(super) fn prepared(&self) -> &B::Prepared {
@@ -99,7 +123,7 @@ impl fmt::Debug for CpuTransforms {
 impl Fourier for Cpu {
     type Prepared = CpuTransforms;
 
-    fn prepare(&self, height: usize, width: usize) -> Result<CpuTransforms> {
+    fn prepare(&self, height: usize, width: usize, _library: bool) -> Result<CpuTransforms> {
         let (mut real, mut complex) = (RealFftPlanner::<f32>::new(), FftPlanner::<f32>::new());
         Ok(CpuTransforms {
             height,

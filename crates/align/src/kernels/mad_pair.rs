@@ -3,7 +3,7 @@
 //! Differences in `f32` (product, then difference, each rounded), their magnitudes added in `f64`: a row in 32 lanes
 //! folded by halves, then the rows likewise. Twins agree to the bit. 0 where the planes do not overlap.
 //!
-//! Floor: 8 bytes and 4 operations a pixel.
+//! Floor: 8 bytes and 4 operations a pixel. Share of it on a GPU: not measured yet.
 
 use bytemuck::{Pod, Zeroable};
 use gpu_core::{Backend, Cpu, Result, View, ViewMut};
@@ -71,6 +71,42 @@ pub fn mad_pair<B: MadPair>(
         width: size32("width", width)?,
     };
     b.mad_pair_unchecked(p, tasks, planes, out)
+}
+
+#[cfg(feature = "cuda")]
+impl MadPair for gpu_core::Cuda {
+    fn mad_pair_unchecked(
+        &self,
+        p: MadParams,
+        tasks: View<'_, Self, MadTask>,
+        planes: View<'_, Self, f32>,
+        out: ViewMut<'_, Self, f64>,
+    ) -> Result<()> {
+        let (count, height) = (p.count as usize, p.height as usize);
+        let mut rows = gpu_core::Tensor::<Self, f64, 2>::scratch(self, [count, height])?;
+        let of_rows = self
+            .kernel(&super::cuda::KERNELS, "mad_rows_f32")?
+            .read(tasks)?
+            .read(planes)?
+            .write(rows.flat_mut())?
+            .arg(p)
+            .grid(super::cuda::warps(height, count)?)
+            .looping(1)
+            .block(super::cuda::LINE);
+        // SAFETY: void mad_rows_f32(const MadTask* tasks, const float* planes, double* rows, MadParams p); lengths
+        // checked by `mad_pair`, whose caller answers for the indices.
+        unsafe { of_rows.launch()? };
+        let fold = self
+            .kernel(&super::cuda::KERNELS, "mad_fold_f32")?
+            .read(tasks)?
+            .read(rows.flat())?
+            .write(out)?
+            .arg(p)
+            .grid(super::cuda::warps(count, 1)?)
+            .block(super::cuda::LINE);
+        // SAFETY: void mad_fold_f32(const MadTask* tasks, const double* rows, double* out, MadParams p); as above.
+        unsafe { fold.launch() }
+    }
 }
 
 /// First index of `b` and how many follow that have a partner.

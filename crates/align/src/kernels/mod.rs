@@ -1,4 +1,5 @@
-//! The operations that aligning is made of, one page each: formula, parameters, checked entry, CPU twin.
+//! The operations that aligning is made of, one page each: formula, parameters, checked entry, CPU twin, CUDA
+//! twin.
 //!
 //! Mosaics are `u16`, everything behind them `f32`. Planes are row-major and lie one behind the other. A *proxy* is the
 //! block-averaged picture of `height * width`; its *spectrum* is the half spectrum `[fft_height, fft_width / 2 + 1]` of a
@@ -12,6 +13,8 @@ mod difference;
 mod fft_c2r;
 mod fft_r2c;
 mod fourier;
+#[cfg(feature = "cuda")]
+mod fourier_cuda;
 mod mad_pair;
 mod open_cross;
 mod peak_window;
@@ -20,6 +23,9 @@ mod refine_grid;
 mod whiten;
 mod window_apply;
 mod window_sums;
+
+// No operation: a function that one of them is made of.
+mod gamma;
 
 use gpu_core::{Backend, Error, Result};
 
@@ -30,10 +36,13 @@ pub use difference::{Difference, DifferenceParams, difference};
 pub use fft_c2r::{FftC2r, fft_c2r};
 pub use fft_r2c::{FftR2c, fft_r2c};
 pub use fourier::{CpuTransforms, Fourier, FourierPlan, good_size};
+#[cfg(feature = "cuda")]
+pub use fourier_cuda::CudaTransforms;
 pub use mad_pair::{MadPair, MadParams, MadTask, mad_pair};
 pub use open_cross::{OpenCross, OpenCrossParams, open_cross};
 pub use peak_window::{PeakFigures, PeakParams, PeakWindow, peak_window};
 pub use rank_counts::{RANK_BINS, RankCounts, RankCountsParams, quantile, rank_counts};
+pub(crate) use refine_grid::refine_bytes;
 pub use refine_grid::{REFINE_SIDE, RefineGrid, RefineParams, RefineTask, refine_grid};
 pub use whiten::{Whiten, whiten};
 pub use window_apply::{WindowApply, window_apply};
@@ -108,4 +117,51 @@ fn product(sizes: &[usize]) -> Option<usize> {
 /// A size as a parameter of a kernel.
 fn size32(what: &'static str, n: usize) -> Result<u32> {
     u32::try_from(n).map_err(|_| Error::value(what, format!("{n} is more than 2^32")))
+}
+
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda {
+    //! The compiled kernels and the launch shapes that most of them share.
+    use gpu_core::Result;
+    use gpu_core::cuda::Grid;
+
+    gpu_core::kernels! {
+        pub(crate) static KERNELS = [
+            ("cross_weight", ["sm_75"]),
+            ("demosaic", ["sm_75"]),
+            ("despike_block", ["sm_75"]),
+            ("difference", ["sm_75"]),
+            ("fft", ["sm_75"]),
+            ("mad_pair", ["sm_75"]),
+            ("open_cross", ["sm_75"]),
+            ("peak_window", ["sm_75"]),
+            ("rank_counts", ["sm_75"]),
+            ("refine_grid", ["sm_75"]),
+            ("whiten", ["sm_75"]),
+            ("window_apply", ["sm_75"]),
+            ("window_sums", ["sm_75"]),
+        ];
+    }
+
+    /// Threads of a block for one thread a pixel.
+    pub(crate) const BLOCK: (u32, u32, u32) = (32, 8, 1);
+    /// Threads of a block for kernels with a warp for each row, or one line of elements.
+    pub(crate) const LINE: (u32, u32, u32) = (256, 1, 1);
+
+    // Kernels loop over planes and tasks beyond the limits of a grid (`Launch::looping`).
+
+    /// Blocks over columns, rows and planes.
+    pub(crate) fn pixels(height: usize, width: usize, planes: usize) -> Result<(u32, u32, u32)> {
+        Ok((Grid::cover(width, 32)?, Grid::cover(height, 8)?, planes.min(i32::MAX as usize) as u32))
+    }
+
+    /// Blocks of [`LINE`] with a warp for each of `rows`, for `tasks` of them.
+    pub(crate) fn warps(rows: usize, tasks: usize) -> Result<(u32, u32, u32)> {
+        Ok((Grid::cover(rows, 8)?, tasks.min(i32::MAX as usize) as u32, 1))
+    }
+
+    /// Blocks of [`LINE`] over elements; such kernels loop.
+    pub(crate) fn elements(count: usize) -> Result<(u32, u32, u32)> {
+        Ok((Grid::cover(count.min(1 << 24), 256)?, 1, 1))
+    }
 }

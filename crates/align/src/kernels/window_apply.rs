@@ -3,7 +3,7 @@
 //! The mean is rounded to `f32` first; three more roundings follow, in the order written. Given the mean, twins agree to
 //! the bit. The padding is set to 0.
 //!
-//! Floor: 8 bytes and 3 operations a pixel.
+//! Floor: 8 bytes and 3 operations a pixel. Share of it on a GPU: not measured yet.
 
 use gpu_core::{Backend, Cpu, Result, View, ViewMut};
 use rayon::prelude::*;
@@ -67,5 +67,33 @@ impl WindowApply for Cpu {
             });
         }
         Ok(())
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl WindowApply for gpu_core::Cuda {
+    fn window_apply_unchecked(
+        &self,
+        p: WindowParams,
+        window: &Window<Self>,
+        proxy: View<'_, Self, f32>,
+        mean: View<'_, Self, f64>,
+        out: ViewMut<'_, Self, f32>,
+    ) -> Result<()> {
+        let stride = 2 * (window.columns / 2 + 1);
+        let launch = self
+            .kernel(&super::cuda::KERNELS, "window_apply_f32")?
+            .read(proxy)?
+            .read(mean)?
+            .read(window.vertical.flat())?
+            .read(window.horizontal.flat())?
+            .write(out)?
+            .arg(p)
+            .grid(super::cuda::pixels(window.rows, stride, p.planes as usize)?)
+            .looping(2)
+            .block(super::cuda::BLOCK);
+        // SAFETY: void window_apply_f32(const float* proxy, const double* mean, const float* wy, const float* wx,
+        // float* out, WindowParams p); lengths checked by `window_apply`.
+        unsafe { launch.launch() }
     }
 }

@@ -4,7 +4,7 @@
 //! the rows, multiplied by `w_y`, in the same way; the division is last. Products of two `f32` are exact in `f64`, so
 //! twins agree to the bit.
 //!
-//! Floor: 4 bytes and 2 operations a pixel.
+//! Floor: 4 bytes and 2 operations a pixel. Share of it on a GPU: not measured yet.
 
 use gpu_core::{Backend, Cpu, Error, Result, Tensor, View, ViewMut};
 use rayon::prelude::*;
@@ -152,5 +152,41 @@ impl WindowSums for Cpu {
             *mean = lane_sum(wy.len(), |r| f64::from(wy[r]) * sums[r]) / p.total;
         }
         Ok(())
+    }
+}
+
+#[cfg(feature = "cuda")]
+impl WindowSums for gpu_core::Cuda {
+    fn window_sums_unchecked(
+        &self,
+        p: WindowParams,
+        window: &Window<Self>,
+        proxy: View<'_, Self, f32>,
+        mean: ViewMut<'_, Self, f64>,
+    ) -> Result<()> {
+        let (planes, height) = (p.planes as usize, p.rows as usize);
+        let mut rows = Tensor::<Self, f64, 2>::scratch(self, [planes, height])?;
+        let of_rows = self
+            .kernel(&super::cuda::KERNELS, "window_rows_f32")?
+            .read(proxy)?
+            .read(window.horizontal.flat())?
+            .write(rows.flat_mut())?
+            .arg(p)
+            .grid(super::cuda::warps(height, planes)?)
+            .looping(1)
+            .block(super::cuda::LINE);
+        // SAFETY: void window_rows_f32(const float* proxy, const float* wx, double* rows, WindowParams p); the piece lies
+        // inside of each plane, lengths checked by `window_sums`.
+        unsafe { of_rows.launch()? };
+        let fold = self
+            .kernel(&super::cuda::KERNELS, "window_fold_f32")?
+            .read(rows.flat())?
+            .read(window.vertical.flat())?
+            .write(mean)?
+            .arg(p)
+            .grid(super::cuda::warps(planes, 1)?)
+            .block(super::cuda::LINE);
+        // SAFETY: void window_fold_f32(const double* rows, const float* wy, double* mean, WindowParams p); as above.
+        unsafe { fold.launch() }
     }
 }

@@ -10,7 +10,7 @@ mod noise;
 
 use ndarray::{Array2, Array3};
 
-use crate::{BlackLevel, Cfa, Meta, RawFrame};
+use crate::{BlackLevel, Cfa, Error, Meta, RawFrame, Result};
 
 pub use dng::{DngOptions, write_dng};
 pub use noise::Random;
@@ -110,6 +110,25 @@ impl Scenery {
         }
         light.mapv_inplace(|v| v.clamp(0.01, 0.95));
         Self { height, width, light }
+    }
+
+    /// A scene that is a photograph: light of 0 to 1, `[3, rows, columns]`, of which two by two make a pixel. The
+    /// pictures are what is left of it after 160 pixels on each side.
+    ///
+    /// # Errors
+    /// When nothing is left, or it has not three colours.
+    pub fn from_light(light: Array3<f32>) -> Result<Self> {
+        let (colours, rows, columns) = light.dim();
+        let [height, width] = [rows, columns].map(|n| (n / FINE).saturating_sub(2 * ROOM));
+        if colours != 3 || height == 0 || width == 0 {
+            return Err(Error::value("light", format!("{colours} x {rows} x {columns} leaves no picture")));
+        }
+        Ok(Self { height, width, light })
+    }
+
+    /// Rows and columns of its pictures.
+    pub fn size(&self) -> [usize; 2] {
+        [self.height, self.width]
     }
 
     /// A scene without anything in it.
