@@ -31,7 +31,7 @@ impl<B: AtaBackend> Bench<'_, B> {
     fn moving(&mut self, name: &str, bytes: usize, mut run: impl FnMut() -> Result<()>) {
         let Self { b, criterion, flush, leds } = self;
         let mut group = criterion.benchmark_group(name);
-        group.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500));
+        group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(300));
         group.throughput(Throughput::Bytes(bytes as u64));
         let taken = |time: Result<Duration>| time.unwrap_or_else(|e| panic!("{name}: {e}"));
         group.bench_function(BenchmarkId::new(B::NAME, *leds), |timer| {
@@ -78,7 +78,12 @@ impl<B: AtaBackend> Bench<'_, B> {
         self.moving("atb_u8", patterns.data().len() + pixels.len(), || {
             kernels::atb_u8(b, &device, frames.flat(), FrameLayout::Planar, &Transfer::Identity, sums.flat_mut())
         });
-        self.moving("gram_u8", patterns.data().len(), || patterns.gram(b, Scale::Unit).map(drop).map_err(core));
+        let list = patterns.block_list();
+        let blocks = kernels::BlockList::new(b, patterns.n(), &list).map_err(core)?;
+        let mut gram = Tensor::<B, u32, 1>::zeros(b, [patterns.channels() * list.len() * ata_wmma::AREA])?;
+        self.moving("gram_u8", patterns.data().len() + 4 * gram.len(), || {
+            kernels::gram_u8_into(b, &device, &blocks, gram.flat_mut())
+        });
         Ok(())
     }
 }

@@ -10,11 +10,6 @@ constexpr unsigned kParts = 8;               // twin of PARTS
 constexpr unsigned kGroup = 8;               // twin of GROUP
 constexpr unsigned kLanes = 256;             // twin of LANES
 
-struct ApplyParams {
-    unsigned frames, frames_pad, channels, n, n_pad, strips, blocks;
-    float alpha, beta;
-};
-
 struct FistaParams {
     unsigned frames, channels, n;
     float lower, upper, lambda;
@@ -56,56 +51,6 @@ __device__ __forceinline__ float of_f16(u16 bits) {
     return v;
 }
 
-// Writes an element of y from the sum of all parts.
-__device__ __forceinline__ void store_row(const ApplyParams& p, unsigned c, unsigned row, unsigned frame, float sum,
-                                          const int* __restrict__ matrix_exponents, const int* __restrict__ exponents,
-                                          float* __restrict__ y) {
-    if (row >= p.n || frame >= p.frames) return;
-    const u64 line = u64(frame) * p.channels + c;
-    const float v = p.alpha * scaled(sum, -(matrix_exponents[c] + exponents[line]));
-    float* out = y + line * p.n + row;
-    *out = p.beta == 0.0f ? v : fmaf(p.beta, *out, v);
-}
-
-// The tiles that a warp takes of its strip. The first 32 are fetched at once, a lane a tile, so that no later access waits
-// for a chain of loads.
-struct Turns {
-    typedef unsigned List[32][3];
-
-    const unsigned* tiles;
-    unsigned first, count;
-    const List& list;
-
-    __device__ __forceinline__ Turns(List& own, const unsigned* __restrict__ all, const unsigned* __restrict__ starts)
-        : tiles(all), list(own) {
-        const unsigned lane = threadIdx.x % 32, end = starts[blockIdx.x + 1];
-        first = starts[blockIdx.x] + threadIdx.x / 32;
-        count = first < end ? (end - first + kParts - 1) / kParts : 0;
-        if (lane < count) {
-            for (unsigned k = 0; k < 3; ++k) own[lane][k] = all[3 * u64(first + lane * kParts) + k];
-        }
-        __syncwarp();
-    }
-
-    // Column (0) or block of a half (1, 2) of the i-th tile.
-    __device__ __forceinline__ unsigned at(unsigned i, unsigned k) const {
-        return i < 32 ? list[i][k] : tiles[3 * u64(first + i * kParts) + k];
-    }
-};
-
-// Adds the parts of a strip in order, and writes them; a warp a part.
-__device__ __forceinline__ void store_strip(const ApplyParams& p, const float (&parts)[kParts][32][kGroup],
-                                            const int* __restrict__ matrix_exponents,
-                                            const int* __restrict__ exponents, float* __restrict__ y) {
-    __syncthreads();
-    const unsigned row = threadIdx.x % 32;
-    for (unsigned f = threadIdx.x / 32; f < kGroup; f += kParts) {
-        float sum = parts[0][row][f];
-        for (unsigned part = 1; part < kParts; ++part) sum += parts[part][row][f];
-        store_row(p, blockIdx.y, blockIdx.x * 32 + row, blockIdx.z * kGroup + f, sum, matrix_exponents, exponents, y);
-    }
-}
-
 // Adds the upper half of 256 lanes to the lower until one is left; every thread gets the figures.
 template <int K>
 __device__ __forceinline__ void fold(double (&own)[K], double (&lanes)[K][kLanes]) {
@@ -119,6 +64,29 @@ __device__ __forceinline__ void fold(double (&own)[K], double (&lanes)[K][kLanes
         __syncthreads();
     }
     for (int k = 0; k < K; ++k) own[k] = lanes[k][0];
+}
+
+// Sums of strips (a tree of 32 each) in 32 parts: part q has added the strips q, q + 32, ... in order. Every lane gets the
+// sum of all parts; twin of fold_strips.
+template <typename Of>
+__device__ __forceinline__ double add_strips(unsigned strips, Of of) {
+    double own = 0;
+    for (unsigned s = threadIdx.x % 32; s < strips; s += 32) own += of(s);
+    return lockstep::warp_sum(own);
+}
+
+// The step of Fista's momentum; twin of momentum().
+__device__ __forceinline__ float momentum(double& t, bool restart) {
+    double after, beta;
+    if (restart) {
+        after = (1.0 + sqrt(5.0)) * 0.5;
+        beta = 0;
+    } else {
+        after = (1.0 + sqrt(1.0 + 4.0 * t * t)) * 0.5;
+        beta = (t - 1.0) / after;
+    }
+    t = after;
+    return float(beta);
 }
 
 __device__ __forceinline__ float clip(float v, const FistaParams& p) {

@@ -1,11 +1,11 @@
 // lockstep: arch = compute_80
-// y = alpha A x + beta y in f16: a vertical pair of blocks is the left operand of m32n8k16; see src/kernels/apply.rs.
+// Products in f16: a vertical pair of blocks is the left operand of m32n8k16; see src/kernels/apply.rs.
 //
 // The right operand comes straight from the vectors, whose unknowns lie together: eight frames are its columns. The sums
 // stay in the fragment over all tiles of the strip.
 #include <mma.h>
 
-#include "ata.cuh"
+#include "apply.cuh"
 
 using namespace nvcuda;
 
@@ -29,8 +29,8 @@ __device__ __forceinline__ void stage(__half* __restrict__ tile, const __half* _
 
 extern "C" __global__ void __launch_bounds__(32)
 ata_apply_wmma32(const __half* __restrict__ a, const __half* __restrict__ x, const unsigned* __restrict__ tiles,
-                 const unsigned* __restrict__ starts, const int* __restrict__ matrix_exponents,
-                 const int* __restrict__ exponents, float* __restrict__ y, ApplyParams p) {
+                 const unsigned* __restrict__ starts, const int* __restrict__ matrix_exponents, const int* exponents,
+                 const float* plain, const float* b, float* y, double* partials, ApplyParams p) {
     __shared__ __align__(128) __half tile[2][512];
     __shared__ __align__(128) float sums[32 * kGroup];
     const unsigned strip = blockIdx.x, c = blockIdx.y;
@@ -56,7 +56,7 @@ ata_apply_wmma32(const __half* __restrict__ a, const __half* __restrict__ x, con
     wmma::store_matrix_sync(sums, total, kGroup, wmma::mem_row_major);
     __syncwarp();
     for (unsigned f = 0; f < kGroup; ++f) {
-        store_row(p, c, strip * 32 + threadIdx.x, blockIdx.z * kGroup + f, sums[threadIdx.x * kGroup + f],
-                  matrix_exponents, exponents, y);
+        finish(p, {matrix_exponents, exponents, plain, b, y, partials}, strip, c, blockIdx.z * kGroup + f,
+               sums[threadIdx.x * kGroup + f]);
     }
 }

@@ -55,3 +55,57 @@ ata_atb_u8(const unsigned char* __restrict__ data, const int* __restrict__ corne
         out[(u64(first + threadIdx.x) * p.channels + c) * p.n + l] = sum;
     }
 }
+
+struct StagedParams {
+    unsigned frames, channels, n, side, width, height, tiles, pitch;
+};
+
+// The same with the pixels of all windows that begin in a tile of 32 x 32 in shared memory: [8 frames, rows, pitch words]. A
+// warp an unknown; four rows of eight words at a time lie in different banks, as the pitch is 8 modulo 16.
+extern "C" __global__ void __launch_bounds__(256)
+ata_atb_u8_staged(const unsigned char* __restrict__ data, const int* __restrict__ corners,
+                  const unsigned* __restrict__ starts, const unsigned* __restrict__ members,
+                  const unsigned char* __restrict__ frames, u64* __restrict__ out, StagedParams p) {
+    extern __shared__ __align__(16) unsigned pixels[];
+    const unsigned begin = starts[blockIdx.x], end = starts[blockIdx.x + 1];
+    if (begin == end) return;
+    const unsigned c = blockIdx.y, first = blockIdx.z * kGroup, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const unsigned count = p.frames - first < kGroup ? p.frames - first : kGroup;
+    const unsigned top = blockIdx.x / p.tiles * 32, left = blockIdx.x % p.tiles * 32;
+    const unsigned rows = 31 + p.side, plane = rows * p.pitch;
+    const u64 area = u64(p.width) * p.height;
+    // A warp a row; widths are multiples of four. What lies outside of the picture is read by no window.
+    for (unsigned i = warp; i < count * rows; i += 8) {
+        const unsigned f = i / rows, row = i % rows;
+        if (top + row >= p.height) continue;
+        const u64 from = (u64(first + f) * p.channels + c) * area + u64(top + row) * p.width + left;
+        const unsigned words = min(p.pitch, (p.width - left) / 4);
+        for (unsigned k = lane; k < words; k += 32) {
+            pixels[f * plane + row * p.pitch + k] = reinterpret_cast<const unsigned*>(frames + from)[k];
+        }
+    }
+    __syncthreads();
+    const unsigned across = p.side / 4;
+    for (unsigned i = begin + warp; i < end; i += 8) {
+        const unsigned l = members[i];
+        const unsigned down = corners[2 * l] - top, right = corners[2 * l + 1] - left, shift = right % 4 * 8;
+        const unsigned* pattern = reinterpret_cast<const unsigned*>(data) + (u64(l) * p.channels + c) * p.side * across;
+        unsigned sums[kGroup] = {};
+        for (unsigned u = lane / 8; u < p.side; u += 4) {
+            const unsigned* at = pixels + (down + u) * p.pitch + right / 4;
+            for (unsigned k = lane % 8; k < across; k += 8) {
+                const unsigned v = pattern[u * across + k];
+                for (unsigned f = 0; f < kGroup; ++f) {
+                    if (f >= count) break;
+                    unsigned word = at[f * plane + k];
+                    if (shift != 0) word = __funnelshift_r(word, at[f * plane + k + 1], shift);
+                    sums[f] = __dp4a(v, word, sums[f]);
+                }
+            }
+        }
+        for (unsigned f = 0; f < count; ++f) {
+            const unsigned sum = lockstep::warp_sum(sums[f]);
+            if (lane == 0) out[(u64(first + f) * p.channels + c) * p.n + l] = sum;
+        }
+    }
+}

@@ -1,8 +1,8 @@
-// Pieces of the vectors in the number format of a product; see src/kernels/cast_x.rs.
+// Pieces of the vectors in f16, scaled by powers of two; see src/kernels/cast_x.rs.
 #include "ata.cuh"
 
 struct CastParams {
-    unsigned frames, frames_pad, channels, n, n_pad, pieces, format, scaled;
+    unsigned frames, frames_pad, channels, n, n_pad, pieces, scaled;
 };
 
 // ceil(log2 m) of a positive finite number.
@@ -40,7 +40,7 @@ __device__ __forceinline__ int exponent_of(const float* __restrict__ x, bool is_
     return exponent;
 }
 
-extern "C" __global__ void ata_cast_halves(const float* x, u16* out, int* exponents, CastParams p) {
+extern "C" __global__ void ata_cast_x(const float* x, u16* out, int* exponents, CastParams p) {
     const u64 line = blockIdx.x, lines = u64(p.frames_pad) * p.channels;
     const bool is_there = line < u64(p.frames) * p.channels;
     const float* from = x + line * p.n;
@@ -48,24 +48,9 @@ extern "C" __global__ void ata_cast_halves(const float* x, u16* out, int* expone
     for (unsigned i = threadIdx.x; i < p.n_pad; i += blockDim.x) {
         float rest = scaled(is_there && i < p.n ? from[i] : 0.0f, e);
         for (unsigned piece = 0; piece < p.pieces; ++piece) {
-            const u16 bits = p.format == 0 ? f16_bits(rest) : bf16_bits(rest);
+            const u16 bits = f16_bits(rest);
             out[(piece * lines + line) * p.n_pad + i] = bits;
-            rest -= p.format == 0 ? of_f16(bits) : of_bf16(bits);
-        }
-    }
-}
-
-extern "C" __global__ void ata_cast_words(const float* x, float* out, int* exponents, CastParams p) {
-    const u64 line = blockIdx.x, lines = u64(p.frames_pad) * p.channels;
-    const bool is_there = line < u64(p.frames) * p.channels;
-    const float* from = x + line * p.n;
-    const int e = exponent_of(from, is_there, exponents, p);
-    for (unsigned i = threadIdx.x; i < p.n_pad; i += blockDim.x) {
-        float rest = scaled(is_there && i < p.n ? from[i] : 0.0f, e);
-        for (unsigned piece = 0; piece < p.pieces; ++piece) {
-            const float v = p.format == 2 ? round_tf32(rest) : rest;
-            out[(piece * lines + line) * p.n_pad + i] = v;
-            rest -= v;
+            rest -= of_f16(bits);
         }
     }
 }

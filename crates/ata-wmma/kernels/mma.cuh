@@ -36,11 +36,55 @@ __device__ __forceinline__ void keep(float (&part)[32][kGroup], const float (&su
     }
 }
 
-// The right operand of 16-bit pieces: columns 2t, 2t + 1 and 8 further, of frame g.
-template <unsigned PIECES>
-__device__ __forceinline__ void right16(unsigned (&b)[PIECES][2], const u16* __restrict__ x, u64 piece_stride) {
-    for (unsigned q = 0; q < PIECES; ++q) {
-        b[q][0] = *reinterpret_cast<const unsigned*>(x + q * piece_stride);
-        b[q][1] = *reinterpret_cast<const unsigned*>(x + q * piece_stride + 8);
+// A pair of values in 16-bit pieces.
+template <Format F, unsigned PIECES>
+__device__ __forceinline__ void split16(unsigned (&to)[PIECES], float low, float high) {
+    for (unsigned piece = 0; piece < PIECES; ++piece) {
+        const u16 a = F == kF16 ? f16_bits(low) : bf16_bits(low), b = F == kF16 ? f16_bits(high) : bf16_bits(high);
+        to[piece] = unsigned(a) | unsigned(b) << 16;
+        low -= F == kF16 ? of_f16(a) : of_bf16(a);
+        high -= F == kF16 ? of_f16(b) : of_bf16(b);
     }
+}
+
+// A value in TF32 pieces.
+template <unsigned PIECES>
+__device__ __forceinline__ void split8(unsigned (&to)[PIECES], float v) {
+    for (unsigned piece = 0; piece < PIECES; ++piece) {
+        const float near = round_tf32(v);
+        to[piece] = __float_as_uint(near);
+        v -= near;
+    }
+}
+
+// sums += the products of pieces that count, small to large.
+template <Format F>
+__device__ __forceinline__ void products16(float (&d)[4], const unsigned (&a)[1][4], const unsigned (&b)[1][2]) {
+    mma16<F>(d, a[0], b[0]);
+}
+template <Format F>
+__device__ __forceinline__ void products16(float (&d)[4], const unsigned (&a)[2][4], const unsigned (&b)[2][2]) {
+    mma16<F>(d, a[1], b[0]);
+    mma16<F>(d, a[0], b[1]);
+    mma16<F>(d, a[0], b[0]);
+}
+template <Format F>
+__device__ __forceinline__ void products16(float (&d)[4], const unsigned (&a)[3][4], const unsigned (&b)[3][2]) {
+    mma16<F>(d, a[2], b[0]);
+    mma16<F>(d, a[1], b[1]);
+    mma16<F>(d, a[0], b[2]);
+    mma16<F>(d, a[1], b[0]);
+    mma16<F>(d, a[0], b[1]);
+    mma16<F>(d, a[0], b[0]);
+}
+
+// The same of a whole block of TF32 operands, two instructions each.
+template <unsigned PIECES>
+__device__ __forceinline__ void products8(float (&d)[4], const unsigned (&a)[PIECES][2][4],
+                                          const unsigned (&b)[PIECES][2][2]) {
+    if (PIECES == 2) {
+        for (unsigned k = 0; k < 2; ++k) mma8(d, a[PIECES - 1][k], b[0][k]);
+        for (unsigned k = 0; k < 2; ++k) mma8(d, a[0][k], b[PIECES - 1][k]);
+    }
+    for (unsigned k = 0; k < 2; ++k) mma8(d, a[0][k], b[0][k]);
 }

@@ -57,4 +57,4 @@ pub use plan::{DotFigures, Plan, PlanOptions, Work};
 pub use precision::Precision;
 pub use queries::{Compensate, Stats};
 pub use schedule::{ABSENT, Layout, PARTS, Packed, Schedule, Tile};
-pub use solver::{Init, Method, PolishOptions, SolveOptions, SolveReport, Solver};
+pub use solver::{Execution, Init, Method, PolishOptions, SolveOptions, SolveReport, Solver};

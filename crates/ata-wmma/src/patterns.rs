@@ -189,7 +189,7 @@ impl Patterns {
     }
 
     /// Blocks on and above the diagonal in which some windows overlap: block row and block column.
-    fn blocks(&self) -> Vec<(u32, u32)> {
+    pub fn block_list(&self) -> Vec<(u32, u32)> {
         let mut blocks: Vec<(u32, u32)> = (0..self.n.div_ceil(BLOCK) as u32).map(|i| (i, i)).collect();
         for (i, near) in self.graph().0.iter().enumerate() {
             let row = (i / BLOCK) as u32;
@@ -202,7 +202,7 @@ impl Patterns {
 
     /// The Gram matrix: exact integer sums over the overlaps of the windows, and their real values rounded once.
     pub fn gram<B: AtaBackend>(&self, b: &B, scale: Scale) -> Result<(BlockDiag, BlockDiagInt)> {
-        let list = self.blocks();
+        let list = self.block_list();
         let sums = kernels::gram_u8(b, self, &list)?;
         let mut offsets: Vec<u32> = list.iter().map(|(i, j)| j - i).collect();
         offsets.sort_unstable();
@@ -321,13 +321,37 @@ pub struct DevicePatterns<B: gpu_core::Backend> {
     pub(crate) corners: Tensor<B, i32, 2>,
     /// Stands for the table of pixels where there is none.
     pub(crate) no_table: Tensor<B, u16, 1>,
+    /// Columns and rows of tiles.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only kernels for a device stage tiles"))]
+    pub(crate) tiles: [u32; 2],
+    /// Where the members of each tile begin, and the end.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only kernels for a device stage tiles"))]
+    pub(crate) starts: Tensor<B, u32, 1>,
+    /// Unknowns whose windows begin in each tile.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only kernels for a device stage tiles"))]
+    pub(crate) members: Tensor<B, u32, 1>,
 }
+
+/// Side of the tiles that unknowns are sorted into by the corners of their windows.
+pub(crate) const TILE: usize = 32;
 
 impl<B: gpu_core::Backend> DevicePatterns<B> {
     /// Uploads patterns; usable on every queue of the device.
     pub fn new(b: &B, p: &Patterns) -> Result<Self> {
         let corners: Vec<i32> = p.corners.iter().flatten().copied().collect();
+        let tiles = [p.width.div_ceil(TILE), p.height.div_ceil(TILE)];
+        let tile = |l: usize| p.corners[l][0] as usize / TILE * tiles[0] + p.corners[l][1] as usize / TILE;
+        let mut starts = vec![0u32; tiles[0] * tiles[1] + 1];
+        (0..p.n).for_each(|l| starts[tile(l) + 1] += 1);
+        for i in 1..starts.len() {
+            starts[i] += starts[i - 1];
+        }
+        let mut members: Vec<u32> = (0..p.n as u32).collect();
+        members.sort_by_key(|&l| tile(l as usize));
         Ok(Self {
+            tiles: tiles.map(|v| v as u32),
+            starts: Tensor::from_slice(b, [starts.len()], &starts)?.share(b)?,
+            members: Tensor::from_slice(b, [members.len()], &members)?.share(b)?,
             n: p.n,
             channels: p.channels,
             side: p.side,

@@ -1,10 +1,10 @@
 //! A matrix made ready for one device and one precision.
 
-use gpu_core::{Backend, Tensor, TensorView, TensorViewMut};
+use gpu_core::{Backend, Tensor, TensorView, TensorViewMut, ViewMut};
 
 use crate::blocks::BlockDiag;
 use crate::error::{AtaError, Result};
-use crate::kernels::{self, AtaBackend, Batch, Engine, FIGURES, Matrix, Vectors};
+use crate::kernels::{self, AtaBackend, Batch, Engine, Matrix, Room, Use};
 use crate::precision::Precision;
 use crate::schedule::{Layout, Schedule};
 
@@ -17,7 +17,8 @@ pub struct PlanOptions {
     pub engine: Engine,
     /// Which triangles a device holds.
     pub layout: Layout,
-    /// Values of the vectors are known to lie in [0, 1], so that `f16` needs no power of two for them.
+    /// Values of the vectors are known to lie near [0, 1] (as those of Fista with such bounds do), so that `f16` needs no
+    /// power of two for them. A product is one launch then, as it is in other formats.
     pub unit_range: bool,
 }
 
@@ -36,7 +37,7 @@ pub struct Plan<B: AtaBackend> {
 /// What a product needs beside its operands: make it once, use it for every product of as many frames or fewer.
 #[derive(Debug)]
 pub struct Work<B: Backend> {
-    vectors: Vectors<B>,
+    room: Room<B>,
 }
 
 /// Figures of a frame and channel.
@@ -85,6 +86,11 @@ impl<B: AtaBackend> Plan<B> {
         [self.channels, self.n]
     }
 
+    /// The packed blocks, for operations that are called by themselves.
+    pub fn matrix(&self) -> &Matrix<B> {
+        &self.matrix
+    }
+
     /// `Σ |a_ij|` of every row, `[C, n]`.
     pub fn row_sums(&self) -> &[f64] {
         &self.row_sums
@@ -97,7 +103,7 @@ impl<B: AtaBackend> Plan<B> {
 
     /// Room for products of up to this many frames.
     pub fn work(&self, b: &B, frames: usize) -> Result<Work<B>> {
-        Ok(Work { vectors: Vectors::scratch(b, self.batch(frames), self.options.precision)? })
+        Ok(Work { room: Room::new(b, self.batch(frames), &self.matrix, self.options.unit_range)? })
     }
 
     fn check(&self, what: &str, shape: [usize; 3]) -> Result<Batch> {
@@ -133,11 +139,8 @@ impl<B: AtaBackend> Plan<B> {
         if y.shape() != x.shape() {
             return Err(AtaError::shape("y", x.shape(), &y.shape()));
         }
-        if batch.frames == 0 {
-            return Ok(());
-        }
-        kernels::cast_x(b, batch, x.flat(), self.options.unit_range, &mut work.vectors)?;
-        kernels::apply(b, batch, &self.matrix, [alpha, beta], &work.vectors, y.flat())?;
+        let what = Use::Store { alpha, beta, y: y.flat() };
+        kernels::apply(b, batch, &self.matrix, self.options.unit_range, x.flat(), &mut work.room, what)?;
         Ok(())
     }
 
@@ -149,14 +152,50 @@ impl<B: AtaBackend> Plan<B> {
         Ok(y)
     }
 
-    /// `xᵀAx` of every frame and channel, `[F, C]`, summed in `f64`. Waits for the queue.
-    pub fn quad(&self, b: &B, x: &Tensor<B, f32, 3>) -> Result<Vec<f64>> {
-        let y = self.product(b, x)?;
-        let figures = Self::figures(b, self.check("x", x.shape())?, x, &y, &y)?;
-        Ok(figures.chunks_exact(FIGURES).map(|f| f[0]).collect())
+    /// `xᵀAx` of every frame and channel, `[F, C]`, summed in `f64`; the product is not written. Nothing is allocated.
+    pub fn quad_into(
+        &self,
+        b: &B,
+        work: &mut Work<B>,
+        x: TensorView<'_, B, f32, 3>,
+        out: ViewMut<'_, B, f64>,
+    ) -> Result<()> {
+        let batch = self.check("x", x.shape())?;
+        kernels::apply(b, batch, &self.matrix, self.options.unit_range, x.flat(), &mut work.room, Use::Quad)?;
+        self.add(b, batch, work, 1, out)
     }
 
-    /// `g = A x - b`, with `gᵀg` and `xᵀ(g - b)` of every frame and channel. Waits for the queue.
+    /// [`quad_into`](Self::quad_into) for the host. Waits for the queue.
+    pub fn quad(&self, b: &B, x: &Tensor<B, f32, 3>) -> Result<Vec<f64>> {
+        let batch = self.check("x", x.shape())?;
+        let mut work = self.work(b, batch.frames)?;
+        let mut out = Tensor::<B, f64, 1>::scratch(b, [batch.lines()])?;
+        self.quad_into(b, &mut work, x.view(), out.flat_mut())?;
+        Ok(out.to_vec(b)?)
+    }
+
+    /// `g = A x - b`, with `gᵀg` and `xᵀ(g - b)` of every frame and channel, `[F, C, 2]`. Nothing is allocated.
+    pub fn residual_into(
+        &self,
+        backend: &B,
+        work: &mut Work<B>,
+        x: TensorView<'_, B, f32, 3>,
+        b: TensorView<'_, B, f32, 3>,
+        g: TensorViewMut<'_, B, f32, 3>,
+        out: ViewMut<'_, B, f64>,
+    ) -> Result<()> {
+        let batch = self.check("x", x.shape())?;
+        for (what, shape) in [("b", b.shape()), ("g", g.shape())] {
+            if shape != x.shape() {
+                return Err(AtaError::shape(what, x.shape(), &shape));
+            }
+        }
+        let what = Use::Residual { b: b.flat(), g: g.flat() };
+        kernels::apply(backend, batch, &self.matrix, self.options.unit_range, x.flat(), &mut work.room, what)?;
+        self.add(backend, batch, work, 2, out)
+    }
+
+    /// [`residual_into`](Self::residual_into) with the figures for the host. Waits for the queue.
     pub fn residual(
         &self,
         backend: &B,
@@ -165,24 +204,20 @@ impl<B: AtaBackend> Plan<B> {
         b: &Tensor<B, f32, 3>,
         g: &mut Tensor<B, f32, 3>,
     ) -> Result<Vec<DotFigures>> {
-        let batch = self.check("b", b.shape())?;
-        backend.copy(b.flat(), g.flat_mut())?;
-        self.apply_axpby(backend, work, 1.0, x.view(), -1.0, g.view_mut())?;
-        let figures = Self::figures(backend, batch, x, g, b)?;
-        let of = |f: &[f64]| DotFigures { gg: f[1], twice_objective: f[2] };
-        Ok(figures.chunks_exact(FIGURES).map(of).collect())
+        let mut out = Tensor::<B, f64, 1>::scratch(backend, [2 * self.check("x", x.shape())?.lines()])?;
+        self.residual_into(backend, work, x.view(), b.view(), g.view_mut(), out.flat_mut())?;
+        let of = |f: &[f64]| DotFigures { gg: f[0], twice_objective: f[1] };
+        Ok(out.to_vec(backend)?.chunks_exact(2).map(of).collect())
     }
 
-    fn figures(
-        b: &B,
-        batch: Batch,
-        x: &Tensor<B, f32, 3>,
-        y: &Tensor<B, f32, 3>,
-        z: &Tensor<B, f32, 3>,
-    ) -> Result<Vec<f64>> {
-        let mut out = Tensor::<B, f64, 1>::scratch(b, [FIGURES * batch.lines()])?;
-        kernels::dots(b, batch, [x.flat(), y.flat(), z.flat()], out.flat_mut())?;
-        Ok(out.to_vec(b)?)
+    /// Adds the strips' shares of the figures.
+    fn add(&self, b: &B, batch: Batch, work: &Work<B>, figures: usize, out: ViewMut<'_, B, f64>) -> Result<()> {
+        let strips = self.schedule.strips();
+        let partials = work.room.partials.flat().slice(0..batch.lines() * strips * figures)?;
+        if out.len() != batch.lines() * figures {
+            return Err(AtaError::shape("figures", [batch.frames, batch.channels, figures], &[out.len()]));
+        }
+        Ok(kernels::sums(b, batch, strips, partials, out)?)
     }
 
     /// `y = A x`, one product a frame: what batches are measured beside.

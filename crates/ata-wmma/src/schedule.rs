@@ -162,6 +162,11 @@ impl Schedule {
 pub(crate) struct DeviceSchedule<B: Backend> {
     pub(crate) tiles: Tensor<B, u32, 2>,
     pub(crate) starts: Tensor<B, u32, 1>,
+    /// Halves with a block before each tile.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only kernels for a device read it"))]
+    pub(crate) slots: Tensor<B, u32, 1>,
+    /// Halves with a block before each strip, and all.
+    pub(crate) halves: Vec<u32>,
 }
 
 impl<B: Backend> DeviceSchedule<B> {
@@ -170,7 +175,15 @@ impl<B: Backend> DeviceSchedule<B> {
             return Err(AtaError::value("matrix", "more than 2^31 blocks"));
         }
         let tiles = bytemuck::cast_slice(&schedule.tiles);
+        let mut slots = vec![0];
+        for tile in &schedule.tiles {
+            let halves = u32::from(tile.top != ABSENT) + u32::from(tile.bottom != ABSENT);
+            slots.push(slots.last().copied().unwrap_or(0) + halves);
+        }
+        let halves = schedule.starts.iter().map(|&start| slots[start as usize]).collect();
         Ok(Self {
+            slots: Tensor::from_slice(b, [slots.len()], &slots)?.share(b)?,
+            halves,
             tiles: Tensor::from_slice(b, [schedule.tiles.len(), 3], tiles)?.share(b)?,
             starts: Tensor::from_slice(b, [schedule.starts.len()], &schedule.starts)?.share(b)?,
         })

@@ -3,7 +3,9 @@
 
 mod oracle;
 
-use ata_wmma::{BlockDiag, Engine, Plan, PlanOptions, Precision, SolveOptions, Solver, SymmetryPolicy};
+use ata_wmma::{
+    BlockDiag, Engine, Execution, Init, Method, Plan, PlanOptions, Precision, SolveOptions, Solver, SymmetryPolicy,
+};
 use gpu_core::testing::cuda;
 use gpu_core::{Backend, Cpu, Cuda, Tensor};
 use oracle::matrix::Recipe;
@@ -118,4 +120,69 @@ fn solvers_take_the_steps_of_the_cpu_on_cuda() {
     let report = Solver::new(&plan, options).unwrap().solve(&b, &b_cuda, &mut on_cuda).unwrap();
     assert_eq!(report, wanted);
     assert_eq!(bits(&on_cuda.to_vec(&b).unwrap()), bits(&on_cpu.to_vec(&cpu).unwrap()));
+}
+
+/// All iterations in one launch, in chunks between looks, and as launches of their own: the same bits, the same report.
+#[test]
+#[ignore = "needs a CUDA device"]
+fn one_launch_has_the_bits_of_many_on_cuda() {
+    let (b, mut r) = (cuda(), recipe());
+    r.frames = 9;
+    let mut a = matrix(&r);
+    a.add_diagonal(20.0).unwrap();
+    let shape = [r.frames, r.channels, r.n];
+    let right: Vec<f32> = x(&r, 0..9).iter().map(|v| 20.0 * v).collect();
+    let right = Tensor::from_slice(&b, shape, &right).unwrap();
+    for precision in [Precision::F32, Precision::Tf32, Precision::Tf32x3, Precision::F16] {
+        let options = PlanOptions { precision, unit_range: true, ..PlanOptions::default() };
+        let plan = Plan::new(&b, &a, options).unwrap();
+        for tolerance in [0.0, 1e-3] {
+            let solve = |execution| {
+                let options = SolveOptions { max_iterations: 25, execution, tolerance, ..SolveOptions::default() };
+                let mut x = Tensor::zeros(&b, shape).unwrap();
+                let report = Solver::new(&plan, options).unwrap().solve(&b, &right, &mut x).unwrap();
+                (bits(&x.to_vec(&b).unwrap()), report)
+            };
+            let many = solve(Execution::Launches);
+            assert!(tolerance == 0.0 || many.1.iterations < 25, "it stops early: {:?}", many.1);
+            assert!(solve(Execution::Persistent) == many, "{precision}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a CUDA device"]
+fn conjugate_gradients_and_descent_stop_as_on_the_cpu_on_cuda() {
+    let (b, cpu, mut r) = (cuda(), Cpu::new(), recipe());
+    r.frames = 2;
+    let mut a = matrix(&r);
+    a.add_diagonal(60.0).unwrap();
+    let shape = [r.frames, r.channels, r.n];
+    let right: Vec<f32> = x(&r, 0..2).iter().map(|v| 20.0 * v).collect();
+    for method in [Method::Cg, Method::SteepestDescent] {
+        let options = SolveOptions {
+            method,
+            // Without bounds, since conjugate gradients know none.
+            bounds: [f32::NEG_INFINITY, f32::INFINITY],
+            max_iterations: 60,
+            tolerance: 1e-2,
+            check_every: 4,
+            record_history: true,
+            lambda: 0.5,
+            init: Init::Zero,
+            ..SolveOptions::default()
+        };
+        let precision = PlanOptions { precision: Precision::F32, ..PlanOptions::default() };
+        let plan = Plan::new(&cpu, &a, precision).unwrap();
+        let b_cpu = Tensor::from_slice(&cpu, shape, &right).unwrap();
+        let mut on_cpu = Tensor::zeros(&cpu, shape).unwrap();
+        let wanted = Solver::new(&plan, options.clone()).unwrap().solve(&cpu, &b_cpu, &mut on_cpu).unwrap();
+        let plan = Plan::new(&b, &a, precision).unwrap();
+        let b_cuda = Tensor::from_slice(&b, shape, &right).unwrap();
+        let mut on_cuda = Tensor::zeros(&b, shape).unwrap();
+        let report = Solver::new(&plan, options).unwrap().solve(&b, &b_cuda, &mut on_cuda).unwrap();
+        assert!(report.iterations < 60, "{report:?}");
+        assert_eq!(report, wanted);
+        assert_eq!(bits(&on_cuda.to_vec(&b).unwrap()), bits(&on_cpu.to_vec(&cpu).unwrap()));
+    }
 }

@@ -55,10 +55,18 @@ fn narrow(values: &[f64]) -> Vec<f32> {
     values.iter().map(|&v| v as f32).collect()
 }
 
-fn run<B: AtaBackend>(b: &B, case: &Case, precision: Precision, engine: Engine) -> Result<Outputs> {
-    let r = &case.recipe;
+/// Options of a plan: how it multiplies, and whether vectors are cast before.
+fn how(precision: Precision, engine: Engine, unit_range: bool) -> PlanOptions {
+    PlanOptions { precision, engine, unit_range, ..PlanOptions::default() }
+}
+
+fn plan<B: AtaBackend>(b: &B, case: &Case, options: PlanOptions) -> Result<Plan<B>> {
     let layout = if case.full { Layout::Full } else { Layout::Upper };
-    let plan = core(Plan::new(b, &core(matrix(r))?, PlanOptions { precision, engine, layout, unit_range: false }))?;
+    core(Plan::new(b, &core(matrix(&case.recipe))?, PlanOptions { layout, ..options }))
+}
+
+fn run<B: AtaBackend>(b: &B, case: &Case, options: PlanOptions) -> Result<Outputs> {
+    let (r, plan) = (&case.recipe, plan(b, case, options)?);
     let shape = [r.frames, r.channels, r.n];
     let x = Tensor::from_slice(b, shape, &narrow(&r.x()))?;
     // What is not to be read is poison.
@@ -96,74 +104,170 @@ fn sums(case: &Case) -> Tolerance {
 twins! {
     kernels = ["ata_apply_fma"];
     /// small integers: every operand, product and sum is exact
-    fma_exact: cases(true), Case => |b, c| run(b, c, Precision::F32, Engine::Fma), oracle = expected,
+    fma_exact: cases(true), Case => |b, c| run(b, c, how(Precision::F32, Engine::Fma, true)), oracle = expected,
         tolerance = Tolerance::EXACT;
     /// the bound that the precision states; both twins sum in one order
-    fma_close: cases(false), Case => |b, c| run(b, c, Precision::F32, Engine::Fma), oracle = expected,
+    fma_close: cases(false), Case => |b, c| run(b, c, how(Precision::F32, Engine::Fma, true)), oracle = expected,
         tolerance = bound(Precision::F32), twins = Tolerance::EXACT;
 }
 twins! {
     kernels = ["ata_apply_wmma32"];
     /// small integers: every operand, product and sum is exact
-    wmma32_exact: cases(true), Case => |b, c| run(b, c, Precision::F16, Engine::Wmma32), oracle = expected,
+    wmma32_exact: cases(true), Case => |b, c| run(b, c, how(Precision::F16, Engine::Wmma32, false)), oracle = expected,
         tolerance = Tolerance::EXACT;
     /// the bound that the precision states; between twins that of sums of the same products
-    wmma32_close: cases(false), Case => |b, c| run(b, c, Precision::F16, Engine::Wmma32), oracle = expected,
+    wmma32_close: cases(false), Case => |b, c| run(b, c, how(Precision::F16, Engine::Wmma32, false)), oracle = expected,
         tolerance = bound(Precision::F16), twins = sums;
 }
 twins! {
     kernels = ["ata_apply_mma_f16"];
     /// small integers: every operand, product and sum is exact
-    f16_exact: cases(true), Case => |b, c| run(b, c, Precision::F16, Engine::Mma), oracle = expected,
+    f16_exact: cases(true), Case => |b, c| run(b, c, how(Precision::F16, Engine::Mma, true)), oracle = expected,
         tolerance = Tolerance::EXACT;
     /// the bound that the precision states; between twins that of sums of the same products
-    f16_close: cases(false), Case => |b, c| run(b, c, Precision::F16, Engine::Mma), oracle = expected,
+    f16_close: cases(false), Case => |b, c| run(b, c, how(Precision::F16, Engine::Mma, true)), oracle = expected,
         tolerance = bound(Precision::F16), twins = sums;
 }
 twins! {
     kernels = ["ata_apply_mma_f16x2"];
     /// small integers: every operand, product and sum is exact
-    f16x2_exact: cases(true), Case => |b, c| run(b, c, Precision::F16x2, Engine::Mma), oracle = expected,
+    f16x2_exact: cases(true), Case => |b, c| run(b, c, how(Precision::F16x2, Engine::Mma, true)), oracle = expected,
         tolerance = Tolerance::EXACT;
     /// the bound that the precision states; between twins that of sums of the same products
-    f16x2_close: cases(false), Case => |b, c| run(b, c, Precision::F16x2, Engine::Mma), oracle = expected,
+    f16x2_close: cases(false), Case => |b, c| run(b, c, how(Precision::F16x2, Engine::Mma, true)), oracle = expected,
         tolerance = bound(Precision::F16x2), twins = sums;
 }
 twins! {
     kernels = ["ata_apply_mma_bf16"];
     /// small integers: every operand, product and sum is exact
-    bf16_exact: cases(true), Case => |b, c| run(b, c, Precision::Bf16, Engine::Mma), oracle = expected,
+    bf16_exact: cases(true), Case => |b, c| run(b, c, how(Precision::Bf16, Engine::Mma, true)), oracle = expected,
         tolerance = Tolerance::EXACT;
     /// the bound that the precision states; between twins that of sums of the same products
-    bf16_close: cases(false), Case => |b, c| run(b, c, Precision::Bf16, Engine::Mma), oracle = expected,
+    bf16_close: cases(false), Case => |b, c| run(b, c, how(Precision::Bf16, Engine::Mma, true)), oracle = expected,
         tolerance = bound(Precision::Bf16), twins = sums;
 }
 twins! {
     kernels = ["ata_apply_mma_bf16x3"];
     /// small integers: every operand, product and sum is exact
-    bf16x3_exact: cases(true), Case => |b, c| run(b, c, Precision::Bf16x3, Engine::Mma), oracle = expected,
+    bf16x3_exact: cases(true), Case => |b, c| run(b, c, how(Precision::Bf16x3, Engine::Mma, true)), oracle = expected,
         tolerance = Tolerance::EXACT;
     /// the bound that the precision states; between twins that of sums of the same products
-    bf16x3_close: cases(false), Case => |b, c| run(b, c, Precision::Bf16x3, Engine::Mma), oracle = expected,
+    bf16x3_close: cases(false), Case => |b, c| run(b, c, how(Precision::Bf16x3, Engine::Mma, true)), oracle = expected,
         tolerance = bound(Precision::Bf16x3), twins = sums;
 }
 twins! {
     kernels = ["ata_apply_mma_tf32"];
     /// small integers: every operand, product and sum is exact
-    tf32_exact: cases(true), Case => |b, c| run(b, c, Precision::Tf32, Engine::Mma), oracle = expected,
+    tf32_exact: cases(true), Case => |b, c| run(b, c, how(Precision::Tf32, Engine::Mma, true)), oracle = expected,
         tolerance = Tolerance::EXACT;
     /// the bound that the precision states; between twins that of sums of the same products
-    tf32_close: cases(false), Case => |b, c| run(b, c, Precision::Tf32, Engine::Mma), oracle = expected,
+    tf32_close: cases(false), Case => |b, c| run(b, c, how(Precision::Tf32, Engine::Mma, true)), oracle = expected,
         tolerance = bound(Precision::Tf32), twins = sums;
 }
 twins! {
     kernels = ["ata_apply_mma_tf32x3"];
     /// small integers: every operand, product and sum is exact
-    tf32x3_exact: cases(true), Case => |b, c| run(b, c, Precision::Tf32x3, Engine::Mma), oracle = expected,
+    tf32x3_exact: cases(true), Case => |b, c| run(b, c, how(Precision::Tf32x3, Engine::Mma, true)), oracle = expected,
         tolerance = Tolerance::EXACT;
     /// the bound that the precision states; between twins that of sums of the same products
-    tf32x3_close: cases(false), Case => |b, c| run(b, c, Precision::Tf32x3, Engine::Mma), oracle = expected,
+    tf32x3_close: cases(false), Case => |b, c| run(b, c, how(Precision::Tf32x3, Engine::Mma, true)), oracle = expected,
         tolerance = bound(Precision::Tf32x3), twins = sums;
+}
+
+twins! {
+    kernels = ["ata_apply_mma_f16_cast"];
+    /// small integers: every operand, product and sum is exact
+    f16_cast_exact: cases(true), Case => |b, c| run(b, c, how(Precision::F16, Engine::Mma, false)), oracle = expected,
+        tolerance = Tolerance::EXACT;
+    /// the bound that the precision states; between twins that of sums of the same products
+    f16_cast_close: cases(false), Case => |b, c| run(b, c, how(Precision::F16, Engine::Mma, false)), oracle = expected,
+        tolerance = bound(Precision::F16), twins = sums;
+}
+twins! {
+    kernels = ["ata_apply_mma_f16x2_cast"];
+    /// small integers: every operand, product and sum is exact
+    f16x2_cast_exact: cases(true), Case => |b, c| run(b, c, how(Precision::F16x2, Engine::Mma, false)),
+        oracle = expected, tolerance = Tolerance::EXACT;
+    /// the bound that the precision states; between twins that of sums of the same products
+    f16x2_cast_close: cases(false), Case => |b, c| run(b, c, how(Precision::F16x2, Engine::Mma, false)),
+        oracle = expected, tolerance = bound(Precision::F16x2), twins = sums;
+}
+
+mod figures {
+    use super::*;
+
+    /// `xᵀAx`; `g`, `gᵀg` and `xᵀ(g - b)`.
+    pub(super) fn run<B: AtaBackend>(b: &B, case: &Case, options: PlanOptions) -> Result<Outputs> {
+        let (r, plan) = (&case.recipe, plan(b, case, options)?);
+        let shape = [r.frames, r.channels, r.n];
+        let x = Tensor::from_slice(b, shape, &narrow(&r.x()))?;
+        let right = Tensor::from_slice(b, shape, &narrow(&r.before()))?;
+        let mut g = Tensor::from_slice(b, shape, &vec![f32::NAN; x.len()])?;
+        let quad = core(plan.quad(b, &x))?;
+        let mut work = core(plan.work(b, r.frames + 3))?;
+        let figures = core(plan.residual(b, &mut work, &x, &right, &mut g))?;
+        let figures: Vec<f64> = figures.iter().flat_map(|f| [f.gg, f.twice_objective]).collect();
+        Ok(vec![Output::F64(vec![quad.len()], quad), Output::of(b, &g)?, Output::F64(vec![figures.len()], figures)])
+    }
+
+    pub(super) fn expected(case: &Case) -> Outputs {
+        let r = &case.recipe;
+        let ((y, _), x, b) = (r.product(), r.x(), r.before());
+        let g: Vec<f64> = y.iter().zip(&b).map(|(y, b)| y - b).collect();
+        let (mut quad, mut figures) = (Vec::new(), Vec::new());
+        for line in 0..r.frames * r.channels {
+            let (mut sum, mut gg, mut twice) = (0.0, 0.0, 0.0);
+            for i in line * r.n..(line + 1) * r.n {
+                sum += x[i] * y[i];
+                gg += g[i] * g[i];
+                twice += x[i] * (g[i] - b[i]);
+            }
+            quad.push(sum);
+            figures.extend([gg, twice]);
+        }
+        vec![
+            Output::F64(vec![quad.len()], quad),
+            Output::F64(vec![g.len()], g),
+            Output::F64(vec![figures.len()], figures),
+        ]
+    }
+
+    /// An error `e` of each product makes one of at most `2 (|g| + e) e` of its square, for each of n rows.
+    pub(super) fn bound(precision: Precision) -> impl Fn(&Case) -> Tolerance {
+        move |case| {
+            let size = size(&Case { alpha: 1.0, beta: 1.0, ..case.clone() });
+            let e = (precision.componentwise_bound() + 2f64.powi(-22)) * size;
+            Tolerance::abs(2.0 * (size + e) * e * case.recipe.n as f64)
+        }
+    }
+}
+
+twins! {
+    kernels = ["ata_apply_fma", "ata_sums"];
+    /// small integers: every product and sum is exact
+    figures_exact: cases(true), Case => |b, c| figures::run(b, c, how(Precision::F32, Engine::Fma, false)),
+        oracle = figures::expected, tolerance = Tolerance::EXACT;
+    /// what the product's error makes of squares; both twins sum in one order
+    figures_close: cases(false), Case => |b, c| figures::run(b, c, how(Precision::F32, Engine::Fma, false)),
+        oracle = figures::expected, tolerance = figures::bound(Precision::F32), twins = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_apply_mma_f16", "ata_sums"];
+    /// small integers: every operand, product and sum is exact
+    figures_f16: cases(true), Case => |b, c| figures::run(b, c, how(Precision::F16, Engine::Mma, true)),
+        oracle = figures::expected, tolerance = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_apply_wmma32", "ata_sums"];
+    /// small integers: every operand, product and sum is exact
+    figures_wmma32: cases(true), Case => |b, c| figures::run(b, c, how(Precision::F16, Engine::Wmma32, false)),
+        oracle = figures::expected, tolerance = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_apply_mma_tf32x3", "ata_sums"];
+    /// small integers: every operand, product and sum is exact
+    figures_tf32x3: cases(true), Case => |b, c| figures::run(b, c, how(Precision::Tf32x3, Engine::Mma, false)),
+        oracle = figures::expected, tolerance = Tolerance::EXACT;
 }
 
 mod cast {
@@ -203,23 +307,14 @@ mod cast {
         let x = Tensor::from_slice(b, [batch.len()], &narrow(&x(c)))?;
         let mut out = Vectors::scratch(b, batch, c.precision)?;
         kernels::cast_x(b, batch, x.flat(), false, &mut out)?;
-        let values = if c.precision.is_half() {
-            out.halves().to_vec(b)?.into_iter().map(|bits| c.precision.of_bits(bits)).collect()
-        } else {
-            out.words().to_vec(b)?
-        };
+        let values: Vec<f32> = out.halves().to_vec(b)?.into_iter().map(|bits| c.precision.of_bits(bits)).collect();
         let exponents = out.exponents().to_vec(b)?;
         Ok(vec![Output::F32(vec![values.len()], values), Output::I32(vec![exponents.len()], exponents)])
     }
 
     pub(super) fn expected(c: &Case) -> Outputs {
         // Significand, and exponent of the smallest number.
-        let format = match c.precision {
-            Precision::F16 | Precision::F16x2 => (11, -24),
-            Precision::Bf16 | Precision::Bf16x3 => (8, -133),
-            Precision::Tf32 | Precision::Tf32x3 => (11, -136),
-            Precision::F32 => (24, -149),
-        };
+        let format = (11, -24);
         let lines = c.recipe.frames.div_ceil(8) * 8 * c.recipe.channels;
         let (pieces, exponents) =
             oracle::cast::pieces(&x(c), c.recipe.n, lines, c.precision.pieces(), format, c.precision.is_scaled());
@@ -228,14 +323,8 @@ mod cast {
 }
 
 twins! {
-    kernels = ["ata_cast_halves"];
+    kernels = ["ata_cast_x"];
     /// rounding to nearest has one answer
-    cast_halves: cast::cases(&[Precision::F16, Precision::F16x2, Precision::Bf16, Precision::Bf16x3]), cast::Case =>
-        |b, c| cast::run(b, c), oracle = cast::expected, tolerance = Tolerance::EXACT;
-}
-twins! {
-    kernels = ["ata_cast_words"];
-    /// rounding to nearest has one answer
-    cast_words: cast::cases(&[Precision::F32, Precision::Tf32, Precision::Tf32x3]), cast::Case =>
-        |b, c| cast::run(b, c), oracle = cast::expected, tolerance = Tolerance::EXACT;
+    cast_x: cast::cases(&[Precision::F16, Precision::F16x2]), cast::Case => |b, c| cast::run(b, c),
+        oracle = cast::expected, tolerance = Tolerance::EXACT;
 }

@@ -1,22 +1,14 @@
-//! Steps of the solvers, and sums over windows: against scalar loops, and CUDA against the CPU to the bit.
+//! Steps of the solvers: against scalar loops, and CUDA against the CPU to the bit.
 
 mod oracle;
 
-use ata_wmma::kernels::{self, Batch, RenderTiles};
-use ata_wmma::{AtaBackend, AtaError, DevicePatterns, FrameLayout, Patterns, Transfer};
+use ata_wmma::AtaBackend;
+use ata_wmma::kernels::{self, Batch, CgState, Control};
 use gpu_core::testing::proptest::prelude::*;
 use gpu_core::testing::{Output, Outputs, Tolerance};
-use gpu_core::{Error, Result, Tensor, twins};
-use oracle::patterns::Scene;
+use gpu_core::{Result, Tensor, twins};
 use oracle::steps::Box_;
 use oracle::value;
-
-fn core<T>(result: ata_wmma::Result<T>) -> Result<T> {
-    result.map_err(|e| match e {
-        AtaError::Gpu(e) => e,
-        other => Error::value("ata", other.to_string()),
-    })
-}
 
 /// Lines of numbers for the steps.
 #[derive(Clone, Debug)]
@@ -125,7 +117,8 @@ mod fista {
         let mut t = Tensor::<B, f64, 1>::from_slice(b, [before.len()], &before)?;
         let [ay, right, rho] = &inputs;
         let views = [ay.flat(), right.flat(), rho.flat()];
-        kernels::fista_step(b, c.batch(), c.bounds, c.lambda, views, x.flat_mut(), y.flat_mut(), t.flat_mut())?;
+        let stop = Control::new(b, c.batch(), 0)?;
+        kernels::fista_step(b, &stop, c.batch(), c.bounds, c.lambda, views, x.flat_mut(), y.flat_mut(), t.flat_mut())?;
         Ok(vec![Output::of(b, &x)?, Output::of(b, &y)?, Output::of(b, &t)?])
     }
     pub(super) fn expected(c: &Lines) -> Outputs {
@@ -155,7 +148,8 @@ mod descend {
     pub(super) fn run<B: AtaBackend>(b: &B, c: &Lines) -> Result<Outputs> {
         let (g, ag) = (upload(b, &c.vector(1))?, upload(b, &products(c))?);
         let mut x = upload(b, &c.vector(3))?;
-        kernels::sd_step(b, c.batch(), c.bounds, [c.lambda, 0.5], g.flat(), ag.flat(), x.flat_mut())?;
+        let stop = Control::new(b, c.batch(), 0)?;
+        kernels::sd_step(b, &stop, c.batch(), c.bounds, [c.lambda, 0.5], g.flat(), ag.flat(), x.flat_mut())?;
         Ok(vec![Output::of(b, &x)?])
     }
     /// A positive multiple of the gradient and something: lengths of steps stay below 2. Every third case climbs.
@@ -204,35 +198,155 @@ twins! {
         tolerance = |c: &Lines| Tolerance::abs(4.0 * 4.0 * 2f64.powi(-24) * (c.n + 1) as f64), twins = Tolerance::EXACT;
 }
 
-mod dots {
+mod sums {
     use super::*;
+    /// As many strips as there are unknowns.
+    fn partials(c: &Lines) -> Vec<f64> {
+        c.vector(1).into_iter().chain(c.vector(2)).collect()
+    }
     pub(super) fn run<B: AtaBackend>(b: &B, c: &Lines) -> Result<Outputs> {
-        let [x, y, z] = [upload(b, &c.vector(1))?, upload(b, &c.vector(2))?, upload(b, &c.vector(3))?];
-        let mut out = Tensor::<B, f64, 1>::scratch(b, [3 * c.batch().lines()])?;
-        kernels::dots(b, c.batch(), [x.flat(), y.flat(), z.flat()], out.flat_mut())?;
+        let partials = Tensor::<B, f64, 1>::from_slice(b, [2 * c.len()], &partials(c))?;
+        let mut out = Tensor::<B, f64, 1>::scratch(b, [2 * c.batch().lines()])?;
+        kernels::sums(b, c.batch(), c.n, partials.flat(), out.flat_mut())?;
         Ok(vec![Output::of(b, &out)?])
     }
     pub(super) fn expected(c: &Lines) -> Outputs {
-        let [x, y, z] = [1, 2, 3].map(|k| c.vector(k));
-        let mut out = Vec::new();
-        for l in 0..c.batch().lines() {
-            let (x, y, z) = (c.line(&x, l), c.line(&y, l), c.line(&z, l));
-            let mut sums = [0.0; 3];
-            for i in 0..c.n {
-                sums[0] += x[i] * y[i];
-                sums[1] += y[i] * y[i];
-                sums[2] += x[i] * (y[i] - z[i]);
-            }
-            out.extend(sums);
-        }
-        vec![wide(out)]
+        let partials = partials(c);
+        let of = |line: usize, k: usize| (0..c.n).map(|s| partials[(line * c.n + s) * 2 + k]).sum::<f64>();
+        vec![wide((0..c.batch().lines()).flat_map(|line| [of(line, 0), of(line, 1)]).collect())]
     }
 }
 twins! {
-    kernels = ["ata_dots"];
-    /// another order of up to 600 terms up to 2
-    dots_line: lines(), Lines => |b, c| dots::run(b, c), oracle = dots::expected,
-        tolerance = |c: &Lines| Tolerance::abs(4.0 * (c.n * c.n) as f64 * 2f64.powi(-53)), twins = Tolerance::EXACT;
+    kernels = ["ata_sums"];
+    /// another order of up to 600 terms up to 1
+    sums_line: lines(), Lines => |b, c| sums::run(b, c), oracle = sums::expected,
+        tolerance = |c: &Lines| Tolerance::abs(2.0 * (c.n * c.n) as f64 * 2f64.powi(-53)), twins = Tolerance::EXACT;
+}
+
+mod gradient {
+    use super::*;
+    pub(super) fn run<B: AtaBackend>(b: &B, c: &Lines) -> Result<Outputs> {
+        let inputs = [upload(b, &c.vector(1))?, upload(b, &c.vector(2))?, upload(b, &c.vector(3))?];
+        let mut g = Tensor::<B, f32, 1>::scratch(b, [c.len()])?;
+        kernels::gradient(b, c.batch(), c.lambda, inputs.each_ref().map(Tensor::flat), g.flat_mut())?;
+        Ok(vec![Output::of(b, &g)?])
+    }
+    pub(super) fn expected(c: &Lines) -> Outputs {
+        let [ax, b, x] = [1, 2, 3].map(|k| c.vector(k));
+        vec![wide((0..c.len()).map(|i| ax[i] + f64::from(c.lambda) * x[i] - b[i]).collect())]
+    }
+}
+twins! {
+    kernels = ["ata_gradient"];
+    /// two roundings of values up to 2
+    gradient_line: lines(), Lines => |b, c| gradient::run(b, c), oracle = gradient::expected,
+        tolerance = Tolerance::abs(4.0 * 2f64.powi(-24)), twins = Tolerance::EXACT;
+}
+
+mod cg {
+    use super::*;
+    /// A start, and steps whose products are those of a diagonal matrix.
+    pub(super) fn run<B: AtaBackend>(b: &B, c: &Lines, steps: usize) -> Result<Outputs> {
+        let [ax, right, x] = [upload(b, &c.vector(1))?, upload(b, &c.vector(2))?, upload(b, &c.vector(3))?];
+        let rho = upload(b, &c.rho())?;
+        let mut state = CgState::scratch(b, c.batch())?;
+        let inputs = [ax.flat(), right.flat(), rho.flat(), x.flat()];
+        kernels::cg_start(b, c.batch(), c.lambda, inputs, &mut state)?;
+        let stop = Control::new(b, c.batch(), 0)?;
+        let mut shown = upload(b, &c.vector(3))?;
+        for _ in 0..steps {
+            let direction = state.direction().to_vec(b)?;
+            let ap: Vec<f32> = direction.iter().enumerate().map(|(i, d)| weight(c, i) * d).collect();
+            let ap = Tensor::<B, f32, 1>::from_slice(b, [ap.len()], &ap)?;
+            let (bounds, views) = (c.bounds, [ap.flat(), rho.flat()]);
+            kernels::cg_step(b, &stop, c.batch(), bounds, c.lambda, views, &mut state, shown.flat_mut())?;
+        }
+        let outputs = [Output::of(b, &shown)?, Output::of(b, state.iterate())?];
+        Ok(outputs.into_iter().chain([Output::of(b, state.direction())?]).collect())
+    }
+    /// Powers of two: products are exact.
+    fn weight(c: &Lines, i: usize) -> f32 {
+        [0.5, 1.0, 2.0][oracle::hash(c.seed ^ 0x4d, i as u64) as usize % 3]
+    }
+    pub(super) fn expected(c: &Lines, steps: usize) -> Outputs {
+        let [ax, b, x] = [1, 2, 3].map(|k| c.vector(k));
+        let rho = c.rho();
+        let (mut shown, mut at, mut directions) = (Vec::new(), Vec::new(), Vec::new());
+        for l in 0..c.batch().lines() {
+            let weights: Vec<f64> = (0..c.n).map(|i| weight(c, l * c.n + i).into()).collect();
+            let (all, direction) = oracle::steps::conjugate(
+                &weights,
+                [c.line(&ax, l), c.line(&b, l), c.rho_of(&rho, l), c.line(&x, l)],
+                f64::from(c.lambda),
+                steps,
+            );
+            let [lower, upper] = c.bounds.map(f64::from);
+            let clipped = |v: &f64| if steps == 0 { *v } else { v.max(lower).min(upper) };
+            shown.extend(all.iter().map(clipped));
+            at.extend(all);
+            directions.extend(direction);
+        }
+        vec![wide(shown), wide(at), wide(directions)]
+    }
+}
+twins! {
+    kernels = ["ata_cg_start"];
+    /// the direction, up to 4, is rounded once
+    cg_start_line: lines(), Lines => |b, c| cg::run(b, c, 0), oracle = |c: &Lines| cg::expected(c, 0),
+        tolerance = Tolerance::abs(4.0 * 2f64.powi(-24)), twins = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_cg_step"];
+    /// directions up to 4 are rounded to f32, and lengths up to 8 carry that on
+    cg_step_line: lines(), Lines => |b, c| cg::run(b, c, 2), oracle = |c: &Lines| cg::expected(c, 2),
+        tolerance = Tolerance { ulps: 0, rel: 2f64.powi(-20), abs: 64.0 * 2f64.powi(-24) }, twins = Tolerance::EXACT;
+}
+
+mod stop {
+    use super::*;
+    fn figures(c: &Lines, look: u64) -> Vec<f64> {
+        (0..2 * c.batch().lines() as u64).map(|i| value(c.seed ^ look, i, false).abs() / (look + 1) as f64).collect()
+    }
+    const TOLERANCE: f64 = 0.45;
+    pub(super) fn run<B: AtaBackend>(b: &B, c: &Lines) -> Result<Outputs> {
+        let batch = c.batch();
+        let mut control = Control::new(b, batch, 4)?;
+        let mut x = upload(b, &c.vector(3))?;
+        let (g, ag) = (upload(b, &c.vector(1))?, upload(b, &c.vector(1))?);
+        for look in 0..4 {
+            let figures = figures(c, look as u64);
+            let figures = Tensor::<B, f64, 1>::from_slice(b, [figures.len()], &figures)?;
+            kernels::stop(b, batch, &mut control, TOLERANCE, [10 * look + 10, look], figures.flat())?;
+            // A step behind the look that settled it does nothing.
+            kernels::sd_step(b, &control, batch, [-9.0, 9.0], [0.0, 0.5], g.flat(), ag.flat(), x.flat_mut())?;
+        }
+        let seen = control.seen(b, batch)?;
+        let told = [u32::from(seen.stopped), seen.iteration as u32, seen.looks as u32];
+        Ok(vec![Output::U32(vec![3], told.to_vec()), wide(seen.history), Output::of(b, &x)?])
+    }
+    pub(super) fn expected(c: &Lines) -> Outputs {
+        let (mut told, mut history, mut x) = ([0.0, 0.0, 0.0], Vec::new(), c.vector(3));
+        for look in 0..4 {
+            if told[0] == 1.0 {
+                continue;
+            }
+            let figures = figures(c, look);
+            let settled = figures.iter().step_by(2).all(|&v| v <= TOLERANCE);
+            told = [f64::from(u8::from(settled)), 10.0 * look as f64 + 10.0, look as f64 + 1.0];
+            history.extend(figures);
+            if !settled {
+                // The gradient's product is itself: a step of half its length.
+                x.iter_mut().zip(c.vector(1)).for_each(|(x, g)| *x -= 0.5 * g);
+            }
+        }
+        vec![wide(told.to_vec()), wide(history), wide(x)]
+    }
+}
+twins! {
+    kernels = ["ata_stop", "ata_sd_step"];
+    /// counts and copies are exact, four steps are rounded once each
+    stop_lines: lines(), Lines => |b, c| stop::run(b, c), oracle = stop::expected,
+        tolerance = Tolerance::abs(16.0 * 2f64.powi(-24)), twins = Tolerance::EXACT;
 }
 
 mod quantise {
@@ -241,6 +355,13 @@ mod quantise {
         let mut all: Vec<u32> = (0..c.n as u32).collect();
         all.sort_by_key(|&i| oracle::hash(c.seed ^ 0x15, i.into()));
         all
+    }
+    fn has_table(c: &Lines) -> bool {
+        c.seed.is_multiple_of(3)
+    }
+    /// Any table: the lowest 16 bits of a multiple, and of those what fits.
+    fn through(v: u32) -> u32 {
+        v * 181 + 7
     }
     /// Values beyond both ends, and exact halves.
     fn x(c: &Lines) -> Vec<f64> {
@@ -251,13 +372,19 @@ mod quantise {
         let x = upload(b, &x(c))?;
         let inverse = Tensor::from_slice(b, [c.n], &inverse(c))?;
         let interleaved = c.seed.is_multiple_of(2);
+        let (views, batch) = ((x.flat(), inverse.flat()), c.batch());
         if wide {
             let mut out = Tensor::<B, u16, 1>::scratch(b, [c.len()])?;
-            kernels::quantise(b, c.batch(), x.flat(), inverse.flat(), interleaved, out.flat_mut())?;
+            let table: Vec<u16> =
+                if has_table(c) { (0..=65535).map(|v| through(v) as u16).collect() } else { Vec::new() };
+            let table = Tensor::from_slice(b, [table.len()], &table)?;
+            kernels::quantise(b, batch, views.0, views.1, table.flat(), interleaved, out.flat_mut())?;
             return Ok(vec![Output::U32(vec![c.len()], out.to_vec(b)?.into_iter().map(u32::from).collect())]);
         }
         let mut out = Tensor::<B, u8, 1>::scratch(b, [c.len()])?;
-        kernels::quantise(b, c.batch(), x.flat(), inverse.flat(), interleaved, out.flat_mut())?;
+        let table: Vec<u8> = if has_table(c) { (0..=255).map(|v| through(v) as u8).collect() } else { Vec::new() };
+        let table = Tensor::from_slice(b, [table.len()], &table)?;
+        kernels::quantise(b, batch, views.0, views.1, table.flat(), interleaved, out.flat_mut())?;
         Ok(vec![Output::of(b, &out)?])
     }
     pub(super) fn expected(c: &Lines, top: f64) -> Outputs {
@@ -269,7 +396,10 @@ mod quantise {
                     let v = x[(f * c.channels + channel) * c.n + inverse[place] as usize];
                     let at =
                         if c.seed.is_multiple_of(2) { place * c.channels + channel } else { channel * c.n + place };
-                    out[f * c.channels * c.n + at] = (top * v + 0.5).floor().max(0.0).min(top);
+                    let level = (top * v + 0.5).floor().max(0.0).min(top);
+                    let bits = u32::from(has_table(c)) * (top as u32);
+                    out[f * c.channels * c.n + at] =
+                        if bits > 0 { f64::from(through(level as u32) & bits) } else { level };
                 }
             }
         }
@@ -287,127 +417,4 @@ twins! {
     /// whole numbers
     quantise_u16: lines(), Lines => |b, c| quantise::run(b, c, true), oracle = |c: &Lines| quantise::expected(c, 65535.0),
         tolerance = Tolerance::EXACT;
-}
-
-fn scenes() -> impl Strategy<Value = Scene> {
-    // Sides that are multiples of four, as rows are, take the path of whole words.
-    let side = prop_oneof![Just(4usize), Just(8), 1..11_usize];
-    (1..36_usize, 1..4_usize, side, 0..20_usize, 0..20_usize, 0..11_usize, 0..1000_u64).prop_map(
-        |(n, channels, side, width, height, frames, seed)| {
-            let (width, height) = (side + width, side + height);
-            let width = if seed % 2 == 0 { width.next_multiple_of(4) } else { width };
-            Scene { n, channels, side, width, height, frames, seed }
-        },
-    )
-}
-
-fn patterns(s: &Scene) -> Result<Patterns> {
-    core(Patterns::new([s.n, s.channels, s.side], s.patterns(), s.corners(), [s.width, s.height]))
-}
-
-mod gram {
-    use super::*;
-    fn list(s: &Scene) -> Vec<(u32, u32)> {
-        let nb = s.n.div_ceil(16) as u32;
-        (0..nb).flat_map(|i| (i..nb).map(move |j| (i, j))).collect()
-    }
-    pub(super) fn run<B: AtaBackend>(b: &B, s: &Scene) -> Result<Outputs> {
-        let sums = core(kernels::gram_u8(b, &patterns(s)?, &list(s)))?;
-        Ok(vec![Output::U32(vec![sums.len()], sums)])
-    }
-    pub(super) fn expected(s: &Scene) -> Outputs {
-        let mut out = Vec::new();
-        for c in 0..s.channels {
-            for (i, j) in list(s) {
-                for at in 0..256 {
-                    let (l, m) = (16 * i as usize + at / 16, 16 * j as usize + at % 16);
-                    out.push(if l < s.n && m < s.n { s.gram(c, l, m) as f64 } else { 0.0 });
-                }
-            }
-        }
-        vec![super::wide(out)]
-    }
-}
-twins! {
-    kernels = ["ata_gram_u8"];
-    /// whole numbers
-    gram_exact: scenes(), Scene => |b, c| gram::run(b, c), oracle = gram::expected, tolerance = Tolerance::EXACT;
-}
-
-mod atb {
-    use super::*;
-    fn transfer(s: &Scene) -> Transfer {
-        let of = |c: usize, v: usize| (oracle::hash(s.seed ^ 31, (c * 256 + v) as u64) >> 48) as u16;
-        match s.seed % 3 {
-            0 => Transfer::Table((0..s.channels).map(|c| std::array::from_fn(|v| of(c, v))).collect()),
-            _ => Transfer::Identity,
-        }
-    }
-    pub(super) fn run<B: AtaBackend>(b: &B, s: &Scene) -> Result<Outputs> {
-        let interleaved = s.seed.is_multiple_of(5);
-        let layout = if interleaved { FrameLayout::Interleaved } else { FrameLayout::Planar };
-        let device = core(DevicePatterns::new(b, &patterns(s)?))?;
-        let frames = s.pictures(interleaved);
-        let frames = Tensor::from_slice(b, [frames.len()], &frames)?;
-        let mut out = Tensor::<B, u64, 1>::scratch(b, [s.frames * s.channels * s.n])?;
-        kernels::atb_u8(b, &device, frames.flat(), layout, &transfer(s), out.flat_mut())?;
-        // Below 2^53, so that f64 holds them.
-        Ok(vec![super::wide(out.to_vec(b)?.into_iter().map(|v| v as f64).collect())])
-    }
-    pub(super) fn expected(s: &Scene) -> Outputs {
-        let table = transfer(s);
-        let of = |c: usize, v: u8| match &table {
-            Transfer::Table(tables) => u64::from(tables[c][usize::from(v)]),
-            Transfer::Identity => v.into(),
-        };
-        let mut out = Vec::new();
-        for f in 0..s.frames {
-            for c in 0..s.channels {
-                for l in 0..s.n {
-                    out.push(s.atb(f, c, l, of) as f64);
-                }
-            }
-        }
-        vec![super::wide(out)]
-    }
-}
-twins! {
-    kernels = ["ata_atb_u8"];
-    /// whole numbers
-    atb_exact: scenes(), Scene => |b, c| atb::run(b, c), oracle = atb::expected, tolerance = Tolerance::EXACT;
-}
-
-mod render {
-    use super::*;
-    fn x(s: &Scene) -> Vec<f64> {
-        (0..(s.frames * s.channels * s.n) as u64).map(|i| value(s.seed, i, false)).collect()
-    }
-    pub(super) fn run<B: AtaBackend>(b: &B, s: &Scene) -> Result<Outputs> {
-        let patterns = patterns(s)?;
-        let device = core(DevicePatterns::new(b, &patterns))?;
-        let tiles = core(RenderTiles::new(b, &patterns))?;
-        let x = upload(b, &x(s))?;
-        let mut out = Tensor::<B, f32, 1>::scratch(b, [s.frames * s.channels * s.width * s.height])?;
-        kernels::render(b, &device, &tiles, x.flat(), out.flat_mut())?;
-        Ok(vec![Output::of(b, &out)?])
-    }
-    pub(super) fn expected(s: &Scene) -> Outputs {
-        let x = x(s);
-        let mut out = Vec::new();
-        for line in 0..s.frames * s.channels {
-            for row in 0..s.height {
-                for column in 0..s.width {
-                    let light = |l: usize| s.light(l, line % s.channels, row, column) as f64;
-                    out.push((0..s.n).map(|l| light(l) * x[line * s.n + l]).sum::<f64>() / 255.0);
-                }
-            }
-        }
-        vec![super::wide(out)]
-    }
-}
-twins! {
-    kernels = ["ata_render"];
-    /// a rounding for each of up to 36 terms up to 255, over 255
-    render_close: scenes(), Scene => |b, c| render::run(b, c), oracle = render::expected,
-        tolerance = |s: &Scene| Tolerance::abs(((s.n + 2) * s.n) as f64 * 2f64.powi(-24)), twins = Tolerance::EXACT;
 }

@@ -1,21 +1,23 @@
-//! `y[f, c, :] = α A_c x[f, c, :] + β y[f, c, :]` over the tiles of a schedule.
+//! `A_c x[f, c, :]` over the tiles of a schedule, and what becomes of it in the same launch: `y = α A x + β y`, `xᵀAx`, or
+//! `g = A x - b` with `gᵀg` and `xᵀ(g - b)`.
 //!
 //! Strip by strip: tile `t` of a strip belongs to part `t mod 8`; a part sums its tiles in order from 0, a tile's 16
 //! columns in order and the pairs of pieces small to large; parts are added in order. The sum is multiplied by the powers
 //! of two of matrix and vector, then by α; β y is added with one rounding, and y is not read when β is 0. The engine
 //! `Fma` keeps that order, so twins agree to the bit in `F32`; matrix units order the sums inside a tile in their own way.
+//! Figures are summed strip by strip in `f64` (a tree of 32 rows); [`sums`](super::sums) adds the strips.
+//!
+//! Vectors are rounded where they are read. Only those that need a power of two, and those of the engine `Wmma32`, are cast
+//! before, by another launch.
 //!
 //! Floor: a product and a sum an element, piece product and frame; the matrix's bytes once, and x and y in `f32`.
 
-use gpu_core::{Backend, Cpu, Error, Result, Tensor, ViewMut};
-use multiversion::multiversion;
-use rayon::prelude::*;
+use gpu_core::{Backend, Error, Result, Tensor, View, ViewMut};
 use rustacuda_derive::DeviceCopy;
 
-use super::{Batch, GROUP, Vectors, long};
-use crate::blocks::{AREA, BLOCK, BlockDiag};
-use crate::precision::{Precision, matrix_exponent, scaled};
-use crate::schedule::{ABSENT, DeviceSchedule, PARTS, Schedule};
+use super::{Batch, CastX, Matrix, Vectors, cast_x};
+#[cfg(feature = "cuda")]
+use crate::precision::Precision;
 
 /// What the kernel gets by value.
 #[derive(Clone, Copy, Debug, DeviceCopy)]
@@ -35,6 +37,10 @@ pub struct ApplyParams {
     pub strips: u32,
     /// Blocks of a channel.
     pub blocks: u32,
+    /// 0 stores, 1 sums `xᵀAx`, 2 stores and sums residuals.
+    pub mode: u32,
+    /// Whether vectors were cast before.
+    pub cast: u32,
     /// Factor of the product.
     pub alpha: f32,
     /// Factor of what y held.
@@ -55,82 +61,73 @@ pub enum Engine {
     Fma,
 }
 
-/// The packed blocks of a matrix in the memory and the format of a device.
+/// What a product needs beside its operands, for as many frames or fewer.
 #[derive(Debug)]
-pub struct Matrix<B: Backend> {
-    pub(crate) precision: Precision,
-    pub(crate) engine: Engine,
-    pub(crate) channels: usize,
-    pub(crate) n: usize,
-    pub(crate) strips: usize,
-    pub(crate) blocks: usize,
-    /// Pieces of 16 bits, `[pieces, C, blocks, 16, 16]`.
-    pub(crate) halves: Tensor<B, u16, 1>,
-    /// Values of 32 bits, `[C, blocks, 16, 16]`, split where they are used; on the CPU every piece.
-    pub(crate) words: Tensor<B, f32, 1>,
-    /// Exponent of each channel.
-    pub(crate) exponents: Tensor<B, i32, 1>,
-    pub(crate) schedule: DeviceSchedule<B>,
+pub struct Room<B: Backend> {
+    /// Where vectors are cast before.
+    pub(crate) vectors: Option<Vectors<B>>,
+    /// Figures of strips, `[F, C, strips, 1 or 2]`.
+    pub(crate) partials: Tensor<B, f64, 1>,
+    /// Stands for a result that is not written.
+    spare: Tensor<B, f32, 1>,
+    frames: usize,
 }
 
-impl<B: Apply> Matrix<B> {
-    /// Packs, scales, rounds and uploads a matrix; usable on every queue of the device.
-    pub(crate) fn new(
-        b: &B,
-        a: &BlockDiag,
-        schedule: &Schedule,
-        precision: Precision,
-        engine: Engine,
-    ) -> crate::Result<Self> {
-        let mut values = schedule.pack(a);
-        let area = schedule.packed().len() * AREA;
-        let mut exponents = vec![0; a.channels()];
-        if precision.is_scaled() && area > 0 {
-            for (values, exponent) in values.chunks_exact_mut(area).zip(&mut exponents) {
-                *exponent = matrix_exponent(values.iter().fold(0.0, |m, v| m.max(v.abs())));
-                for v in values.iter_mut() {
-                    *v = scaled(*v, *exponent);
-                }
-            }
-        }
-        let pieces = |p: usize| values.iter().map(move |&v| precision.split(v)[p]);
-        let (mut halves, mut words) = (Vec::new(), Vec::new());
-        if B::DECODED {
-            words = (0..precision.pieces()).flat_map(pieces).collect();
-        } else {
-            match precision {
-                Precision::F16 | Precision::F16x2 | Precision::Bf16 => {
-                    halves = (0..precision.pieces()).flat_map(pieces).map(|v| precision.bits(v)).collect();
-                }
-                Precision::Tf32 => words = pieces(0).collect(),
-                Precision::F32 | Precision::Tf32x3 | Precision::Bf16x3 => words = values,
-            }
-        }
+impl<B: Backend> Room<B> {
+    /// Room for products of a batch; `unit_range` as for [`apply`].
+    ///
+    /// # Errors
+    /// When the device has none.
+    pub fn new(b: &B, batch: Batch, matrix: &Matrix<B>, unit_range: bool) -> Result<Self> {
+        let cast = matrix.casts(unit_range);
         Ok(Self {
-            precision,
-            engine,
-            channels: a.channels(),
-            n: a.n(),
-            strips: schedule.strips(),
-            blocks: schedule.packed().len(),
-            halves: Tensor::from_slice(b, [halves.len()], &halves)?.share(b)?,
-            words: Tensor::from_slice(b, [words.len()], &words)?.share(b)?,
-            exponents: Tensor::from_slice(b, [exponents.len()], &exponents)?.share(b)?,
-            schedule: DeviceSchedule::new(b, schedule)?,
+            vectors: if cast { Some(Vectors::scratch(b, batch, matrix.precision)?) } else { None },
+            partials: Tensor::scratch(b, [2 * batch.lines() * matrix.strips])?,
+            spare: Tensor::scratch(b, [1])?,
+            frames: batch.frames,
         })
     }
 }
 
 impl<B: Backend> Matrix<B> {
-    /// The kernel asked for.
-    pub fn engine(&self) -> Engine {
-        self.engine
+    /// Whether its vectors are cast before they are multiplied.
+    pub(crate) fn casts(&self, unit_range: bool) -> bool {
+        self.engine == Engine::Wmma32 || self.precision.is_scaled() && !unit_range
     }
+}
 
-    /// Bytes of the blocks on the device.
-    pub fn bytes(&self) -> usize {
-        self.halves.len() * size_of::<u16>() + self.words.len() * size_of::<f32>()
-    }
+/// What becomes of a product.
+#[derive(Debug)]
+pub enum Use<'a, B: Backend> {
+    /// `y = α A x + β y`.
+    Store {
+        /// Factor of the product.
+        alpha: f32,
+        /// Factor of what y held; with 0 that is not read.
+        beta: f32,
+        /// `[F, C, n]`.
+        y: ViewMut<'a, B, f32>,
+    },
+    /// The strips' shares of `xᵀAx`, into the room.
+    Quad,
+    /// `g = A x - b`, and the strips' shares of `gᵀg` and `xᵀ(g - b)`, into the room.
+    Residual {
+        /// `[F, C, n]`.
+        b: View<'a, B, f32>,
+        /// `[F, C, n]`.
+        g: ViewMut<'a, B, f32>,
+    },
+}
+
+/// The views of a launch; those that its mode does not use stand for nothing.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Operands<'a, B: Backend> {
+    pub x: View<'a, B, f32>,
+    pub vectors: Option<&'a Vectors<B>>,
+    pub b: View<'a, B, f32>,
+    pub y: ViewMut<'a, B, f32>,
+    pub partials: ViewMut<'a, B, f64>,
 }
 
 /// The operation on one backend.
@@ -139,29 +136,25 @@ pub trait Apply: Backend {
     const DECODED: bool;
 
     #[doc(hidden)]
-    fn apply_unchecked(
-        &self,
-        p: ApplyParams,
-        matrix: &Matrix<Self>,
-        x: &Vectors<Self>,
-        y: ViewMut<'_, Self, f32>,
-    ) -> Result<()>;
+    fn apply_unchecked(&self, p: ApplyParams, matrix: &Matrix<Self>, operands: Operands<'_, Self>) -> Result<()>;
 }
 
-/// Multiplies vectors that [`cast_x`](super::cast_x) has made; see the page.
+/// Multiplies `x`, `[F, C, n]`; see the page. With `unit_range` its values are known to lie near [0, 1], and `f16` looks
+/// for no power of two.
 ///
 /// # Errors
-/// When the vectors are of another precision or batch, or `y` of another length.
-pub fn apply<B: Apply>(
+/// When a view is of another length than the batch, or the room was made for a smaller one or another plan.
+pub fn apply<B: Apply + CastX>(
     b: &B,
     batch: Batch,
     matrix: &Matrix<B>,
-    [alpha, beta]: [f32; 2],
-    x: &Vectors<B>,
-    y: ViewMut<'_, B, f32>,
+    unit_range: bool,
+    x: View<'_, B, f32>,
+    room: &mut Room<B>,
+    what: Use<'_, B>,
 ) -> Result<()> {
     batch.check()?;
-    batch.fit("y", y.len())?;
+    batch.fit("x", x.len())?;
     if (batch.channels, batch.n) != (matrix.channels, matrix.n) {
         return Err(Error::shape(
             "x",
@@ -169,11 +162,25 @@ pub fn apply<B: Apply>(
             &[batch.frames, batch.channels, batch.n],
         ));
     }
-    if x.precision != matrix.precision || x.frames_pad < batch.padded_frames() {
-        return Err(Error::value("x", "the vectors were cast for another precision or a smaller batch"));
+    let cast = matrix.casts(unit_range);
+    let partials = 2 * batch.lines() * matrix.strips;
+    if room.frames < batch.frames || room.vectors.is_some() != cast || room.partials.len() < partials {
+        return Err(Error::value("work", "it was made for fewer frames, or for another plan"));
     }
     if batch.frames == 0 {
         return Ok(());
+    }
+    if let Some(vectors) = &mut room.vectors {
+        cast_x(b, batch, x, unit_range, vectors)?;
+    }
+    let (mode, alpha, beta, right, y) = match what {
+        Use::Store { alpha, beta, y } => (0, alpha, beta, x, y),
+        Use::Quad => (1, 1.0, 0.0, x, room.spare.flat_mut()),
+        Use::Residual { b, g } => (2, 1.0, 0.0, b, g),
+    };
+    if mode != 1 {
+        batch.fit("b", right.len())?;
+        batch.fit("y", y.len())?;
     }
     let p = ApplyParams {
         frames: batch.frames as u32,
@@ -183,144 +190,27 @@ pub fn apply<B: Apply>(
         n_pad: batch.padded() as u32,
         strips: matrix.strips as u32,
         blocks: matrix.blocks as u32,
+        mode,
+        cast: cast.into(),
         alpha,
         beta,
     };
-    b.apply_unchecked(p, matrix, x, y)
-}
-
-/// A row of 8 frames.
-type Lanes = [f32; GROUP];
-
-/// What a strip needs to know.
-struct Strip<'a> {
-    tiles: &'a [u32],
-    /// `[pieces][blocks * 256]` of one channel.
-    pieces: [&'a [f32]; 3],
-    /// `[pieces][n padded]` of one channel and group.
-    vectors: [&'a [Lanes]; 3],
-    products: &'a [(usize, usize)],
-}
-
-#[inline(always)]
-fn half_tile<const MIRRORED: bool>(a: &[f32], x: &[Lanes], sums: &mut [Lanes]) {
-    let (Ok(a), Ok(x)) = (<&[f32; AREA]>::try_from(a), <&[Lanes; BLOCK]>::try_from(x)) else { return };
-    // Eight rows of eight frames fill half of the vector registers.
-    for first in [0, BLOCK / 2] {
-        let mut rows: [Lanes; BLOCK / 2] = std::array::from_fn(|r| sums[first + r]);
-        for s in 0..BLOCK {
-            for r in 0..BLOCK / 2 {
-                let v = if MIRRORED { a[s * BLOCK + first + r] } else { a[(first + r) * BLOCK + s] };
-                for l in 0..GROUP {
-                    rows[r][l] = v.mul_add(x[s][l], rows[r][l]);
-                }
-            }
-        }
-        sums[first..first + BLOCK / 2].copy_from_slice(&rows);
-    }
-}
-
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma", "aarch64+neon"))]
-fn strip_sums(strip: &Strip<'_>, out: &mut [Lanes]) {
-    for part in 0..PARTS {
-        let mut sums = [[0.0; GROUP]; 2 * BLOCK];
-        for tile in strip.tiles.chunks_exact(3).skip(part).step_by(PARTS) {
-            let at = tile[0] as usize * BLOCK;
-            for (half, &block) in tile[1..].iter().enumerate().filter(|(_, block)| **block != ABSENT) {
-                let sums = &mut sums[half * BLOCK..(half + 1) * BLOCK];
-                let from = (block >> 1) as usize * AREA;
-                for &(p, q) in strip.products {
-                    let (a, x) = (&strip.pieces[p][from..from + AREA], &strip.vectors[q][at..at + BLOCK]);
-                    if block & 1 == 1 { half_tile::<true>(a, x, sums) } else { half_tile::<false>(a, x, sums) }
-                }
-            }
-        }
-        for (out, sums) in out.iter_mut().zip(&sums) {
-            for l in 0..GROUP {
-                out[l] = if part == 0 { sums[l] } else { out[l] + sums[l] };
-            }
-        }
-    }
-}
-
-impl Apply for Cpu {
-    const DECODED: bool = true;
-
-    fn apply_unchecked(
-        &self,
-        p: ApplyParams,
-        matrix: &Matrix<Self>,
-        x: &Vectors<Self>,
-        y: ViewMut<'_, Self, f32>,
-    ) -> Result<()> {
-        let precision = matrix.precision;
-        let (c_count, n, n_pad, strips) = (p.channels as usize, p.n as usize, p.n_pad as usize, p.strips as usize);
-        let groups = p.frames_pad as usize / GROUP;
-        let words = self.read(matrix.words.flat())?;
-        let (tiles, starts) = (self.read(matrix.schedule.tiles.flat())?, self.read(matrix.schedule.starts.flat())?);
-        let (matrix_exponents, exponents) = (self.read(matrix.exponents.flat())?, self.read(x.exponents.flat())?);
-        let (halves, floats) = (self.read(x.halves.flat())?, self.read(x.words.flat())?);
-        let y = self.write(y)?;
-        // Frames become the lanes of vectors: [piece, group, channel, n padded].
-        let pieces = precision.pieces();
-        let mut lanes = vec![[0.0; GROUP]; pieces * groups * c_count * n_pad];
-        lanes.par_chunks_mut(n_pad).enumerate().for_each(|(at, out)| {
-            let (piece, group, c) = (at / (groups * c_count), at / c_count % groups, at % c_count);
-            for l in 0..GROUP {
-                let line = ((piece * groups + group) * GROUP + l) * c_count + c;
-                let range = line * n_pad..(line + 1) * n_pad;
-                if precision.is_half() {
-                    let values = out.iter_mut().zip(&halves[range]);
-                    values.for_each(|(out, &bits)| out[l] = precision.of_bits(bits));
-                } else {
-                    out.iter_mut().zip(&floats[range]).for_each(|(out, &v)| out[l] = v);
-                }
-            }
-        });
-        let area = p.blocks as usize * AREA;
-        let mut sums = vec![[0.0; GROUP]; groups * c_count * strips * 2 * BLOCK];
-        sums.par_chunks_mut(2 * BLOCK).enumerate().for_each(|(at, out)| {
-            let (group, c, s) = (at / (c_count * strips), at / strips % c_count, at % strips);
-            let lines = |q: usize| &lanes[((q * groups + group) * c_count + c) * n_pad..][..n_pad];
-            let strip = Strip {
-                tiles: &tiles[3 * starts[s] as usize..3 * starts[s + 1] as usize],
-                pieces: std::array::from_fn(
-                    |q| if q < pieces { &words[(q * c_count + c) * area..][..area] } else { &[] },
-                ),
-                vectors: std::array::from_fn(|q| if q < pieces { lines(q) } else { &[] }),
-                products: precision.products(),
-            };
-            strip_sums(&strip, out);
-        });
-        y.par_chunks_mut(n).enumerate().for_each(|(line, out)| {
-            let (f, c) = (line / c_count, line % c_count);
-            let exponent = -(matrix_exponents[c] + exponents[line]);
-            let rows = &sums[(f / GROUP * c_count + c) * strips * 2 * BLOCK..][..strips * 2 * BLOCK];
-            for (out, row) in out.iter_mut().zip(rows) {
-                let v = p.alpha * scaled(row[f % GROUP], exponent);
-                *out = if p.beta == 0.0 { v } else { p.beta.mul_add(*out, v) };
-            }
-        });
-        long("tiles", tiles.len(), 3 * starts[strips] as usize)
-    }
+    let partials = room.partials.flat_mut().slice(0..partials)?;
+    b.apply_unchecked(p, matrix, Operands { x, vectors: room.vectors.as_ref(), b: right, y, partials })
 }
 
 #[cfg(feature = "cuda")]
 impl Apply for gpu_core::Cuda {
     const DECODED: bool = false;
 
-    fn apply_unchecked(
-        &self,
-        p: ApplyParams,
-        matrix: &Matrix<Self>,
-        x: &Vectors<Self>,
-        y: ViewMut<'_, Self, f32>,
-    ) -> Result<()> {
-        let name = match (matrix.precision, matrix.engine) {
+    fn apply_unchecked(&self, p: ApplyParams, matrix: &Matrix<Self>, operands: Operands<'_, Self>) -> Result<()> {
+        let name = match (matrix.precision, operands.vectors) {
             (Precision::F32, _) => "ata_apply_fma",
-            (Precision::F16, Engine::Wmma32) => "ata_apply_wmma32",
-            (Precision::F16, _) => "ata_apply_mma_f16",
-            (Precision::F16x2, _) => "ata_apply_mma_f16x2",
+            (Precision::F16, _) if matrix.engine == Engine::Wmma32 => "ata_apply_wmma32",
+            (Precision::F16, None) => "ata_apply_mma_f16",
+            (Precision::F16, Some(_)) => "ata_apply_mma_f16_cast",
+            (Precision::F16x2, None) => "ata_apply_mma_f16x2",
+            (Precision::F16x2, Some(_)) => "ata_apply_mma_f16x2_cast",
             (Precision::Bf16, _) => "ata_apply_mma_bf16",
             (Precision::Bf16x3, _) => "ata_apply_mma_bf16x3",
             (Precision::Tf32, _) => "ata_apply_mma_tf32",
@@ -332,20 +222,29 @@ impl Apply for gpu_core::Cuda {
         } else {
             kernel.read(matrix.halves.flat())?
         };
-        let launch = if x.precision.is_half() { launch.read(x.halves.flat())? } else { launch.read(x.words.flat())? };
-        let threads = if name == "ata_apply_wmma32" { 32 } else { 32 * PARTS as u32 };
+        let launch = match operands.vectors {
+            Some(vectors) => launch.read(vectors.halves.flat())?,
+            None => launch.read(operands.x)?,
+        };
         let launch = launch
             .read(matrix.schedule.tiles.flat())?
             .read(matrix.schedule.starts.flat())?
-            .read(matrix.exponents.flat())?
-            .read(x.exponents.flat())?
-            .write(y)?
+            .read(matrix.exponents.flat())?;
+        let exponents = operands.vectors.map_or(&matrix.exponents, |vectors| &vectors.exponents);
+        let threads = if name == "ata_apply_wmma32" { 32 } else { 32 * crate::schedule::PARTS as u32 };
+        let launch = launch
+            .read(exponents.flat())?
+            .read(operands.x)?
+            .read(operands.b)?
+            .write(operands.y)?
+            .write(operands.partials)?
             .arg(p)
-            .grid((p.strips, p.channels, p.frames_pad / GROUP as u32))
+            .grid((p.strips, p.channels, p.frames_pad / super::GROUP as u32))
             .block((threads, 1, 1));
         // SAFETY: void ata_apply_T(const A* a, const X* x, const uint* tiles, const uint* starts, const int*
-        // matrix_exponents, const int* exponents, float* y, ApplyParams p); `apply` has checked that matrix, vectors and y
-        // are of one batch and precision, and the schedule refers to blocks and columns of this matrix alone.
+        // matrix_exponents, const int* exponents, const float* plain, const float* b, float* y, double* partials,
+        // ApplyParams p); `apply` has checked all lengths, the kernel's mode touches no view that stands for nothing, and
+        // the schedule refers to blocks and columns of this matrix alone.
         unsafe { launch.launch() }
     }
 }

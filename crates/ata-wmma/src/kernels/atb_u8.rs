@@ -35,6 +35,28 @@ pub struct AtbParams {
     pub frame: u64,
 }
 
+/// What the kernel gets by value that keeps the pixels of a tile in shared memory.
+#[derive(Clone, Copy, Debug, DeviceCopy)]
+#[repr(C)]
+pub struct StagedParams {
+    /// Frames.
+    pub frames: u32,
+    /// Channels.
+    pub channels: u32,
+    /// Unknowns.
+    pub n: u32,
+    /// Side of a window.
+    pub side: u32,
+    /// Columns of a frame.
+    pub width: u32,
+    /// Rows of a frame.
+    pub height: u32,
+    /// Tiles in a row.
+    pub tiles: u32,
+    /// Words of a row of pixels.
+    pub pitch: u32,
+}
+
 /// The operation on one backend.
 pub trait AtbU8: Backend {
     #[doc(hidden)]
@@ -122,27 +144,61 @@ impl AtbU8 for Cpu {
         let (frames, table, out) = (self.read(frames)?, self.read(table)?, self.write(out)?);
         let (n, side, channels) = (p.n as usize, p.side as usize, p.channels as usize);
         let (row, pixel, plane) = (p.row as usize, p.pixel as usize, p.plane as usize);
-        out.par_chunks_mut(n).enumerate().for_each(|(line, out)| {
-            let (f, c) = (line / channels, line % channels);
-            let frame = &frames[f * p.frame as usize..][..p.frame as usize];
-            for (l, out) in out.iter_mut().enumerate() {
-                let pattern = &data[(l * channels + c) * side * side..][..side * side];
-                let at = c * plane + corners[2 * l] as usize * row + corners[2 * l + 1] as usize * pixel;
-                if pixel == 1 && p.table == 0 {
-                    *out = window_sum(pattern, side, &frame[at..], row);
-                    continue;
-                }
-                let mut sum = 0;
-                for (i, &v) in pattern.iter().enumerate() {
-                    let byte = frame[at + i / side * row + i % side * pixel];
-                    let value = if p.table == 1 { table[c * 256 + usize::from(byte)] } else { byte.into() };
-                    sum += u64::from(v) * u64::from(value);
-                }
-                *out = sum;
+        let (count, each) = (p.frames as usize, p.frame as usize);
+        // All frames of an unknown and channel one after the other: its pattern stays in the cache.
+        let mut sums = vec![0u64; out.len()];
+        sums.par_chunks_mut(count.max(1)).enumerate().for_each(|(at, out)| {
+            let (l, c) = (at / channels, at % channels);
+            let pattern = &data[(l * channels + c) * side * side..][..side * side];
+            let from = c * plane + corners[2 * l] as usize * row + corners[2 * l + 1] as usize * pixel;
+            for (f, out) in out.iter_mut().enumerate() {
+                let frame = &frames[f * each..][..each];
+                *out = if pixel == 1 && p.table == 0 {
+                    window_sum(pattern, side, &frame[from..], row)
+                } else {
+                    let mut sum = 0;
+                    for (i, &v) in pattern.iter().enumerate() {
+                        let byte = frame[from + i / side * row + i % side * pixel];
+                        let value = if p.table == 1 { table[c * 256 + usize::from(byte)] } else { byte.into() };
+                        sum += u64::from(v) * u64::from(value);
+                    }
+                    sum
+                };
             }
         });
+        for (line, out) in out.chunks_exact_mut(n).enumerate() {
+            let (f, c) = (line / channels, line % channels);
+            out.iter_mut().enumerate().for_each(|(l, out)| *out = sums[(l * channels + c) * count + f]);
+        }
         Ok(())
     }
+}
+
+/// Parameters and bytes of shared memory where frames of whole words have room in it.
+#[cfg(feature = "cuda")]
+fn staged(
+    b: &gpu_core::Cuda,
+    p: &AtbParams,
+    patterns: &DevicePatterns<gpu_core::Cuda>,
+    frames: View<'_, gpu_core::Cuda, u8>,
+) -> Result<Option<(StagedParams, u32)>> {
+    use crate::patterns::TILE;
+    let (width, height) = (patterns.width as u32, patterns.height as u32);
+    let aligned = frames.parts().1.is_multiple_of(4);
+    if !aligned || p.pixel != 1 || p.table != 0 || !p.side.is_multiple_of(4) || !width.is_multiple_of(4) {
+        return Ok(None);
+    }
+    // Words of the widest row, to 8 modulo 16.
+    let pitch = (TILE as u32 + p.side).div_ceil(4);
+    let pitch = pitch + (24 - pitch % 16) % 16;
+    let shared = 8 * 4 * (TILE as u32 - 1 + p.side) * pitch;
+    let kernel = b.kernel(&super::cuda::KERNELS, "ata_atb_u8_staged")?;
+    if kernel.block((256, 1, 1)).shared(shared).resident()? == 0 {
+        return Ok(None);
+    }
+    let AtbParams { frames, channels, n, side, .. } = *p;
+    let staged = StagedParams { frames, channels, n, side, width, height, tiles: patterns.tiles[0], pitch };
+    Ok(Some((staged, shared)))
 }
 
 #[cfg(feature = "cuda")]
@@ -155,6 +211,24 @@ impl AtbU8 for gpu_core::Cuda {
         table: View<'_, Self, u16>,
         out: ViewMut<'_, Self, u64>,
     ) -> Result<()> {
+        if let Some((staged, shared)) = staged(self, &p, patterns, frames)? {
+            let launch = self
+                .kernel(&super::cuda::KERNELS, "ata_atb_u8_staged")?
+                .read(patterns.data.flat())?
+                .read(patterns.corners.flat())?
+                .read(patterns.starts.flat())?
+                .read(patterns.members.flat())?
+                .read(frames)?
+                .write(out)?
+                .arg(staged)
+                .grid((patterns.tiles[0] * patterns.tiles[1], p.channels, p.frames.div_ceil(8)))
+                .block((256, 1, 1))
+                .shared(shared);
+            // SAFETY: void ata_atb_u8_staged(const uchar* data, const int* corners, const uint* starts, const uint* members,
+            // const uchar* frames, ull* out, StagedParams p); windows lie inside the frames, begin in the tile whose member
+            // they are, and `atb_u8` has checked frames and sums.
+            return unsafe { launch.launch() };
+        }
         let kernel = self.kernel(&super::cuda::KERNELS, "ata_atb_u8")?;
         let launch = kernel
             .read(patterns.data.flat())?

@@ -1,10 +1,10 @@
-//! Pieces of the vectors in the number format of a product, padded with zeros to whole blocks and groups of 8 frames.
+//! Pieces of the vectors in `f16`, padded with zeros to whole blocks and groups of 8 frames.
 //!
-//! `out[p, f, c, i] = piece_p(2^e x[f, c, i])` with `e[f, c] = -ceil(log2 max |x|)` for `f16` (0 for a zero vector, and
-//! where values are known to lie in [0, 1]) and 0 otherwise. Pieces are rounded to nearest, ties to even, each from what
-//! the ones before left; both twins agree to the bit.
+//! `out[p, f, c, i] = piece_p(2^e x[f, c, i])` with `e[f, c] = -ceil(log2 max |x|)` (0 for a zero vector, and where values
+//! are known to lie in [0, 1]). Pieces are rounded to nearest, ties to even, each from what the ones before left; both
+//! twins agree to the bit. Other formats need no power of two, and products round them where they read them.
 //!
-//! Floor: 4 bytes read and `2 pieces` or `4 pieces` written an element.
+//! Floor: 4 bytes read and `2 pieces` written an element.
 
 use gpu_core::{Backend, Cpu, Error, Result, Tensor, View, ViewMut};
 use rayon::prelude::*;
@@ -29,18 +29,15 @@ pub struct CastParams {
     pub n_pad: u32,
     /// Pieces.
     pub pieces: u32,
-    /// 0 `f16`, 1 `bf16`, 2 TF32, 3 `f32`.
-    pub format: u32,
     /// Whether a power of two is looked for.
     pub scaled: u32,
 }
 
-/// Vectors in the number format of a product: `[pieces, F padded, C, n padded]`, of 16 or of 32 bits.
+/// Vectors in `f16`: `[pieces, F padded, C, n padded]`.
 #[derive(Debug)]
 pub struct Vectors<B: Backend> {
     pub(crate) precision: Precision,
     pub(crate) halves: Tensor<B, u16, 1>,
-    pub(crate) words: Tensor<B, f32, 1>,
     /// Exponent of each frame and channel, `[F padded, C]`.
     pub(crate) exponents: Tensor<B, i32, 1>,
     pub(crate) frames_pad: usize,
@@ -52,24 +49,20 @@ impl<B: Backend> Vectors<B> {
         batch.check()?;
         let frames_pad = batch.padded_frames();
         let len = precision.pieces() * frames_pad * batch.channels * batch.padded();
-        let (halves, words) = if precision.is_half() { (len, 0) } else { (0, len) };
+        if !precision.is_scaled() {
+            return Err(Error::value("vectors", format!("{precision} is not cast before it is multiplied")));
+        }
         Ok(Self {
             precision,
-            halves: Tensor::scratch(b, [halves])?,
-            words: Tensor::scratch(b, [words])?,
+            halves: Tensor::scratch(b, [len])?,
             exponents: Tensor::scratch(b, [frames_pad * batch.channels])?,
             frames_pad,
         })
     }
 
-    /// Pieces of 16 bits; empty for formats of 32.
+    /// The pieces.
     pub fn halves(&self) -> &Tensor<B, u16, 1> {
         &self.halves
-    }
-
-    /// Pieces of 32 bits; empty for formats of 16.
-    pub fn words(&self) -> &Tensor<B, f32, 1> {
-        &self.words
     }
 
     /// Exponents, `[F padded, C]`.
@@ -86,18 +79,8 @@ pub trait CastX: Backend {
         p: CastParams,
         x: View<'_, Self, f32>,
         halves: ViewMut<'_, Self, u16>,
-        words: ViewMut<'_, Self, f32>,
         exponents: ViewMut<'_, Self, i32>,
     ) -> Result<()>;
-}
-
-pub(super) fn format(precision: Precision) -> u32 {
-    match precision {
-        Precision::F16 | Precision::F16x2 => 0,
-        Precision::Bf16 | Precision::Bf16x3 => 1,
-        Precision::Tf32 | Precision::Tf32x3 => 2,
-        Precision::F32 => 3,
-    }
 }
 
 /// Casts `[F, C, n]`; with `unit_range` values are known to lie in [0, 1], and no power of two is looked for.
@@ -119,9 +102,8 @@ pub fn cast_x<B: CastX>(
         return Err(Error::value("x", format!("{} frames, there is room for {}", batch.frames, out.frames_pad)));
     }
     let len = precision.pieces() * batch.padded_frames() * batch.channels * batch.padded();
-    let room = if precision.is_half() { out.halves.len() } else { out.words.len() };
-    if room < len {
-        return Err(Error::shape("vectors", &[len], &[room]));
+    if out.halves.len() < len {
+        return Err(Error::shape("vectors", &[len], &[out.halves.len()]));
     }
     let p = CastParams {
         frames: batch.frames as u32,
@@ -130,30 +112,10 @@ pub fn cast_x<B: CastX>(
         n: batch.n as u32,
         n_pad: batch.padded() as u32,
         pieces: precision.pieces() as u32,
-        format: format(precision),
-        scaled: u32::from(precision.is_scaled() && !unit_range),
+        scaled: u32::from(!unit_range),
     };
     let lines = batch.padded_frames() * batch.channels;
-    let (halves, words) = if precision.is_half() { (len, 0) } else { (0, len) };
-    b.cast_x_unchecked(
-        p,
-        x,
-        out.halves.flat_mut().slice(0..halves)?,
-        out.words.flat_mut().slice(0..words)?,
-        out.exponents.flat_mut().slice(0..lines)?,
-    )
-}
-
-fn precision_of(p: CastParams) -> Precision {
-    match (p.format, p.pieces) {
-        (0, 1) => Precision::F16,
-        (0, _) => Precision::F16x2,
-        (1, 1) => Precision::Bf16,
-        (1, _) => Precision::Bf16x3,
-        (2, 1) => Precision::Tf32,
-        (2, _) => Precision::Tf32x3,
-        _ => Precision::F32,
-    }
+    b.cast_x_unchecked(p, x, out.halves.flat_mut().slice(0..len)?, out.exponents.flat_mut().slice(0..lines)?)
 }
 
 impl CastX for Cpu {
@@ -162,12 +124,10 @@ impl CastX for Cpu {
         p: CastParams,
         x: View<'_, Self, f32>,
         halves: ViewMut<'_, Self, u16>,
-        words: ViewMut<'_, Self, f32>,
         exponents: ViewMut<'_, Self, i32>,
     ) -> Result<()> {
-        let (x, halves, words) = (self.read(x)?, self.write(halves)?, self.write(words)?);
-        let exponents = self.write(exponents)?;
-        let precision = precision_of(p);
+        let (x, halves, exponents) = (self.read(x)?, self.write(halves)?, self.write(exponents)?);
+        let precision = if p.pieces == 1 { Precision::F16 } else { Precision::F16x2 };
         let (n, n_pad) = (p.n as usize, p.n_pad as usize);
         let lines = exponents.len();
         let line = |i: usize| if i < (p.frames * p.channels) as usize { &x[i * n..][..n] } else { &[][..] };
@@ -184,9 +144,6 @@ impl CastX for Cpu {
         halves.par_chunks_mut(n_pad).enumerate().for_each(|(at, out)| {
             out.iter_mut().enumerate().for_each(|(i, out)| *out = precision.bits(piece(at, i)));
         });
-        words.par_chunks_mut(n_pad).enumerate().for_each(|(at, out)| {
-            out.iter_mut().enumerate().for_each(|(i, out)| *out = piece(at, i));
-        });
         long("exponents", lines, (p.frames_pad * p.channels) as usize)
     }
 }
@@ -198,17 +155,14 @@ impl CastX for gpu_core::Cuda {
         p: CastParams,
         x: View<'_, Self, f32>,
         halves: ViewMut<'_, Self, u16>,
-        words: ViewMut<'_, Self, f32>,
         exponents: ViewMut<'_, Self, i32>,
     ) -> Result<()> {
         // There are few lines, so that each gets as many threads as it can use.
         let threads = p.n_pad.next_power_of_two().clamp(32, 1024);
-        let kernel =
-            self.kernel(&super::cuda::KERNELS, if p.format < 2 { "ata_cast_halves" } else { "ata_cast_words" })?;
-        let launch = if p.format < 2 { kernel.read(x)?.write(halves)? } else { kernel.read(x)?.write(words)? };
+        let launch = self.kernel(&super::cuda::KERNELS, "ata_cast_x")?.read(x)?.write(halves)?;
         let launch = launch.write(exponents)?.arg(p).grid((p.frames_pad * p.channels, 1, 1)).block((threads, 1, 1));
-        // SAFETY: void ata_cast_T(const float* x, T* out, int* exponents, CastParams p); `cast_x` has checked that x holds
-        // every frame, and out every piece of every padded frame.
+        // SAFETY: void ata_cast_x(const float* x, ushort* out, int* exponents, CastParams p); `cast_x` has checked that x
+        // holds every frame, and out every piece of every padded frame.
         unsafe { launch.launch() }
     }
 }

@@ -3,7 +3,8 @@
 //! With `g = (A y + λ y) - b` and `x⁺ = clip(y - g / ρ)` (the lower bound where `ρ = 0`): when
 //! `Σ ρ (y - x⁺)(x⁺ - x) > 0`, the momentum starts again (`t = (1 + √5) / 2`, `β = 0`), else `t⁺ = (1 + √(1 + 4 t²)) / 2`
 //! and `β = (t - 1) / t⁺`; then `y = x⁺ + β (x⁺ - x)`, `x = x⁺`, `t = t⁺`. Elements are `f32`, λ y and β (x⁺ - x) fused
-//! into their sums; the test's sum and `t` are `f64`. Twins agree to the bit.
+//! into their sums; the test's sum, strip by strip, and `t` are `f64`. Twins agree to the bit. Where `stop` is set, nothing
+//! happens.
 //!
 //! Floor: 28 bytes an element (the product, b, ρ, x and y read, x and y written).
 //!
@@ -15,7 +16,7 @@ use rayon::prelude::*;
 use rustacuda_derive::DeviceCopy;
 
 use super::start::clip;
-use super::{Batch, fold, long};
+use super::{Batch, Control, fold_strip, fold_strips, long};
 
 /// What the kernels of solvers get by value.
 #[derive(Clone, Copy, Debug, DeviceCopy)]
@@ -47,6 +48,7 @@ pub trait FistaStep: Backend {
     #[doc(hidden)]
     fn fista_step_unchecked(
         &self,
+        stop: View<'_, Self, u32>,
         p: FistaParams,
         inputs: [View<'_, Self, f32>; 3],
         x: ViewMut<'_, Self, f32>,
@@ -61,6 +63,7 @@ pub trait FistaStep: Backend {
 /// When a view has another length than the batch.
 pub fn fista_step<B: FistaStep>(
     backend: &B,
+    stop: &Control<B>,
     batch: Batch,
     bounds: [f32; 2],
     lambda: f32,
@@ -75,50 +78,58 @@ pub fn fista_step<B: FistaStep>(
     }
     long("rho", batch.channels * batch.n, inputs[2].len())?;
     long("t", batch.lines(), t.len())?;
-    backend.fista_step_unchecked(FistaParams::new(batch, bounds, lambda), inputs, x, y, t)
+    backend.fista_step_unchecked(stop.flag(), FistaParams::new(batch, bounds, lambda), inputs, x, y, t)
 }
 
-/// `t` after a step, and β.
-fn momentum(t: f64, turns_back: bool) -> (f64, f64) {
-    if turns_back {
-        return (f64::midpoint(1.0, 5f64.sqrt()), 0.0);
+/// Length of the next step of the momentum, and its weight.
+pub(super) fn momentum(t: f64, restart: bool) -> (f64, f32) {
+    if restart {
+        return ((1.0 + 5f64.sqrt()) * 0.5, 0.0);
     }
-    let next = (1.0 + (1.0 + 4.0 * t * t).sqrt()) * 0.5;
-    (next, (t - 1.0) / next)
+    let after = (1.0 + (1.0 + 4.0 * t * t).sqrt()) * 0.5;
+    (after, ((t - 1.0) / after) as f32)
+}
+
+/// The step on the host's slices.
+pub(super) fn fista_on_host(p: &FistaParams, [ay, b, rho]: [&[f32]; 3], x: &mut [f32], y: &mut [f32], t: &mut [f64]) {
+    let (n, channels) = (p.n as usize, p.channels as usize);
+    let lines = x.par_chunks_mut(n).zip(y.par_chunks_mut(n)).zip(t.par_iter_mut());
+    lines.enumerate().for_each(|(line, ((x, y), t))| {
+        let (ay, b, rho) = (&ay[line * n..][..n], &b[line * n..][..n], &rho[line % channels * n..][..n]);
+        let next = |i: usize, y: f32| {
+            let g = p.lambda.mul_add(y, ay[i]) - b[i];
+            if rho[i] > 0.0 { clip(y - g / rho[i], p) } else { p.lower }
+        };
+        let test = |i: usize| {
+            let to = next(i, y[i]);
+            let (back, ahead) = (f64::from(y[i]) - f64::from(to), f64::from(to) - f64::from(x[i]));
+            [f64::from(rho[i]) * back * ahead]
+        };
+        let [sum] = fold_strips(n.div_ceil(32), |s| fold_strip(s, n, test));
+        let (after, beta) = momentum(*t, sum > 0.0);
+        for i in 0..n {
+            let to = next(i, y[i]);
+            y[i] = beta.mul_add(to - x[i], to);
+            x[i] = to;
+        }
+        *t = after;
+    });
 }
 
 impl FistaStep for Cpu {
     fn fista_step_unchecked(
         &self,
+        stop: View<'_, Self, u32>,
         p: FistaParams,
         [ay, b, rho]: [View<'_, Self, f32>; 3],
         x: ViewMut<'_, Self, f32>,
         y: ViewMut<'_, Self, f32>,
         t: ViewMut<'_, Self, f64>,
     ) -> Result<()> {
-        let (ay, b, rho) = (self.read(ay)?, self.read(b)?, self.read(rho)?);
-        let (x, y, t) = (self.write(x)?, self.write(y)?, self.write(t)?);
-        let (n, channels) = (p.n as usize, p.channels as usize);
-        let lines = x.par_chunks_mut(n).zip(y.par_chunks_mut(n)).zip(t.par_iter_mut()).enumerate();
-        lines.for_each(|(line, ((x, y), t))| {
-            let (ay, b, rho) = (&ay[line * n..][..n], &b[line * n..][..n], &rho[line % channels * n..][..n]);
-            let next = |i: usize, y: f32| {
-                let g = p.lambda.mul_add(y, ay[i]) - b[i];
-                if rho[i] > 0.0 { clip(y - g / rho[i], &p) } else { p.lower }
-            };
-            let [test] = fold(n, |i| {
-                let to = next(i, y[i]);
-                let (back, ahead) = (f64::from(y[i]) - f64::from(to), f64::from(to) - f64::from(x[i]));
-                [f64::from(rho[i]) * back * ahead]
-            });
-            let (after, beta) = momentum(*t, test > 0.0);
-            for i in 0..n {
-                let to = next(i, y[i]);
-                y[i] = (beta as f32).mul_add(to - x[i], to);
-                x[i] = to;
-            }
-            *t = after;
-        });
+        if self.read(stop)?[0] == 0 {
+            let inputs = [self.read(ay)?, self.read(b)?, self.read(rho)?];
+            fista_on_host(&p, inputs, self.write(x)?, self.write(y)?, self.write(t)?);
+        }
         Ok(())
     }
 }
@@ -127,6 +138,7 @@ impl FistaStep for Cpu {
 impl FistaStep for gpu_core::Cuda {
     fn fista_step_unchecked(
         &self,
+        stop: View<'_, Self, u32>,
         p: FistaParams,
         [ay, b, rho]: [View<'_, Self, f32>; 3],
         x: ViewMut<'_, Self, f32>,
@@ -135,6 +147,7 @@ impl FistaStep for gpu_core::Cuda {
     ) -> Result<()> {
         let kernel = self.kernel(&super::cuda::KERNELS, "ata_fista_step")?;
         let launch = kernel
+            .read(stop)?
             .read(ay)?
             .read(b)?
             .read(rho)?
@@ -144,8 +157,8 @@ impl FistaStep for gpu_core::Cuda {
             .arg(p)
             .grid((p.frames * p.channels, 1, 1))
             .block((256, 1, 1));
-        // SAFETY: void ata_fista_step(const float* ay, const float* b, const float* rho, float* x, float* y, double* t,
-        // FistaParams p); `fista_step` has checked all lengths.
+        // SAFETY: void ata_fista_step(const uint* stop, const float* ay, const float* b, const float* rho, float* x, float* y,
+        // double* t, FistaParams p); `fista_step` has checked all lengths.
         unsafe { launch.launch() }
     }
 }

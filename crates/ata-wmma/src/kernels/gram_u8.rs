@@ -38,28 +38,61 @@ pub trait GramU8: Backend {
     ) -> Result<()>;
 }
 
+/// Pairs of block rows, in the memory of a device.
+#[derive(Debug)]
+pub struct BlockList<B: Backend> {
+    list: Tensor<B, u32, 1>,
+    blocks: usize,
+    n: usize,
+}
+
+impl<B: Backend> BlockList<B> {
+    /// Uploads block rows and columns of a matrix of `n` unknowns.
+    ///
+    /// # Errors
+    /// When one lies outside of the matrix, or the device has no room.
+    pub fn new(b: &B, n: usize, list: &[(u32, u32)]) -> crate::Result<Self> {
+        let nb = n.div_ceil(BLOCK) as u32;
+        if let Some((i, j)) = list.iter().find(|(i, j)| *i >= nb || *j >= nb) {
+            return Err(crate::AtaError::value("blocks", format!("({i}, {j}) lies outside of {nb} block rows")));
+        }
+        long("blocks", list.len(), i32::try_from(list.len()).map_or(0, |v| v as usize))?;
+        let flat: Vec<u32> = list.iter().flat_map(|&(i, j)| [i, j]).collect();
+        Ok(Self { list: Tensor::from_slice(b, [flat.len()], &flat)?, blocks: list.len(), n })
+    }
+}
+
 /// Blocks at the listed block rows and columns: `[C, blocks, 16, 16]`.
 ///
 /// # Errors
 /// When a listed block lies outside of the matrix, or the device has no room.
 pub fn gram_u8<B: GramU8>(b: &B, patterns: &Patterns, list: &[(u32, u32)]) -> crate::Result<Vec<u32>> {
-    let nb = patterns.n().div_ceil(BLOCK) as u32;
-    if let Some((i, j)) = list.iter().find(|(i, j)| *i >= nb || *j >= nb) {
-        return Err(crate::AtaError::value("blocks", format!("({i}, {j}) lies outside of {nb} block rows")));
-    }
-    long("blocks", list.len(), i32::try_from(list.len()).map_or(0, |v| v as usize))?;
+    let blocks = BlockList::new(b, patterns.n(), list)?;
     let device = DevicePatterns::new(b, patterns)?;
-    let flat: Vec<u32> = list.iter().flat_map(|&(i, j)| [i, j]).collect();
-    let flat = Tensor::from_slice(b, [flat.len()], &flat)?;
     let mut out = Tensor::<B, u32, 1>::scratch(b, [patterns.channels() * list.len() * AREA])?;
-    let p = GramParams {
-        n: patterns.n() as u32,
-        channels: patterns.channels() as u32,
-        side: patterns.window() as u32,
-        blocks: list.len() as u32,
-    };
-    b.gram_u8_unchecked(p, &device, flat.flat(), out.flat_mut())?;
+    gram_u8_into(b, &device, &blocks, out.flat_mut())?;
     Ok(out.to_vec(b)?)
+}
+
+/// [`gram_u8`] of patterns on the device. Nothing is allocated.
+///
+/// # Errors
+/// When the list is of another matrix, or `out` of another length.
+pub fn gram_u8_into<B: GramU8>(
+    b: &B,
+    patterns: &DevicePatterns<B>,
+    list: &BlockList<B>,
+    out: ViewMut<'_, B, u32>,
+) -> Result<()> {
+    long("unknowns", patterns.n, list.n)?;
+    long("sums", patterns.channels * list.blocks * AREA, out.len())?;
+    let p = GramParams {
+        n: patterns.n as u32,
+        channels: patterns.channels as u32,
+        side: patterns.side as u32,
+        blocks: list.blocks as u32,
+    };
+    b.gram_u8_unchecked(p, patterns, list.list.flat(), out)
 }
 
 /// Sum of products of bytes of two runs of one length.
@@ -119,17 +152,28 @@ impl GramU8 for gpu_core::Cuda {
         list: View<'_, Self, u32>,
         out: ViewMut<'_, Self, u32>,
     ) -> Result<()> {
-        let kernel = self.kernel(&super::cuda::KERNELS, "ata_gram_u8")?;
-        let launch = kernel
+        // Whole windows of both block rows stay in shared memory where it has room for them.
+        let shared = 32 * (p.side * p.side + 4);
+        let staged = p.side.is_multiple_of(4)
+            && self
+                .kernel(&super::cuda::KERNELS, "ata_gram_u8_staged")?
+                .block((256, 1, 1))
+                .shared(shared)
+                .resident()?
+                > 0;
+        let name = if staged { "ata_gram_u8_staged" } else { "ata_gram_u8" };
+        let launch = self
+            .kernel(&super::cuda::KERNELS, name)?
             .read(patterns.data.flat())?
             .read(patterns.corners.flat())?
             .read(list)?
             .write(out)?
             .arg(p)
             .grid((p.blocks, p.channels, 1))
-            .block((256, 1, 1));
-        // SAFETY: void ata_gram_u8(const uchar* data, const int* corners, const uint* list, uint* out, GramParams p);
-        // `gram_u8` has checked that listed blocks lie inside, and made room for all of them.
+            .block((256, 1, 1))
+            .shared(if staged { shared } else { 0 });
+        // SAFETY: void ata_gram_u8(const uchar* data, const int* corners, const uint* list, uint* out, GramParams p), and
+        // the same with `_staged`; `BlockList` has checked that listed blocks lie inside, and `gram_u8_into` the sums.
         unsafe { launch.launch() }
     }
 }

@@ -1,33 +1,48 @@
 //! The operations that products and solvers are made of, one page each: formula, checked entry, CPU twin, CUDA twin.
 //!
 //! Vectors are `[F, C, n]`: for a frame and a channel the unknowns lie together. Sums over unknowns have one order for
-//! both twins: lane `l` of 256 takes the elements `l, l + 256, …`, then halves are added until one lane is left.
+//! both twins: lane `l` of 256 takes the elements `l, l + 256, …`, then halves are added until one lane is left; or, where
+//! strips of 32 are known apart, each strip is added in halves, part `q` of 32 takes the strips `q, q + 32, …`, and the
+//! parts are added in halves.
 
 mod apply;
+mod apply_cpu;
 mod atb_u8;
 mod cast_x;
-mod dots;
+mod cg;
 mod fista_step;
+mod gradient;
 mod gram_u8;
 mod kkt;
+mod matrix;
+mod persistent;
 mod quantise;
 mod render;
+mod scale;
 mod sd_step;
 mod start;
+mod stop;
+mod sums;
 
 use gpu_core::{Backend, Error, Result};
 
-pub use apply::{Apply, ApplyParams, Engine, Matrix, apply};
-pub use atb_u8::{AtbParams, AtbU8, atb_u8};
+pub use apply::{Apply, ApplyParams, Engine, Operands, Room, Use, apply};
+pub use atb_u8::{AtbParams, AtbU8, StagedParams, atb_u8};
 pub use cast_x::{CastParams, CastX, Vectors, cast_x};
-pub use dots::{Dots, DotsParams, FIGURES, dots};
+pub use cg::{Cg, CgState, cg_start, cg_step};
 pub use fista_step::{FistaParams, FistaStep, fista_step};
-pub use gram_u8::{GramParams, GramU8, gram_u8};
+pub use gradient::{Gradient, gradient};
+pub use gram_u8::{BlockList, GramParams, GramU8, gram_u8, gram_u8_into};
 pub use kkt::{KKT_FIGURES, Kkt, kkt};
-pub use quantise::{Level, Quantise, QuantiseParams, level, quantise};
+pub use matrix::Matrix;
+pub use persistent::{Persistent, PersistentParams, Ring, fista_persistent, persists};
+pub use quantise::{Level, Quantise, QuantiseParams, gamma_table, level, quantise};
 pub use render::{Render, RenderParams, RenderTiles, render};
+pub use scale::{ScaleParams, ScaleSums, scale_sums};
 pub use sd_step::{SdParams, SdStep, sd_step};
 pub use start::{Start, start};
+pub use stop::{Control, Seen, Stop, StopParams, stop};
+pub use sums::{Sums, SumsParams, sums};
 
 macro_rules! operations {
     ($($operation:ident),* $(,)?) => {
@@ -36,7 +51,10 @@ macro_rules! operations {
         impl<B: Backend $(+ $operation)*> AtaBackend for B {}
     };
 }
-operations![CastX, Apply, Dots, Start, FistaStep, SdStep, Kkt, GramU8, AtbU8, Render, Quantise];
+operations![
+    CastX, Apply, Sums, Start, FistaStep, Persistent, SdStep, Gradient, Cg, Kkt, Stop, GramU8, AtbU8, ScaleSums,
+    Render, Quantise
+];
 
 /// Frames that share a right operand.
 pub const GROUP: usize = 8;
@@ -122,6 +140,40 @@ pub(crate) fn fold<const K: usize>(n: usize, mut of: impl FnMut(usize) -> [f64; 
     lanes[0]
 }
 
+/// Adds the upper half to the lower until one is left.
+fn halves<const K: usize>(lanes: &mut [[f64; K]; 32]) -> [f64; K] {
+    for half in [16, 8, 4, 2, 1] {
+        for lane in 0..half {
+            for k in 0..K {
+                lanes[lane][k] += lanes[lane + half][k];
+            }
+        }
+    }
+    lanes[0]
+}
+
+/// Sums figures of strip `s`: rows `32 s` and on, of `n`.
+pub(crate) fn fold_strip<const K: usize>(s: usize, n: usize, mut of: impl FnMut(usize) -> [f64; K]) -> [f64; K] {
+    let mut lanes = [[0.0; K]; 32];
+    for (lane, i) in lanes.iter_mut().zip(32 * s..n) {
+        *lane = of(i);
+    }
+    halves(&mut lanes)
+}
+
+/// Sums figures of strips.
+pub(crate) fn fold_strips<const K: usize>(strips: usize, mut of: impl FnMut(usize) -> [f64; K]) -> [f64; K] {
+    let mut parts = [[0.0; K]; 32];
+    for s in 0..strips {
+        let figures = of(s);
+        let part = &mut parts[s % 32];
+        for k in 0..K {
+            part[k] += figures[k];
+        }
+    }
+    halves(&mut parts)
+}
+
 /// The compiled kernels inside this crate, for programs that list them or try whether a device loads them.
 #[cfg(feature = "cuda")]
 pub fn compiled() -> &'static gpu_core::cuda::Kernels {
@@ -138,7 +190,8 @@ pub(crate) mod cuda {
             ("ata_apply_wmma32", ["sm_80"]),
             ("ata_apply_mma16", ["sm_80"]),
             ("ata_apply_mma32", ["sm_80"]),
-            ("ata_dots", ["sm_75"]),
+            ("ata_sums", ["sm_75"]),
+            ("ata_fista_persistent", ["sm_80"]),
             ("ata_steps", ["sm_75"]),
             ("ata_gram_u8", ["sm_75"]),
             ("ata_atb_u8", ["sm_75"]),

@@ -24,7 +24,8 @@ impl Recipe {
 
     /// The block diagonals.
     pub fn offsets(&self) -> Vec<u32> {
-        let all: Vec<u32> = (0..self.rows() as u32).filter(|d| self.diagonals >> d & 1 == 1).collect();
+        let all: Vec<u32> =
+            (0..self.rows() as u32).filter(|&d| self.diagonals.checked_shr(d).unwrap_or(0) & 1 == 1).collect();
         if all.is_empty() { vec![self.rows() as u32 - 1] } else { all }
     }
 
@@ -55,18 +56,18 @@ impl Recipe {
     /// `A x` and `|A| |x|`.
     pub fn product(&self) -> (Vec<f64>, Vec<f64>) {
         let x = self.x();
-        let (mut y, mut w) = (Vec::new(), Vec::new());
-        for f in 0..self.frames {
-            for c in 0..self.channels {
-                for i in 0..self.n {
-                    let (mut sum, mut size) = (0.0, 0.0);
+        let (mut y, mut w) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        for c in 0..self.channels {
+            for i in 0..self.n {
+                // Once for all frames.
+                let row: Vec<f64> = (0..self.n).map(|j| self.element(c, i, j)).collect();
+                for f in 0..self.frames {
+                    let line = (f * self.channels + c) * self.n;
                     for j in 0..self.n {
-                        let term = self.element(c, i, j) * x[(f * self.channels + c) * self.n + j];
-                        sum += term;
-                        size += term.abs();
+                        let term = row[j] * x[line + j];
+                        y[line + i] += term;
+                        w[line + i] += term.abs();
                     }
-                    y.push(sum);
-                    w.push(size);
                 }
             }
         }

@@ -59,3 +59,31 @@ impl Box_ {
         [largest, sum]
     }
 }
+
+/// The iterate and the direction of conjugate gradients after some steps with a diagonal matrix; `inputs` are `A x`, `b`,
+/// `ρ` and `x` at the start. Directions are rounded to f32, as what is multiplied is.
+pub fn conjugate(weights: &[f64], inputs: [&[f64]; 4], lambda: f64, steps: usize) -> (Vec<f64>, Vec<f64>) {
+    let [ax, b, rho, x] = inputs;
+    let n = x.len();
+    let near = |v: f64| f64::from(v as f32);
+    let over = |i: usize, v: f64| if rho[i] == 0.0 { 0.0 } else { v / rho[i] };
+    let mut x = x.to_vec();
+    let mut r: Vec<f64> = (0..n).map(|i| b[i] - ax[i] - lambda * x[i]).collect();
+    let mut p: Vec<f64> = (0..n).map(|i| near(over(i, r[i]))).collect();
+    for _ in 0..steps {
+        let ap: Vec<f64> = (0..n).map(|i| (weights[i] + lambda) * p[i]).collect();
+        let curve: f64 = (0..n).map(|i| p[i] * ap[i]).sum();
+        let before: f64 = (0..n).map(|i| over(i, r[i] * r[i])).sum();
+        let alpha = if curve > 0.0 && before > 0.0 { before / curve } else { 0.0 };
+        for i in 0..n {
+            x[i] += alpha * p[i];
+            r[i] -= alpha * ap[i];
+        }
+        let after: f64 = (0..n).map(|i| over(i, r[i] * r[i])).sum();
+        let beta = if alpha > 0.0 { after / before } else { 0.0 };
+        for i in 0..n {
+            p[i] = near(over(i, r[i]) + beta * p[i]);
+        }
+    }
+    (x, p)
+}
