@@ -1,4 +1,4 @@
-//! The four operations at the sizes of the network, in `f32` and `f16`, on the backend named by `LOCKSTEP_BENCH_BACKEND`
+//! The operations at the sizes of the networks, in `f32` and `f16`, on the backend named by `LOCKSTEP_BENCH_BACKEND`
 //! (`cpu`, or `cuda`). Time is what the device sees between two events. Throughput is in values of the output times the
 //! flop that the operation's page counts for each; for the norm it is in bytes.
 //!
@@ -9,12 +9,13 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput};
 use gpu_core::testing::Fill;
 use gpu_core::testing::timing::warm;
-use gpu_core::{AnyBackend, Backend, Result, Tensor, with_backend};
+use gpu_core::{AnyBackend, Backend, Result, Tensor, TensorView, TensorViewMut, with_backend};
 use half::f16;
 use style::ops::{
-    Conv, ConvShape, Layout, Norm, Part, Plan, ResidualBlock, Sample, StyleOps, fused_conv_instancenorm_into,
-    fused_conv_instancenorm_work, fused_conv_reflection_pad_into, fused_residual_block_into, fused_residual_block_work,
-    instance_norm_into, instance_norm_work,
+    Activation, Attention, AttentionWork, Conv, ConvShape, Layout, Linear, Norm, Part, Plan, ResidualBlock, Sample,
+    StyleOps, VitOps, fused_attention_into, fused_conv_instancenorm_into, fused_conv_instancenorm_work,
+    fused_conv_reflection_pad_into, fused_ffn_into, fused_residual_block_into, fused_residual_block_work,
+    instance_norm_into, instance_norm_work, layer_norm_into, linear_into,
 };
 
 /// A convolution on pictures of one size.
@@ -137,11 +138,54 @@ fn all<B: StyleOps<T>, T: Sample>(criterion: &mut Criterion, b: &B) -> Result<()
     Ok(())
 }
 
+/// The transformer's operations at the width of the bundled model, for pictures of 512 x 512 and of 1080p as continued.
+fn transformer<B: VitOps<T>, T: Sample>(criterion: &mut Criterion, b: &B) -> Result<()> {
+    const DIM: usize = 256;
+    let row = || format!("{}_{}", B::NAME, T::NAME);
+    let map = |outputs: usize, inputs: usize| {
+        let weight = noise::<T>(outputs * inputs, (inputs as f32).sqrt().recip());
+        Linear::new(b, [outputs, inputs], &weight, &vec![0.5; outputs])
+    };
+    let (fc1, fc2) = (map(1024, DIM)?, map(DIM, 1024)?);
+    let attention = Attention { qkv: map(3 * DIM, DIM)?, out: map(DIM, DIM)?, heads: 4, window: 16, scale: 0.125 };
+    let ones = Tensor::from_slice(b, [DIM], &vec![1.0f32; DIM])?;
+    let norm = Norm { gamma: ones.flat(), beta: ones.flat(), eps: 1e-5 };
+    for (shape, [rows, cols]) in [("tokens_64x64", [64, 64]), ("tokens_144x240", [144, 240])] {
+        let (tokens, grid) = (rows * cols, [1, rows, cols, DIM]);
+        let x = Tensor::from_slice(b, [tokens, DIM], &noise::<T>(tokens * DIM, 1.0))?;
+        let global = Tensor::from_slice(b, [1, DIM], &noise::<T>(DIM, 1.0))?;
+        let mut y = Tensor::<B, T, 2>::zeros(b, [tokens, DIM])?;
+        let mut inner = Tensor::<B, T, 2>::zeros(b, [tokens, 1024])?;
+        let flop = |each: usize| Throughput::Elements((tokens * each) as u64);
+        measure(criterion, b, ("linear", row(), shape), flop(2 * DIM * 1024), || {
+            linear_into(b, x.view(), &fc1, Activation::Gelu, None, inner.view_mut())
+        });
+        measure(criterion, b, ("fused_ffn", row(), shape), flop(4 * DIM * 1024), || {
+            fused_ffn_into(b, x.view(), [&fc1, &fc2], Some(x.view()), y.view_mut(), inner.view_mut())
+        });
+        let bytes = Throughput::Bytes((2 * tokens * DIM * size_of::<T>()) as u64);
+        measure(criterion, b, ("layer_norm", row(), shape), bytes, || {
+            layer_norm_into(b, x.view(), norm, None, y.view_mut())
+        });
+        let mut work = AttentionWork::new(b, grid)?;
+        measure(criterion, b, ("fused_attention", row(), shape), flop(8 * DIM * DIM + 4 * DIM * 257), || {
+            let (x, y) = (TensorView::new(x.flat(), grid)?, TensorViewMut::new(y.flat_mut(), grid)?);
+            fused_attention_into(b, x, global.view(), &attention, true, None, y, &mut work)
+        });
+    }
+    Ok(())
+}
+
 fn main() {
     let name = std::env::var("LOCKSTEP_BENCH_BACKEND").unwrap_or_else(|_| "cpu".to_owned());
     let any = AnyBackend::open(&name).unwrap_or_else(|e| panic!("LOCKSTEP_BENCH_BACKEND={name}: {e}"));
     let mut criterion = Criterion::default().configure_from_args();
-    with_backend!(&any, |b| all::<_, f32>(&mut criterion, b).and_then(|()| all::<_, f16>(&mut criterion, b)))
-        .unwrap_or_else(|e| panic!("{e}"));
+    with_backend!(&any, |b| {
+        all::<_, f32>(&mut criterion, b)
+            .and_then(|()| all::<_, f16>(&mut criterion, b))
+            .and_then(|()| transformer::<_, f32>(&mut criterion, b))
+            .and_then(|()| transformer::<_, f16>(&mut criterion, b))
+    })
+    .unwrap_or_else(|e| panic!("{e}"));
     criterion.final_summary();
 }

@@ -404,11 +404,11 @@ __device__ __forceinline__ void write_tile(const ConvParams& p, const Item& item
 // A tile's sums as they are, or with bias.
 template <typename T>
 __device__ __forceinline__ void write_sums(const ConvParams& p, const Item& item, const float* tile, const float* bias,
-                                           T* y) {
+                                           T* y, bool relu = false) {
     write_tile<T>(p, item, y, [&](int channel, int pixel) {
         float v = tile[channel * kPitch + pixel];
         if (p.bias) v += bias[item.column * kOut + channel];
-        return nearest<T>(v);
+        return nearest<T>(relu && v < 0.0f ? 0.0f : v);
     });
 }
 

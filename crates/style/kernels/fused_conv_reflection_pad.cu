@@ -9,7 +9,7 @@ __device__ __forceinline__ void convolve(const T* x, const T* weights, const flo
     extern __shared__ __align__(16) unsigned char shared[];
     const Item item(p, blockIdx.x);
     Products<T>::template run<false>(p, x, weights, nullptr, item, shared);
-    write_sums<T>(p, item, reinterpret_cast<float*>(shared), bias, y);
+    write_sums<T>(p, item, reinterpret_cast<float*>(shared), bias, y, p.relu);
 }
 
 #define FUSED_CONV(T, NAME)                                                                                        \

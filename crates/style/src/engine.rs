@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use gpu_core::{Backend, Cpu, Event as _, View, ViewMut};
+use gpu_core::{Backend, Event as _, View, ViewMut};
 use ndarray::{Array3, Array4, ArrayView3, ArrayView4, s};
 
 use crate::cpu::{self, SMALLEST_SIDE};
@@ -46,7 +46,7 @@ impl std::fmt::Display for Precision {
 /// How an [`Engine`] works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EngineOptions {
-    /// `None`: `F16` where the device has tensor cores for it, else `F32`. A model that is wider than 32, a device
+    /// `None`: `F16` where the device has tensor cores for it, else `F32`. A convolutional model wider than 32, a device
     /// without such cores and the CPU work in `F32` whatever is asked for; [`Engine::precision`] says what is used.
     pub precision: Option<Precision>,
     /// Pictures of one size that are worked on together.
@@ -99,7 +99,21 @@ pub trait StyleBackend: Backend {
     /// What it computes with.
     fn precision(network: &Self::Network) -> Precision;
 
-    /// Whether it is exact for pictures of one colour; else [`host`](Self::host) is.
+    /// Whose statistics norms use.
+    ///
+    /// # Errors
+    /// Where only a picture's own are possible.
+    #[doc(hidden)]
+    fn set_statistics(_: &mut Self::Network, of: cpu::Statistics) -> Result<()> {
+        if of == cpu::Statistics::Frame {
+            return Ok(());
+        }
+        let why =
+            "only convolutional networks on the CPU use statistics of other frames; leave it out, or choose the CPU";
+        Err(gpu_core::Error::value("statistics", why).into())
+    }
+
+    /// Whether it is exact for pictures of one colour; else [`host`](Self::host) is, where there is one.
     #[doc(hidden)]
     const EXACT_WHEN_FLAT: bool;
 
@@ -177,6 +191,14 @@ impl<B: StyleBackend> Engine<B> {
     /// What it computes with.
     pub fn precision(&self) -> Precision {
         B::precision(&self.network)
+    }
+
+    /// Whose statistics norms use from now on, for frames that follow one another. Results then depend on the frames before.
+    ///
+    /// # Errors
+    /// Where only a picture's own are possible: on a GPU, and for a transformer, whose norms are those of tokens.
+    pub fn set_statistics(&mut self, of: cpu::Statistics) -> Result<()> {
+        B::set_statistics(&mut self.network, of)
     }
 
     /// Where the time of the last call went.
@@ -290,23 +312,26 @@ impl<B: StyleBackend> Engine<B> {
         let one = Job { n: 1, ..*job };
         let pictures = from.chunks_exact(size_in).zip(to.chunks_exact_mut(size_out)).zip(colours);
         for ((from, to), colour) in pictures {
-            match colour {
+            let done = match colour {
                 Some(colour) => self.flat(&one, colour, to)?,
-                None => self.checked(&one, from, to)?,
+                None => false,
+            };
+            if !done {
+                self.checked(&one, from, to)?;
             }
         }
         Ok(())
     }
 
-    /// The result for a picture of one colour, from a small one on the CPU.
-    fn flat<S: Picture>(&mut self, job: &Job, colour: [S; 3], to: &mut [S]) -> Result<()> {
-        let Some((network, arena)) = B::host(&mut self.network) else { return Ok(()) };
+    /// The result for a picture of one colour, from a small one on the CPU; false where the network has no need of that.
+    fn flat<S: Picture>(&mut self, job: &Job, colour: [S; 3], to: &mut [S]) -> Result<bool> {
+        let Some((network, arena)) = B::host(&mut self.network) else { return Ok(false) };
         let small = Job { h: 8, w: 8, policy: SizePolicy::Raw, ..*job };
         let (mut x, mut y) = (vec![colour[0]; small.input_len()], vec![colour[0]; small.output_len()]);
         S::fill_with(colour, &mut x);
         S::on_cpu(network, arena, &small, &x, &mut y)?;
         S::fill_with(S::only_colour(&y).unwrap_or(colour), to);
-        Ok(())
+        Ok(true)
     }
 
     /// One batch; again in `f32` when it left the range of `f16`.
@@ -358,111 +383,4 @@ pub(crate) fn check(channels: usize, height: usize, width: usize, shape: &[usize
         return Err(Error::InputTooSmall { height, width, smallest: SMALLEST_SIDE });
     }
     Ok(())
-}
-
-/// Weights packed for this processor, and working memory that is kept between pictures.
-#[derive(Debug)]
-pub struct CpuNetwork {
-    network: cpu::Network,
-    arena: cpu::Arena,
-    biases: Vec<Vec<f32>>,
-}
-
-impl StyleBackend for Cpu {
-    type Network = CpuNetwork;
-
-    fn prepare(&self, model: &StyleModel, _: &EngineOptions) -> Result<CpuNetwork> {
-        let weights = cpu_weights(model);
-        Ok(CpuNetwork { network: cpu::Network::new(&weights), arena: cpu::Arena::new(), biases: weights.biases })
-    }
-
-    fn precision(_: &CpuNetwork) -> Precision {
-        Precision::F32
-    }
-
-    const EXACT_WHEN_FLAT: bool = true;
-
-    fn host(_: &mut CpuNetwork) -> Option<(&cpu::Network, &mut cpu::Arena)> {
-        None
-    }
-
-    fn forward<S: Picture>(
-        &self,
-        CpuNetwork { network, arena, .. }: &mut CpuNetwork,
-        job: &Job,
-        _: bool,
-        fill: &mut Fill<'_, Self, S>,
-        take: &mut Take<'_, Self, S>,
-    ) -> Result<()> {
-        let (mut x, mut y) = (self.scratch::<S>(job.input_len())?, self.zeros::<S>(job.output_len())?);
-        fill(ViewMut::of(&mut x))?;
-        S::on_cpu(network, arena, job, self.read(View::of(&x))?, self.write(ViewMut::of(&mut y))?)?;
-        drop(x);
-        let flag = self.zeros(1)?;
-        Ok(take(View::of(&y), View::of(&flag))?)
-    }
-
-    fn activations(&self, network: &mut CpuNetwork, x: ArrayView4<'_, f32>) -> Result<(Vec<Activation>, Array4<f32>)> {
-        let CpuNetwork { network, arena, biases } = network;
-        let (n, channels, h, w) = x.dim();
-        let standard = x.as_standard_layout();
-        let blocks = (biases.len() - 6) / 2;
-        let layers: Vec<LayerId> = LayerId::all(blocks).collect();
-        let mut parts = vec![[Vec::new(), Vec::new()]; biases.len() - 1];
-        let mut observe = |_: usize, layer: usize, stage: cpu::Stage, values: Vec<f32>| match stage {
-            cpu::Stage::Raw => {
-                let size = values.len() / biases[layer].len();
-                let biased = values.iter().enumerate().map(|(i, v)| v + biases[layer][i / size]);
-                parts[layer][0].extend(biased);
-            }
-            cpu::Stage::Finished => parts[layer][1].extend(values),
-            _ => {}
-        };
-        let samples = standard.as_slice().unwrap_or_default();
-        let refused = |e: cpu::ShapeError| gpu_core::Error::value("x", e.to_string());
-        let out = network.activations(arena, samples, [n, channels, h, w], &mut observe).map_err(refused)?;
-        let [oh, ow] = cpu::Network::output_size(h, w);
-        let mut all = Vec::new();
-        for (i, [raw, finished]) in parts.into_iter().enumerate() {
-            let [lh, lw] = layer_size(layers[i], [h, w]);
-            let shape = (n, biases[i].len(), lh, lw);
-            all.push(Activation { layer: layers[i], raw: planes(shape, raw)?, finished: planes(shape, finished)? });
-        }
-        Ok((all, planes((n, 3, oh, ow), out)?))
-    }
-}
-
-/// Rows and columns of a layer's output.
-pub(crate) fn layer_size(layer: LayerId, size: [usize; 2]) -> [usize; 2] {
-    size.map(|side| match layer {
-        LayerId::Conv1 => side,
-        LayerId::Conv2 => side.div_ceil(2),
-        LayerId::Conv3 | LayerId::Res { .. } => side.div_ceil(4),
-        LayerId::Deconv1 => 2 * side.div_ceil(4),
-        LayerId::Deconv2 | LayerId::Deconv3 => 4 * side.div_ceil(4),
-    })
-}
-
-/// Values as an array.
-pub(crate) fn planes(shape: (usize, usize, usize, usize), values: Vec<f32>) -> Result<Array4<f32>> {
-    let (n, c, h, w) = shape;
-    let got = vec![values.len()];
-    Array4::from_shape_vec(shape, values).map_err(|_| Error::Shape { what: "layer", expected: vec![n, c, h, w], got })
-}
-
-/// The model's parameters in the order of its layers.
-pub(crate) fn cpu_weights(model: &StyleModel) -> cpu::Weights {
-    let mut weights =
-        cpu::Weights { base_channels: model.nc(), residual_blocks: model.residual_blocks(), ..cpu::Weights::default() };
-    for layer in model.layers() {
-        if let Some(conv) = model.conv(layer) {
-            weights.kernels.push(conv.weight.to_vec());
-            weights.biases.push(conv.bias.to_vec());
-        }
-        if let Some(norm) = model.norm(layer) {
-            weights.gammas.push(norm.gamma.to_vec());
-            weights.betas.push(norm.beta.to_vec());
-        }
-    }
-    weights
 }

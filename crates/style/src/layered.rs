@@ -7,12 +7,13 @@ use ndarray::{Array4, ArrayView4};
 use crate::Result;
 #[cfg(feature = "cuda")]
 use crate::cpu;
-#[cfg(feature = "cuda")]
-use crate::engine::cpu_weights;
-use crate::engine::{Activation, Precision, SizePolicy, planes};
+use crate::engine::{Activation, Precision, SizePolicy};
 use crate::kernels::{NET_CENTRE, NetBackend, NetElem, NetFirst, NetLast, Scene, Tiles};
 use crate::mix::Rounding;
 use crate::net::{Fill, Job, Picture, Runner, Take};
+#[cfg(feature = "cuda")]
+use crate::processor::cpu_weights;
+use crate::processor::planes;
 use crate::weights::{LayerId, StyleModel};
 
 /// A model on a device as layers of kernels, in one precision and, once it was needed, also in `f32`.
@@ -178,57 +179,91 @@ fn shown<B: NetBackend<T>, T: NetElem>(
 }
 
 #[cfg(feature = "cuda")]
+pub use cuda::CudaNetwork;
+
+#[cfg(feature = "cuda")]
 mod cuda {
     //! The engine on NVIDIA GPUs.
 
     use gpu_core::{Backend as _, Capability, Cuda};
+    use half::f16;
     use ndarray::{Array4, ArrayView4};
 
     use super::{Fill, Job, Layered, Picture, Take};
     use crate::engine::{Activation, EngineOptions, Precision, StyleBackend};
+    use crate::processor::no_layers;
+    use crate::vit::Vit;
     use crate::weights::StyleModel;
     use crate::{Result, cpu};
 
-    impl StyleBackend for Cuda {
-        type Network = Layered<Cuda>;
+    /// A model's weights on a GPU.
+    #[derive(Debug)]
+    pub struct CudaNetwork(Kind);
 
-        fn prepare(&self, model: &StyleModel, options: &EngineOptions) -> Result<Layered<Cuda>> {
+    /// One of the two kinds of networks.
+    #[derive(Debug)]
+    enum Kind {
+        Layers(Box<Layered<Cuda>>),
+        Half(Box<Vit<Cuda, f16>>),
+        Single(Box<Vit<Cuda, f32>>),
+    }
+
+    impl StyleBackend for Cuda {
+        type Network = CudaNetwork;
+
+        fn prepare(&self, model: &StyleModel, options: &EngineOptions) -> Result<CudaNetwork> {
             let half = self.supports(Capability::TensorF16) && self.supports(Capability::AsyncCopy);
             let precision = options.precision.unwrap_or(Precision::F16);
             let chosen = if half { precision } else { Precision::F32 };
+            if model.transformer().is_some() {
+                return Ok(CudaNetwork(match chosen {
+                    Precision::F16 => Kind::Half(Box::new(Vit::new(self, model)?)),
+                    Precision::F32 => Kind::Single(Box::new(Vit::new(self, model)?)),
+                }));
+            }
             let network = Layered::new(self, model, chosen, None)?;
             if options.precision == Some(Precision::F16) && network.precision() == Precision::F32 {
                 tracing::warn!(nc = model.nc(), device = %self.device().name, "no layers in f16 for this: using f32");
             }
-            Ok(network)
+            Ok(CudaNetwork(Kind::Layers(Box::new(network))))
         }
 
-        fn precision(network: &Layered<Cuda>) -> Precision {
-            network.precision()
+        fn precision(network: &CudaNetwork) -> Precision {
+            match &network.0 {
+                Kind::Layers(network) => network.precision(),
+                Kind::Half(_) => Precision::F16,
+                Kind::Single(_) => Precision::F32,
+            }
         }
 
         const EXACT_WHEN_FLAT: bool = false;
 
-        fn host(network: &mut Layered<Cuda>) -> Option<(&cpu::Network, &mut cpu::Arena)> {
-            Some(network.host())
+        fn host(network: &mut CudaNetwork) -> Option<(&cpu::Network, &mut cpu::Arena)> {
+            // A transformer has no norm over a whole plane, which would make rounding errors of a flat one large.
+            if let Kind::Layers(network) = &mut network.0 { Some(network.host()) } else { None }
         }
 
         fn forward<S: Picture>(
             &self,
-            network: &mut Layered<Cuda>,
+            network: &mut CudaNetwork,
             job: &Job,
             exact: bool,
             fill: &mut Fill<'_, Self, S>,
             take: &mut Take<'_, Self, S>,
         ) -> Result<()> {
-            network.forward(self, job, exact, fill, take)
+            match &mut network.0 {
+                Kind::Layers(network) => network.forward(self, job, exact, fill, take),
+                Kind::Half(network) => network.forward(self, job, fill, take),
+                Kind::Single(network) => network.forward(self, job, fill, take),
+            }
         }
 
         fn activations(
             &self,
-            network: &mut Layered<Cuda>,
+            network: &mut CudaNetwork,
             x: ArrayView4<'_, f32>,
         ) -> Result<(Vec<Activation>, Array4<f32>)> {
+            let Kind::Layers(network) = &mut network.0 else { return Err(no_layers()) };
             network.activations(self, x)
         }
     }

@@ -4,6 +4,7 @@
 //! out in the style that the network was trained for. Weights are read from the files people have
 //! ([`weights::StyleModel::load`]): safetensors, PyTorch checkpoints of both forms, ONNX exports.
 //!
+//! * [`vit`] is the other kind of network that [`Engine`] runs: a transformer.
 //! * [`Engine`] runs a model; [`SizePolicy`] says what becomes of sides that are no multiples of four.
 //! * [`mix`](mod@mix) makes a picture of the result: strength, masks, original colours, whole numbers.
 //! * [`cpu`] is the network on the processor and, as functions on planar tensors, the operations that it is made of.
@@ -30,11 +31,16 @@ mod layered;
 pub mod mix;
 mod net;
 pub mod ops;
+mod processor;
 mod stream;
+pub mod vit;
 pub mod weights;
 
-pub use engine::{Activation, CpuNetwork, Engine, EngineOptions, Precision, SizePolicy, StyleBackend, Timing};
+pub use engine::{Activation, Engine, EngineOptions, Precision, SizePolicy, StyleBackend, Timing};
 pub use error::{Error, Result};
+#[cfg(feature = "cuda")]
+pub use layered::CudaNetwork;
 pub use layered::Layered;
 pub use net::{Job, Picture};
+pub use processor::CpuNetwork;
 pub use stream::FrameStream;

@@ -281,3 +281,66 @@ fn memory_per_pixel_is_bounded() {
         assert!(held <= 300.0, "{side}: {held}");
     }
 }
+
+/// A network without a state gives the first frame's picture; frozen statistics give what the first frame's would, and a
+/// running mean lies in between.
+#[test]
+fn statistics_of_frames_before_are_used_when_asked_for() {
+    // The largest difference, beside the largest value.
+    let largest = |a: &mut dyn Iterator<Item = f32>| a.fold(0.0, |most: f32, v| most.max(v.abs()));
+    let distance =
+        |a: &[f32], b: &[f32]| largest(&mut a.iter().zip(b).map(|(a, b)| a - b)) / largest(&mut b.iter().copied());
+    let network = Network::new(&weights(8, 1, 5));
+    let frame =
+        |k: usize| -> Vec<f32> { (0..3 * 24 * 20).map(|i| ((i * 37 + i / 13 * 11) % (100 + 50 * k)) as f32).collect() };
+    let shape = [1, 3, 24, 20];
+    let alone: Vec<_> = (0..2).map(|k| network.run(&mut Arena::new(), &frame(k), shape).unwrap()).collect();
+    let after = |of: Statistics| {
+        let mut arena = Arena::new();
+        arena.set_statistics(of);
+        let first = network.run(&mut arena, &frame(0), shape).unwrap();
+        assert_eq!(first, alone[0], "{of:?}: the first frame has none before it");
+        // The first frame once more is the same once more: nothing drifts.
+        assert!(distance(&network.run(&mut arena, &frame(0), shape).unwrap(), &first) < 1e-3, "{of:?}");
+        network.run(&mut arena, &frame(1), shape).unwrap()
+    };
+    assert_eq!(after(Statistics::Frame), alone[1]);
+    assert_eq!(after(Statistics::Average(0.0)), alone[1]);
+    let (frozen, half) = (after(Statistics::Frozen), after(Statistics::Average(0.5)));
+    assert!(distance(&frozen, &alone[1]) > 0.01 && distance(&half, &alone[1]) > 0.005);
+    assert!(distance(&half, &alone[1]) < distance(&frozen, &alone[1]));
+    assert!(distance(&after(Statistics::Average(0.999_999)), &frozen) < 1e-2);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    /// However few rows are in memory at once, the result has the same bits.
+    #[test]
+    fn strips_change_no_bit(h in 5..90_usize, w in 5..40_usize, base in prop_oneof![Just(4_usize), Just(16)], blocks in 0..3_usize, bytes in prop_oneof![Just(0_usize), Just(200_000), Just(1 << 30)]) {
+        let network = Network::new(&weights(base, blocks, 9));
+        let folder = tempfile::tempdir().unwrap();
+        let x = image(3 * h * w, 3);
+        let whole = network.run(&mut Arena::new(), &x, [1, 3, h, w]).unwrap();
+        let mut arena = Arena::new();
+        arena.set_strips(Some(Strips { folder: folder.path().to_owned(), bytes }));
+        prop_assert_eq!(&network.run(&mut arena, &x, [1, 3, h, w]).unwrap(), &whole);
+        let rgb: Vec<u8> = x.iter().map(|v| *v as u8).collect();
+        let (mut in_memory, mut in_strips) = (vec![0; 3 * h * w], vec![0; 3 * h * w]);
+        network.run_rgb(&mut Arena::new(), &rgb, [h, w], &mut in_memory).unwrap();
+        network.run_rgb(&mut arena, &rgb, [h, w], &mut in_strips).unwrap();
+        prop_assert_eq!(in_strips, in_memory);
+        // Nothing is left behind, and activations stay out of memory.
+        prop_assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_an_error() {
+    let network = Network::new(&weights(4, 1, 9));
+    let mut arena = Arena::new();
+    arena.set_strips(Some(Strips { folder: "/nowhere/at/all".into(), bytes: 1 }));
+    let refused = network.run(&mut arena, &image(3 * 64, 1), [1, 3, 8, 8]).unwrap_err();
+    assert_eq!(refused, ShapeError::ScratchFile(std::io::ErrorKind::NotFound));
+    assert!(refused.to_string().contains("TMPDIR"));
+}

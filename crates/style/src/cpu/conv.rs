@@ -83,6 +83,17 @@ impl Conv {
         }
     }
 
+    /// The bands of an output: a matter of the image's size alone.
+    pub(crate) fn bands(&self, height: usize, width: usize) -> Bands {
+        let geometry = self.geometry();
+        let [height, width] = geometry.output(height, width);
+        let rows = match self {
+            Self::Direct(direct) => direct.band_rows(height),
+            Self::Winograd(..) => Winograd::band_rows(height, width),
+        };
+        Bands { rows, height, width, padded: pad(geometry.cout) }
+    }
+
     /// Convolves `image` into `out` (`[Ho][Wo][pad(cout)]`, without bias) and gives each channel's moments and the
     /// pixel count. `keep` (Winograd only) gets the finished input.
     ///
@@ -95,33 +106,65 @@ impl Conv {
         keep: Option<&mut [f32]>,
         pool: &Pool,
     ) -> (Vec<Moments>, usize) {
-        let geometry = self.geometry();
-        let padded = pad(geometry.cout);
-        let [height, width] = geometry.output(image.height, image.width);
-        let rows = match self {
-            Self::Direct(direct) => direct.band_rows(height),
-            Self::Winograd(..) => Winograd::band_rows(height, width),
-        };
-        let size = rows * width * padded;
-        let out = &mut out[..height * width * padded];
-        let bands = height.div_ceil(rows);
-        let mut parts = vec![Moments::default(); bands * padded];
+        let bands = self.bands(image.height, image.width);
+        let mut parts = vec![Moments::default(); bands.count() * bands.padded];
+        let out = &mut out[..bands.height * bands.width * bands.padded];
+        self.some(image, &bands, 0, out, keep, &mut parts, pool);
+        bands.merge(&parts)
+    }
+
+    /// The bands from `first` on: their rows of the output, of what is kept, and their moments.
+    pub(crate) fn some(
+        &self,
+        image: &Image<'_>,
+        bands: &Bands,
+        first: usize,
+        out: &mut [f32],
+        keep: Option<&mut [f32]>,
+        parts: &mut [Moments],
+        pool: &Pool,
+    ) {
+        let size = bands.rows * bands.width * bands.padded;
+        let count = out.len().div_ceil(size);
         let mut keeps: Vec<Option<&mut [f32]>> = match keep {
             Some(keep) => keep.chunks_mut(size).map(Some).collect(),
-            None => std::iter::repeat_with(|| None).take(bands).collect(),
+            None => std::iter::repeat_with(|| None).take(count).collect(),
         };
-        let work = out.par_chunks_mut(size).zip(parts.par_chunks_mut(padded)).zip(keeps.par_iter_mut()).enumerate();
+        let parts = parts.par_chunks_mut(bands.padded);
+        let work = out.par_chunks_mut(size).zip(parts).zip(keeps.par_iter_mut()).enumerate();
         work.for_each(|(band, ((out, part), keep))| {
             let mut scratch = pool.get();
+            let top = (first + band) * bands.rows;
             match self {
-                Self::Direct(direct) => direct.band(image, band * rows, out, &mut scratch),
-                Self::Winograd(winograd, _) => {
-                    winograd.band(image, band * rows, out, keep.as_deref_mut(), &mut scratch);
-                }
+                Self::Direct(direct) => direct.band(image, top, out, &mut scratch),
+                Self::Winograd(winograd, _) => winograd.band(image, top, out, keep.as_deref_mut(), &mut scratch),
             }
-            of_band(out, padded, part);
+            of_band(out, bands.padded, part);
         });
-        let counts: Vec<usize> = (0..bands).map(|b| rows.min(height - b * rows) * width).collect();
-        tree(&parts, &counts, padded)
+    }
+}
+
+/// How an output is cut into bands of rows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bands {
+    /// Of a band; the last may have fewer.
+    pub(crate) rows: usize,
+    /// Rows and columns of the output.
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    /// Floats of a pixel.
+    pub(crate) padded: usize,
+}
+
+impl Bands {
+    pub(crate) fn count(&self) -> usize {
+        self.height.div_ceil(self.rows)
+    }
+
+    /// The moments of the whole from those of all bands, and the pixel count.
+    pub(crate) fn merge(&self, parts: &[Moments]) -> (Vec<Moments>, usize) {
+        let count = |band: usize| self.rows.min(self.height - band * self.rows) * self.width;
+        let counts: Vec<usize> = (0..self.count()).map(count).collect();
+        tree(parts, &counts, self.padded)
     }
 }

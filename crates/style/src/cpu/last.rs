@@ -20,7 +20,7 @@ const COLOURS: usize = 3;
 const TAPS: usize = (SIDE * COLOURS).next_multiple_of(LANES);
 
 /// Output rows per band, and output columns per pass.
-const ROWS: usize = 8;
+pub(super) const ROWS: usize = 8;
 const COLS: usize = 136;
 
 /// The packed last layer.
@@ -43,7 +43,7 @@ pub(crate) enum Picture<'a> {
 }
 
 /// The part of a picture that one band writes.
-enum Rows<'a> {
+pub(super) enum Rows<'a> {
     Planes([&'a mut [f32]; COLOURS]),
     Rgb(&'a mut [u8], usize),
 }
@@ -61,23 +61,34 @@ impl Last {
 
     /// Convolves `image` into the picture.
     pub(crate) fn forward(&self, image: &Image<'_>, picture: Picture<'_>, pool: &Pool) {
-        let width = image.width;
-        let bands: Vec<Rows<'_>> = match picture {
+        let mut bands = Self::bands(picture, [image.height, image.width]);
+        self.some(image, 0, &mut bands, pool);
+    }
+
+    /// The bands of a picture, for an image of this size.
+    pub(super) fn bands(picture: Picture<'_>, [height, width]: [usize; 2]) -> Vec<Rows<'_>> {
+        match picture {
             Picture::Planes(planes) => {
-                let (r, rest) = planes.split_at_mut(image.height * width);
-                let (g, b) = rest.split_at_mut(image.height * width);
+                let (r, rest) = planes.split_at_mut(height * width);
+                let (g, b) = rest.split_at_mut(height * width);
                 let bands = r.chunks_mut(ROWS * width).zip(g.chunks_mut(ROWS * width)).zip(b.chunks_mut(ROWS * width));
                 bands.map(|((r, g), b)| Rows::Planes([r, g, b])).collect()
             }
             Picture::Rgb { data, width } => {
                 data.chunks_mut(ROWS * width * COLOURS).map(|rows| Rows::Rgb(rows, width)).collect()
             }
-        };
-        bands.into_par_iter().enumerate().for_each(|(band, rows)| self.band(image, band * ROWS, rows, &mut pool.get()));
+        }
     }
 
-    fn band(&self, image: &Image<'_>, top: usize, mut to: Rows<'_>, scratch: &mut Scratch) {
-        let (rows, width) = match &to {
+    /// Some bands, from number `first` on.
+    pub(super) fn some(&self, image: &Image<'_>, first: usize, bands: &mut [Rows<'_>], pool: &Pool) {
+        bands.par_iter_mut().enumerate().for_each(|(band, rows)| {
+            self.band(image, (first + band) * ROWS, rows, &mut pool.get());
+        });
+    }
+
+    fn band(&self, image: &Image<'_>, top: usize, to: &mut Rows<'_>, scratch: &mut Scratch) {
+        let (rows, width) = match &*to {
             Rows::Planes([r, ..]) => (r.len() / image.width, image.width),
             Rows::Rgb(data, width) => (data.len() / (width * COLOURS), *width),
         };
@@ -101,7 +112,7 @@ impl Last {
                 }
                 add_columns(taps, self.bias, line);
                 let (pixels, _) = line.as_chunks::<4>();
-                match &mut to {
+                match &mut *to {
                     Rows::Planes(planes) => {
                         for (o, plane) in planes.iter_mut().enumerate() {
                             let row = &mut plane[y * width + left..y * width + right];

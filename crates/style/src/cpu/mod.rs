@@ -7,16 +7,25 @@
 mod buffer;
 mod conv;
 mod direct;
+mod error;
+mod history;
 mod kernel;
 mod last;
 mod moments;
 mod network;
 mod ops;
 mod pack;
+mod product;
+mod strips;
 mod winograd;
 
-pub use network::{Arena, EPSILON, Network, Observer, SMALLEST_SIDE, ShapeError, Stage, Weights};
+pub(crate) use product::Packed;
+
+pub use error::ShapeError;
+pub use history::Statistics;
+pub use network::{Arena, EPSILON, Network, Observer, SMALLEST_SIDE, Stage, Weights};
 pub use ops::{
     ConvNormParams, ConvParams, NormParams, fused_conv_instancenorm, fused_conv_reflection_pad, fused_residual_block,
     instance_norm,
 };
+pub use strips::Strips;

@@ -1,15 +1,17 @@
 //! The whole network on the CPU: sixteen convolutions, no pass over memory between them.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::cpu::buffer::{Buffer, pad};
 use crate::cpu::conv::{Conv, Pool};
 use crate::cpu::direct::Geometry;
+use crate::cpu::error::ShapeError;
+use crate::cpu::history::{History, Statistics};
 use crate::cpu::kernel::Isa;
 use crate::cpu::last::{Last, Picture};
 use crate::cpu::moments::{Affine, Moments};
 use crate::cpu::pack::{Border, Deferred, Image, Source, finish};
+use crate::cpu::strips::Strips;
 
 /// Added to each variance inside the root.
 pub const EPSILON: f64 = 1e-5;
@@ -18,7 +20,7 @@ pub const EPSILON: f64 = 1e-5;
 pub const SMALLEST_SIDE: usize = 5;
 
 /// Subtracted from the input: the first norm removes what that changes, and the sums of 243 products get smaller.
-const CENTRE: f32 = 128.0;
+pub(super) const CENTRE: f32 = 128.0;
 
 /// Parameters of a network in the order of its layers: `conv1`, `conv2`, `conv3`, `res1.conv1`, `res1.conv2`, …,
 /// `deconv1`, `deconv2`, `deconv3`.
@@ -38,42 +40,6 @@ pub struct Weights {
     pub betas: Vec<Vec<f32>>,
 }
 
-/// Why an input was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ShapeError {
-    /// A side is shorter than [`SMALLEST_SIDE`].
-    InputTooSmall {
-        /// Height in pixels.
-        height: usize,
-        /// Width in pixels.
-        width: usize,
-    },
-    /// A slice is not as long as its shape says.
-    WrongLength {
-        /// Elements that the shape asks for.
-        expected: usize,
-        /// Elements found.
-        found: usize,
-    },
-    /// The padding of a reflection reaches the far edge, or a size is 0.
-    BadGeometry,
-}
-
-impl fmt::Display for ShapeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InputTooSmall { height, width } => {
-                write!(f, "image of {width} x {height} pixels: both sides must be at least {SMALLEST_SIDE}")
-            }
-            Self::WrongLength { expected, found } => write!(f, "expected {expected} elements, found {found}"),
-            Self::BadGeometry => write!(f, "sizes must be positive and the padding smaller than the image"),
-        }
-    }
-}
-
-impl std::error::Error for ShapeError {}
-
 /// Checks a slice's length.
 pub(crate) fn check_len(found: usize, expected: usize) -> Result<(), ShapeError> {
     if found == expected { Ok(()) } else { Err(ShapeError::WrongLength { expected, found }) }
@@ -84,14 +50,26 @@ pub(crate) fn check_len(found: usize, expected: usize) -> Result<(), ShapeError>
 pub struct Arena {
     large: Buffer,
     middle: Buffer,
-    pool: Pool,
-    times: Vec<Duration>,
+    pub(super) pool: Pool,
+    pub(super) times: Vec<Duration>,
+    pub(super) history: History,
+    strips: Option<Strips>,
 }
 
 impl Arena {
     /// An empty arena; it grows with the images.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Whose statistics norms use from the next picture on; what was remembered is forgotten.
+    pub fn set_statistics(&mut self, of: Statistics) {
+        self.history = History::new(of);
+    }
+
+    /// Activations go to scratch files from the next picture on, or stay in memory. Results have the same bits.
+    pub fn set_strips(&mut self, strips: Option<Strips>) {
+        self.strips = strips;
     }
 
     /// Wall time of each layer of the last image, in order: `conv1` to `deconv3`.
@@ -123,16 +101,16 @@ pub type Observer<'a> = dyn FnMut(usize, usize, Stage, Vec<f32>) + 'a;
 
 /// One convolution and the norm after it.
 #[derive(Debug)]
-struct Layer {
-    conv: Conv,
-    gamma: Vec<f32>,
-    beta: Vec<f32>,
+pub(super) struct Layer {
+    pub(super) conv: Conv,
+    pub(super) gamma: Vec<f32>,
+    pub(super) beta: Vec<f32>,
     /// Σ over the taps of each kernel, `[out][in]`: what centring the input takes from the output.
     tap_sums: Vec<f64>,
 }
 
 /// One image's input or output.
-enum Input<'a> {
+pub(super) enum Input<'a> {
     Planes(&'a [f32]),
     Rgb(&'a [u8]),
 }
@@ -140,10 +118,10 @@ enum Input<'a> {
 /// A network with packed weights.
 #[derive(Debug)]
 pub struct Network {
-    width: usize,
+    pub(super) width: usize,
     /// `conv1`, `conv2`, `conv3`, the residual layers, `deconv1`, `deconv2`.
-    layers: Vec<Layer>,
-    last: Last,
+    pub(super) layers: Vec<Layer>,
+    pub(super) last: Last,
 }
 
 impl Network {
@@ -227,7 +205,7 @@ impl Network {
         for (i, (x, out)) in x.chunks_exact(3 * height * width).zip(out.chunks_exact_mut(3 * oh * ow)).enumerate() {
             let mut observe = observer.as_deref_mut().map(|o| |l: usize, s: Stage, v: Vec<f32>| o(i, l, s, v));
             let observe = observe.as_mut().map(|o| o as &mut dyn FnMut(usize, Stage, Vec<f32>));
-            self.image(arena, Input::Planes(x), [height, width], Picture::Planes(out), observe);
+            self.image(arena, Input::Planes(x), [height, width], Picture::Planes(out), observe)?;
         }
         Ok(out)
     }
@@ -244,12 +222,27 @@ impl Network {
         check_len(x.len(), 3 * height * width)?;
         check_len(out.len(), 3 * height * width)?;
         Self::check_size(height, width)?;
-        self.image(arena, Input::Rgb(x), [height, width], Picture::Rgb { data: out, width }, None);
-        Ok(())
+        self.image(arena, Input::Rgb(x), [height, width], Picture::Rgb { data: out, width }, None)
     }
 
     fn check_size(height: usize, width: usize) -> Result<(), ShapeError> {
         if height.min(width) < SMALLEST_SIDE { Err(ShapeError::InputTooSmall { height, width }) } else { Ok(()) }
+    }
+
+    /// Bytes of activations that one picture takes.
+    pub fn memory(&self, height: usize, width: usize) -> usize {
+        let (large, middle) = self.buffers([height, width]);
+        4 * (large + middle)
+    }
+
+    /// Floats of the two activation buffers.
+    fn buffers(&self, [height, width]: [usize; 2]) -> (usize, usize) {
+        let (a, b, c) = (pad(self.width), pad(2 * self.width), pad(4 * self.width));
+        let quarter = height.div_ceil(4) * width.div_ceil(4);
+        let half = height.div_ceil(2) * width.div_ceil(2);
+        // The large buffer holds conv1, then the four quarter-size tensors of the body, then deconv2; the middle one
+        // conv2, then deconv1.
+        ((height * width * a).max(4 * quarter * c).max(16 * quarter * a), half.max(4 * quarter) * b)
     }
 
     fn image(
@@ -259,24 +252,26 @@ impl Network {
         [height, width]: [usize; 2],
         picture: Picture<'_>,
         mut observe: Option<&mut dyn FnMut(usize, Stage, Vec<f32>)>,
-    ) {
+    ) -> Result<(), ShapeError> {
+        if let (Some(strips), None) = (arena.strips.clone(), &observe) {
+            let done = self.image_in_strips(arena, &strips, input, [height, width], picture);
+            return done.map_err(|e| ShapeError::ScratchFile(e.kind()));
+        }
         let (a, b, c) = (self.width, 2 * self.width, 4 * self.width);
         let half = [height.div_ceil(2), width.div_ceil(2)];
         let quarter = [half[0].div_ceil(2), half[1].div_ceil(2)];
-        let pixels = |[h, w]: [usize; 2], scale: usize| h * w * scale * scale;
-        // The large buffer holds conv1, then the four quarter-size tensors of the body, then deconv2; the middle one
-        // conv2, then deconv1.
-        let body = pixels(quarter, 1) * pad(c);
-        let large = arena.large.get((height * width * pad(a)).max(4 * body).max(pixels(quarter, 4) * pad(a)));
-        let middle = arena.middle.get(pixels(half, 1).max(pixels(quarter, 2)) * pad(b));
+        let body = quarter[0] * quarter[1] * pad(c);
+        let (large, middle) = self.buffers([height, width]);
+        let (large, middle) = (arena.large.get(large), arena.middle.get(middle));
         arena.pool.prepare();
-        let (pool, times) = (&arena.pool, &mut arena.times);
+        let (pool, times, history) = (&arena.pool, &mut arena.times, &mut arena.history);
         times.clear();
         let mut begin = Instant::now();
         let mut lap = move || std::mem::replace(&mut begin, Instant::now()).elapsed();
         let mut step = |index: usize, image: &Image<'_>, rest: &[f32], out: &mut [f32], keep: Option<&mut [f32]>| {
             let layer = &self.layers[index];
-            let (moments, count) = layer.conv.forward(image, out, keep, pool);
+            let (mut moments, count) = layer.conv.forward(image, out, keep, pool);
+            history.next(index, &mut moments, count);
             let affine = Affine::new(&moments, count, &layer.gamma, &layer.beta, EPSILON);
             times.push(lap());
             if let Some(observe) = observe.as_deref_mut() {
@@ -302,7 +297,7 @@ impl Network {
             Input::Planes(x) => Source::Planes(x, CENTRE),
             Input::Rgb(x) => Source::Rgb(x, CENTRE),
         };
-        let image = Image { source, channels: 3, height, width, border: Border::Reflect };
+        let image = Image { source, channels: 3, height, width, border: Border::Reflect, first: 0 };
         let norm = step(0, &image, &[CENTRE; 3], large, None);
         let rest = norm.rest();
         let image = raw(large, None, centred(&norm, &rest), a, [height, width], Border::Reflect);
@@ -346,16 +341,17 @@ impl Network {
         let image = raw(large, None, end, a, quarter.map(|n| 4 * n), Border::Reflect);
         self.last.forward(&image, picture, pool);
         times.push(lap());
+        Ok(())
     }
 }
 
 /// Norm and ReLU, centred.
-fn centred<'a>(norm: &'a Affine, rest: &'a [f32]) -> Deferred<'a> {
+pub(super) fn centred<'a>(norm: &'a Affine, rest: &'a [f32]) -> Deferred<'a> {
     Deferred { norm, relu: true, centre: Some(rest) }
 }
 
 /// The norm at the end of a residual block.
-fn block_end(norm: &Affine) -> Deferred<'_> {
+pub(super) fn block_end(norm: &Affine) -> Deferred<'_> {
     Deferred { norm, relu: false, centre: None }
 }
 
@@ -368,7 +364,7 @@ fn raw<'a>(
     [height, width]: [usize; 2],
     border: Border,
 ) -> Image<'a> {
-    Image { source: Source::Raw { data, skip, deferred }, channels, height, width, border }
+    Image { source: Source::Raw { data, skip, deferred }, channels, height, width, border, first: 0 }
 }
 
 /// Channels-last (`padded` floats a pixel) to planes.

@@ -3,9 +3,10 @@
 use crate::cpu::buffer::pad;
 use crate::cpu::conv::{Conv, Pool};
 use crate::cpu::direct::Geometry;
+use crate::cpu::error::ShapeError;
 use crate::cpu::kernel::Isa;
 use crate::cpu::moments::{Affine, Moments, of_band, tree};
-use crate::cpu::network::{ShapeError, check_len, planes};
+use crate::cpu::network::{check_len, planes};
 use crate::cpu::pack::{Deferred, Image, Source, finish};
 
 /// A convolution's parameters.
@@ -88,7 +89,7 @@ fn convolve(conv: &Conv, source: Source<'_>, [height, width]: [usize; 2], pool: 
     let geometry = conv.geometry();
     let size = geometry.output(height, width);
     let mut data = vec![0.0; size[0] * size[1] * pad(geometry.cout)];
-    let image = Image { source, channels: geometry.cin, height, width, border: geometry.border() };
+    let image = Image { source, channels: geometry.cin, height, width, border: geometry.border(), first: 0 };
     let (moments, _) = conv.forward(&image, &mut data, None, pool);
     Raw { data, size, moments }
 }

@@ -55,6 +55,8 @@ pub(crate) struct Image<'a> {
     pub(crate) height: usize,
     pub(crate) width: usize,
     pub(crate) border: Border,
+    /// The row that raw data begin with; 0 for a whole image.
+    pub(crate) first: usize,
 }
 
 impl Image<'_> {
@@ -103,6 +105,7 @@ impl Image<'_> {
             }
             Source::Raw { data, skip, deferred } => {
                 let padded = pad(self.channels);
+                let at = at - self.first * self.width;
                 let range = at * padded..(at + count) * padded;
                 let skip = skip.map(|s| &s[range.clone()]);
                 finish(to, &data[range], skip, &deferred, self.channels);

@@ -40,6 +40,7 @@ pub struct Conv<B: FusedConvReflectionPad<T>, T: Sample> {
     shape: ConvShape,
     weights: B::Weights,
     bias: Tensor<B, f32, 1>,
+    relu: bool,
 }
 
 impl ConvShape {
@@ -215,7 +216,16 @@ impl<B: FusedConvReflectionPad<T>, T: Sample> Conv<B, T> {
             return Err(Error::shape("bias", &[shape.outputs], &[bias.len()]));
         }
         let bias = shared(b, bias)?;
-        Ok(Self { shape, weights: b.pack_weights(&shape, weight)?, bias })
+        Ok(Self { shape, weights: b.pack_weights(&shape, weight)?, bias, relu: false })
+    }
+
+    /// The same with ReLU behind the bias, in [`fused_conv_reflection_pad`](super::fused_conv_reflection_pad()).
+    pub fn with_relu(self) -> Self {
+        Self { relu: true, ..self }
+    }
+
+    pub(crate) fn relu(&self) -> bool {
+        self.relu
     }
 
     /// Its shape.

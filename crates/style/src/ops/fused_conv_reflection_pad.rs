@@ -1,4 +1,4 @@
-//! Kernel K1: convolution with reflection padding and bias.
+//! Kernel K1: convolution with reflection padding and bias, and ReLU if the convolution has it.
 //!
 //! `y[o, i, j] = bias[o] + Σ_{c,u,v} w[o, c, u, v] · x[c, r(i·s₁ + u − p), r(j·s₂ + v − p)]`, where `r` mirrors an index at
 //! both ends without repeating them. Padding is index arithmetic on the load: no padded copy exists, and tiles inside
@@ -54,7 +54,12 @@ pub fn fused_conv_reflection_pad_into<B: FusedConvReflectionPad<T>, T: Sample>(
     if y.shape() != layout.shape(out) {
         return Err(Error::shape("y", &layout.shape(out), &y.shape()));
     }
-    b.fused_conv_reflection_pad_unchecked(ConvParams { bias: 1, ..p }, conv, x.flat(), y.flat())
+    b.fused_conv_reflection_pad_unchecked(
+        ConvParams { bias: 1, relu: conv.relu().into(), ..p },
+        conv,
+        x.flat(),
+        y.flat(),
+    )
 }
 
 /// [`fused_conv_reflection_pad_into`] a new tensor.
@@ -129,7 +134,10 @@ impl<T: Sample> FusedConvReflectionPad<T> for Cpu {
         y: ViewMut<'_, Self, T>,
     ) -> Result<()> {
         let planes = p.input().planes_of(p.layout(), self.read(x)?);
-        let out = convolve_planes(&planes, &p, conv, self.read(conv.bias().flat())?)?;
+        let mut out = convolve_planes(&planes, &p, conv, self.read(conv.bias().flat())?)?;
+        if p.relu == 1 {
+            out.iter_mut().filter(|v| **v < 0.0).for_each(|v| *v = 0.0);
+        }
         p.output().write_planes(p.layout(), &out, self.write(y)?);
         Ok(())
     }

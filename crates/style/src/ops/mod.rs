@@ -1,4 +1,4 @@
-//! The operations that the network is made of, as public operations on tensors, one page each: checked entry, CPU twin,
+//! The operations that the networks are made of, as public operations on tensors, one page each: checked entry, CPU twin,
 //! CUDA twin.
 //!
 //! Tensors have rank 4 and are `[B, C, H, W]` or `[B, H, W, C]`, as a [`Layout`] says. Elements are `f32` or
@@ -7,16 +7,23 @@
 
 mod coefficients;
 mod conv;
+mod fused_attention;
 mod fused_conv_instancenorm;
 mod fused_conv_reflection_pad;
+mod fused_ffn;
 mod fused_residual_block;
 mod instance_norm;
+mod layer_norm;
+mod linear;
+mod math;
+mod pixels;
 mod sample;
 
 use gpu_core::{Backend, Error, Result};
 
 pub use coefficients::Norm;
 pub use conv::{Conv, ConvShape, MAX_KERNEL_SIDE, MAX_STRIDE};
+pub use fused_attention::{Attention, AttentionWork, MAX_HEAD, WindowAttention, fused_attention, fused_attention_into};
 pub use fused_conv_instancenorm::{
     Deferred, FusedConvInstancenorm, Plan, fused_conv_instancenorm, fused_conv_instancenorm_deferred,
     fused_conv_instancenorm_into, fused_conv_instancenorm_work,
@@ -24,10 +31,14 @@ pub use fused_conv_instancenorm::{
 pub use fused_conv_reflection_pad::{
     FusedConvReflectionPad, fused_conv_reflection_pad, fused_conv_reflection_pad_into,
 };
+pub use fused_ffn::{fused_ffn, fused_ffn_into};
 pub use fused_residual_block::{
     FusedResidualBlock, ResidualBlock, fused_residual_block, fused_residual_block_into, fused_residual_block_work,
 };
 pub use instance_norm::{InstanceNorm, instance_norm, instance_norm_into, instance_norm_work};
+pub use layer_norm::{LayerNorm, TOKEN_PART, layer_norm, layer_norm_into, token_mean};
+pub use linear::{Activation, LINEAR_UNIT, Linear, MAX_LINEAR, Product, linear, linear_into};
+pub use pixels::{FEATURES, Frame, Pixels, decoded, patches, repaint};
 pub use sample::Sample;
 
 /// The four operations on one backend: the only bound of what is built on them.
@@ -37,6 +48,16 @@ pub trait StyleOps<T: Sample>:
 }
 impl<T: Sample, B> StyleOps<T> for B where
     B: Backend + InstanceNorm<T> + FusedConvReflectionPad<T> + FusedConvInstancenorm<T> + FusedResidualBlock<T>
+{
+}
+
+/// The operations of a transformer on pictures, on one backend.
+pub trait VitOps<T: Sample>:
+    Product<T> + LayerNorm<T> + WindowAttention<T> + FusedConvReflectionPad<T> + Pixels<f32, T> + Pixels<u8, T>
+{
+}
+impl<T: Sample, B> VitOps<T> for B where
+    B: Product<T> + LayerNorm<T> + WindowAttention<T> + FusedConvReflectionPad<T> + Pixels<f32, T> + Pixels<u8, T>
 {
 }
 
@@ -159,6 +180,9 @@ pub(crate) mod cuda {
             ("fused_conv_reflection_pad", ["sm_80"]),
             ("fused_conv_instancenorm", ["sm_80"]),
             ("fused_residual_block", ["sm_80"]),
+            ("linear", ["sm_80"]),
+            ("tokens", ["sm_75"]),
+            ("window_attention", ["sm_80"]),
         ];
     }
 }

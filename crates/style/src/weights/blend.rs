@@ -22,6 +22,9 @@ impl StyleModel {
             return fail("expected a model with a weight above zero, found none".into());
         };
         for (model, _) in models {
+            if model.vit != first.vit {
+                return fail("expected models of one shape, found transformers of different sizes, or one beside a convolutional network; choose models of one kind".into());
+            }
             if (model.nc, model.blocks) != (first.nc, first.blocks) {
                 return fail(format!(
                     "expected models of one shape, found width {} with {} residual blocks and width {} with {}; choose models of one width",
@@ -48,6 +51,7 @@ impl StyleModel {
         Ok(Self {
             nc: first.nc,
             blocks: first.blocks,
+            vit: first.vit,
             tensors: first.tensors.iter().enumerate().map(blended).collect(),
             metadata: BTreeMap::from([("style".to_owned(), parts.join("+"))]),
             container: Container::Memory,

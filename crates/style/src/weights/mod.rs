@@ -26,6 +26,7 @@ mod pth;
 mod raw;
 mod safetensors;
 mod save;
+mod transformer;
 mod unpickle;
 mod zip;
 
@@ -34,6 +35,7 @@ pub use layers::{LayerId, MAX_RESIDUAL_BLOCKS};
 pub use model::{Container, ConvWeights, LoadOptions, NormWeights, StyleModel, Tensor};
 pub use raw::Dtype;
 pub use save::{SaveDtype, SaveReport};
+pub use transformer::VitShape;
 
 /// The result of reading or writing weights.
 pub type Result<T> = std::result::Result<T, WeightsError>;

@@ -9,6 +9,7 @@ use half::f16;
 use super::layers::{LayerId, tensor_specs};
 use super::names::{Network, assemble};
 use super::raw::{Dtype, numel};
+use super::transformer::{self, VitShape};
 use super::{MAX_RESIDUAL_BLOCKS, Result, WeightsError, detect, onnx, pth, safetensors};
 
 /// The kind of file that weights came from.
@@ -72,6 +73,8 @@ pub struct NormWeights<'a> {
 pub struct StyleModel {
     pub(super) nc: usize,
     pub(super) blocks: usize,
+    /// A transformer has no residual blocks, and a width of zero.
+    pub(super) vit: Option<VitShape>,
     pub(super) tensors: Vec<Tensor>,
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) container: Container,
@@ -115,8 +118,12 @@ impl StyleModel {
             Container::TorchLegacy => (pth::read_legacy(bytes)?, BTreeMap::new()),
             Container::Onnx | Container::Memory => onnx::read(bytes)?,
         };
+        if metadata.get("arch").is_some_and(|arch| arch == transformer::ARCH) {
+            let (shape, tensors) = transformer::assemble(raw, &metadata, bytes.len(), options)?;
+            return Ok(Self { nc: 0, blocks: 0, vit: Some(shape), tensors, metadata, container });
+        }
         let Network { nc, blocks, tensors } = assemble(raw, bytes.len(), options)?;
-        Ok(Self { nc, blocks, tensors, metadata, container })
+        Ok(Self { nc, blocks, vit: None, tensors, metadata, container })
     }
 
     /// Weights without meaning but of sensible size, for tests: the same for the same arguments.
@@ -140,10 +147,25 @@ impl StyleModel {
             };
             tensors.push(Tensor { name, shape, data: (0..count).map(value).collect(), source: Dtype::F32 });
         }
-        Self { nc, blocks, tensors, metadata: BTreeMap::new(), container: Container::Memory }
+        Self { nc, blocks, vit: None, tensors, metadata: BTreeMap::new(), container: Container::Memory }
     }
 
-    /// The base width: 32 in all public models.
+    /// A transformer's weights without meaning but of sensible size, for tests: the same for the same arguments.
+    pub fn random_transformer(shape: VitShape, seed: u64) -> Self {
+        let unit = |i: usize, j: usize| {
+            let bits = mix(mix(seed ^ mix(i as u64 + 1)).wrapping_add(j as u64));
+            (bits >> 40) as f32 / 8_388_608.0 - 1.0
+        };
+        let tensors = transformer::random(shape, unit);
+        Self { nc: 0, blocks: 0, vit: Some(shape), tensors, metadata: BTreeMap::new(), container: Container::Memory }
+    }
+
+    /// The sizes of a transformer; none for Johnson's network, which [`nc`](Self::nc) and the layers belong to.
+    pub fn transformer(&self) -> Option<VitShape> {
+        self.vit
+    }
+
+    /// The base width: 32 in all public models; 0 for a transformer.
     pub fn nc(&self) -> usize {
         self.nc
     }
@@ -153,9 +175,9 @@ impl StyleModel {
         self.blocks
     }
 
-    /// The layers in order of execution.
+    /// The layers in order of execution; a transformer has none of these.
     pub fn layers(&self) -> impl Iterator<Item = LayerId> + use<> {
-        LayerId::all(self.blocks)
+        LayerId::all(self.blocks).take(if self.vit.is_some() { 0 } else { usize::MAX })
     }
 
     /// The convolution of a layer; none if the network has no such layer.
@@ -200,23 +222,26 @@ impl StyleModel {
         self.tensors.iter().map(|t| t.data.len()).sum()
     }
 
-    /// The number format that the convolution weights were stored in, if all share one.
+    /// The number format that convolutions and matrices were stored in, if all share one.
     pub fn source_dtype(&self) -> Option<Dtype> {
-        let mut kinds = self.tensors.iter().filter(|t| t.shape.len() == 4).map(|t| t.source);
+        let mut kinds = self.tensors.iter().filter(|t| t.shape.len() > 1).map(|t| t.source);
         let first = kinds.next()?;
         kinds.all(|k| k == first).then_some(first)
     }
 
-    /// Whether every convolution weight is exactly an f16 number, so that a half-precision path
+    /// Whether every weight of convolutions and matrices is exactly an f16 number, so that a half-precision path
     /// loses nothing by storing it as such.
     pub fn f16_exact(&self) -> bool {
         let exact = |x: &f32| f16::from_f32(*x).to_f32() == *x;
-        let mut kernels = self.tensors.iter().filter(|t| t.shape.len() == 4);
+        let mut kernels = self.tensors.iter().filter(|t| t.shape.len() > 1);
         kernels.all(|t| t.source == Dtype::F16 || t.data.iter().all(exact))
     }
 
     /// Two tensors of a layer, from `first` on in the order of [`StyleModel::tensors`].
     fn pair(&self, layer: LayerId, first: usize) -> Option<&[Tensor; 2]> {
+        if self.vit.is_some() {
+            return None;
+        }
         let at = 4 * layer.index(self.blocks)? + first;
         self.tensors.get(at..at + 2)?.first_chunk()
     }

@@ -72,10 +72,11 @@ pub(crate) fn assemble(raw: Vec<RawTensor<'_>>, input_len: usize, options: LoadO
     Ok(Network { nc, blocks, tensors })
 }
 
-type Placed<'r, 'a> = (String, Vec<usize>, &'r RawTensor<'a>);
+/// A tensor's name, its dimensions, and where it lies.
+pub(crate) type Placed<'r, 'a> = (String, Vec<usize>, &'r RawTensor<'a>);
 
 /// Compares every shape and number format before anything is decoded.
-fn check_shapes<'r, 'a>(
+pub(crate) fn check_shapes<'r, 'a>(
     specs: Vec<(String, Vec<usize>)>,
     found: &HashMap<String, &'r RawTensor<'a>>,
     input_len: usize,

@@ -12,12 +12,12 @@ use serde_json::{Map, Value, json};
 use super::model::{StyleModel, Tensor};
 use super::{Result, WeightsError};
 
-/// The number format of the convolution weights in a written file.
+/// The number format of convolutions and matrices in a written file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SaveDtype {
     /// All tensors in f32; reading the file back gives the same bits.
     F32,
-    /// Convolution weights in f16; biases and norm parameters, which are few, stay in f32.
+    /// Convolutions and matrices in f16; biases and norm parameters, which are few, stay in f32.
     F16,
 }
 
@@ -58,16 +58,20 @@ impl StyleModel {
         let mut all = self.metadata.clone();
         all.extend(metadata.iter().map(|(k, v)| (k.clone(), v.clone())));
         all.insert("format".into(), "pt".into());
-        all.insert("arch".into(), "johnson-transformernet".into());
-        all.insert("base_channels".into(), self.nc.to_string());
-        all.insert("residual_blocks".into(), self.blocks.to_string());
+        if let Some(shape) = self.vit {
+            all.extend(shape.metadata());
+        } else {
+            all.insert("arch".into(), "johnson-transformernet".into());
+            all.insert("base_channels".into(), self.nc.to_string());
+            all.insert("residual_blocks".into(), self.blocks.to_string());
+        }
 
         let mut report = SaveReport::default();
         let mut header = Map::new();
         header.insert("__metadata__".into(), json!(all));
         let mut data = Vec::with_capacity(4 * self.parameter_count());
         // Wide elements first, so that every tensor is aligned to its element.
-        let is_half = |t: &Tensor| dtype == SaveDtype::F16 && t.shape.len() == 4;
+        let is_half = |t: &Tensor| dtype == SaveDtype::F16 && t.shape.len() > 1;
         let mut order: Vec<&Tensor> = self.tensors.iter().collect();
         order.sort_by_key(|t| is_half(t));
         for tensor in order {
