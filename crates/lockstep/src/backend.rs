@@ -36,6 +36,26 @@ impl Place {
         Ok(AnyBackend::choose(self.choice)?)
     }
 
+    /// Opens it. Of several shards on one machine, each takes its own GPU.
+    pub(crate) fn open_for(self, shard: Option<&Shard>) -> Result<AnyBackend> {
+        Ok(AnyBackend::choose(self.for_rank(shard.map_or(0, |s| s.local_rank), device_count))?)
+    }
+
+    /// Opens every GPU where none was named and this process is not one of several shards, else as
+    /// [`open_for`](Self::open_for).
+    pub(crate) fn open_all(self, shard: &Shard) -> Result<Vec<AnyBackend>> {
+        let first = self.open_for(Some(shard))?;
+        let alone = shard.count == 1 && !self.fixed && first.name() != "cpu";
+        let others = if alone { 1..device_count() } else { 0..0 };
+        let others = others.map(|n| Ok(AnyBackend::choose(Choice::Cuda(n))?));
+        std::iter::once(Ok(first)).chain(others).collect()
+    }
+
+    /// Whether the CPU may do what no GPU can.
+    pub(crate) fn is_auto(self) -> bool {
+        self.choice == Choice::Auto
+    }
+
     /// The GPU of a rank: its number on this machine modulo the devices that CUDA_VISIBLE_DEVICES leaves visible.
     fn for_rank(self, local_rank: usize, devices: impl FnOnce() -> usize) -> Choice {
         if self.fixed || self.choice == Choice::Cpu || local_rank == 0 {
@@ -70,8 +90,7 @@ impl BackendArgs {
         if let Some(n) = self.threads {
             start_threads(n)?;
         }
-        let choice = self.backend.for_rank(shard.map_or(0, |s| s.local_rank), device_count);
-        let any = AnyBackend::choose(choice)?;
+        let any = self.backend.open_for(shard)?;
         let any = match self.memory {
             Some(bytes) => any.with_memory_limit(bytes)?,
             None => any,

@@ -1,11 +1,14 @@
 //! `lockstep demo`: everything on bundled photographs, as pictures and one page.
 
+mod aligning;
+mod ata;
 mod styling;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ::style::StyleBackend;
+use ata_wmma::AtaBackend;
 use clap::Args;
 use gpu_core::{Backend, Cpu, with_backend};
 use nsct::denoise::{Shrinkage, denoise};
@@ -51,6 +54,8 @@ impl Demo {
             tour.denoising()?;
             tour.fusion()?;
             tour.styling()?;
+            tour.led_wall()?;
+            tour.aligning()?;
             tour.equality()?;
             tour.speed()?;
             Ok::<_, crate::exit::Failure>(tour.finish())
@@ -69,7 +74,7 @@ impl Demo {
 }
 
 /// The demonstration on one backend, and the page it grows.
-struct Tour<'a, B: NsctBackend<f32> + StyleBackend> {
+struct Tour<'a, B: NsctBackend<f32> + StyleBackend + AtaBackend> {
     session: &'a Session,
     folder: &'a Path,
     b: &'a B,
@@ -77,12 +82,12 @@ struct Tour<'a, B: NsctBackend<f32> + StyleBackend> {
     results: serde_json::Map<String, Value>,
 }
 
-impl<'a, B: NsctBackend<f32> + StyleBackend> Tour<'a, B> {
+impl<'a, B: NsctBackend<f32> + StyleBackend + AtaBackend> Tour<'a, B> {
     fn new(session: &'a Session, folder: &'a Path, b: &'a B) -> Self {
         let mut page = Page::new(
-            "Lockstep: contourlets and style transfer on real photographs",
+            "Lockstep: contourlets, style transfer, an LED wall and aligned photographs",
             "Every picture and number on this page was just computed on your machine, from photographs inside the \
-             program.",
+             program and a scene that it draws.",
         );
         let device = b.device();
         page.text(&format!(
@@ -97,7 +102,11 @@ impl<'a, B: NsctBackend<f32> + StyleBackend> Tour<'a, B> {
 
     /// Writes a picture and returns its PNG for the page.
     fn keep(&self, name: &str, picture: &Picture) -> Result<Vec<u8>> {
-        let png = encode_png(picture)?;
+        self.write(name, encode_png(picture)?)
+    }
+
+    /// Writes the bytes of a PNG and returns them.
+    fn write(&self, name: &str, png: Vec<u8>) -> Result<Vec<u8>> {
         let path = self.folder.join(name);
         files::write(&path, &png)?;
         self.session.note(format!("  {}", path.display()));

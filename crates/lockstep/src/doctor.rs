@@ -138,12 +138,13 @@ fn cuda(findings: &mut Vec<Finding>) {
 
 /// The compiled kernels of all crates.
 #[cfg(feature = "cuda")]
-fn compiled() -> [&'static gpu_core::cuda::Kernels; 4] {
+fn compiled() -> [&'static gpu_core::cuda::Kernels; 5] {
     [
         ::nsct::kernels::compiled(),
         ::style::kernels::compiled(),
         ::style::ops::compiled(),
         ::ata_wmma::kernels::compiled(),
+        ::grid_dsl::kernels::compiled(),
     ]
 }
 

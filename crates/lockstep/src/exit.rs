@@ -24,13 +24,15 @@ pub(crate) enum Exit {
     Io = 5,
     /// Out of memory.
     Memory = 6,
+    /// A signal ended a batch between two items.
+    Interrupted = 130,
 }
 
 impl Exit {
     /// One line per code, for `--help`.
     pub(crate) const TABLE: &'static str = "Exit codes: 0 done, 1 a check or comparison failed, 2 usage or bad \
         input, 3 some items of a batch failed, 4 no such backend or device lost, 5 reading or writing failed, 6 \
-        out of memory";
+        out of memory, 130 interrupted: run again to go on";
 }
 
 impl From<Exit> for std::process::ExitCode {

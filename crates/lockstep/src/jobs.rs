@@ -189,8 +189,14 @@ impl Batch {
             self.items.iter().enumerate().filter(|(i, _)| shard.takes(*i)).map(|(_, item)| item).collect();
         let progress = Progress::new(session, mine.len(), "pictures");
         let (mut done, mut resumed, mut failed) = (Vec::new(), 0, Vec::new());
+        crate::interrupt::listen();
+        let mut left = mine.len();
         let start = Instant::now();
         for item in &mine {
+            if crate::interrupt::asked() {
+                break;
+            }
+            left -= 1;
             progress.at(&item.name);
             if !args.force && journal.has(item, settings) {
                 resumed += 1;
@@ -215,7 +221,7 @@ impl Batch {
         }
         let took = start.elapsed().as_secs_f64();
         let mut parts = vec![format!("{} done in {}", done.len(), seconds(took))];
-        for (n, what) in [(resumed, "already done"), (failed.len(), "failed")] {
+        for (n, what) in [(resumed, "already done"), (failed.len(), "failed"), (left, "left: interrupted")] {
             if n > 0 {
                 parts.push(format!("{n} {what}"));
             }
@@ -230,10 +236,14 @@ impl Batch {
         session.note(format!("{}: {line}", folder.display()));
         session.document(&json!({
             "folder": folder, "shard": shard.to_string(), "seconds": took, "resumed": resumed, "items": done,
-            "ignored": self.ignored,
+            "ignored": self.ignored, "left": left,
             "failed": failed.iter().map(|(item, e)| json!({"item": item.name, "error": e.to_json()})).collect::<Vec<_>>(),
         }))?;
-        Ok(if failed.is_empty() { Exit::Ok } else { Exit::Partial })
+        Ok(match (left, failed.is_empty()) {
+            (0, true) => Exit::Ok,
+            (0, false) => Exit::Partial,
+            _ => Exit::Interrupted,
+        })
     }
 
     /// Whether every item, of all shards, is in the journal.

@@ -11,6 +11,7 @@ mod doctor;
 mod exit;
 mod files;
 mod grid;
+mod interrupt;
 mod jobs;
 mod nsct;
 mod photos;
@@ -51,7 +52,8 @@ Examples:
   lockstep doctor                                 what this machine has, and what is missing
 
 Exit codes: 0 done, 1 a check or comparison failed, 2 usage or bad input, 3 some items of a batch failed,
-4 no such backend or device lost, 5 reading or writing failed, 6 out of memory";
+4 no such backend or device lost, 5 reading or writing failed, 6 out of memory, 130 interrupted: run again
+to go on";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -67,7 +69,7 @@ enum Command {
     /// Symmetric block-diagonal matrices times batches of frames, and LED values from video
     #[command(subcommand)]
     Ata(Box<ata::Command>),
-    /// The ARC grid language: run, check, import and verify programs
+    /// The ARC grid language: run, check, import, verify and search programs; variants of tasks
     #[command(subcommand)]
     Grid(grid::Command),
     /// Run everything on bundled photographs and write pictures and one HTML page

@@ -40,6 +40,13 @@ impl Progress {
         }
     }
 
+    /// So many items are done.
+    pub(crate) fn to(&self, done: usize) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(done as u64);
+        }
+    }
+
     /// One item more is done.
     pub(crate) fn step(&self) {
         if let Some(bar) = &self.0 {

@@ -115,6 +115,11 @@ impl Page {
         self.body += "</div>\n";
     }
 
+    /// Markup of our own: drawings.
+    pub(crate) fn markup(&mut self, html: &str) {
+        self.body += html;
+    }
+
     /// A table.
     pub(crate) fn table(&mut self, head: &[&str], rows: Vec<Vec<Cell>>) {
         self.body += "<div class=\"scroll\"><table><thead><tr>";

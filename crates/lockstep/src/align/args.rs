@@ -4,10 +4,11 @@ use std::str::FromStr;
 
 use ::align::{Combine, MaxShift, Options, Planes, Refine};
 use clap::{Args, ValueEnum};
-use gpu_core::Cpu;
+use gpu_core::AnyBackend;
 
-use crate::backend::{parse_size, start_threads};
-use crate::exit::{Exit, Failure, Result};
+use crate::backend::{Place, parse_size, start_threads};
+use crate::exit::Result;
+use crate::shard::Shard;
 
 /// How shifts are estimated.
 #[derive(Args, Clone, Debug)]
@@ -25,6 +26,9 @@ pub(crate) struct EstimateArgs {
     /// Last step: gn refines by Gauss-Newton on the pictures themselves
     #[arg(long, value_enum, default_value_t)]
     pub(crate) refine: RefineArg,
+    /// Align parts of the pictures, too: finds pairs that are turned or scaled
+    #[arg(long)]
+    pub(crate) tiles: bool,
 }
 
 /// `--planes`.
@@ -93,6 +97,7 @@ impl EstimateArgs {
                 RefineArg::None => Refine::None,
                 RefineArg::Gn => Refine::Gn,
             },
+            tiles: self.tiles,
             memory: machine.memory,
             ..Options::default()
         }
@@ -103,9 +108,9 @@ impl EstimateArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Where to compute")]
 pub(crate) struct MachineArgs {
-    /// auto or cpu
+    /// auto (GPUs when there are some), cpu, cuda or cuda:N
     #[arg(long, value_name = "WHERE", default_value = "auto")]
-    pub(crate) backend: gpu_core::Choice,
+    pub(crate) backend: Place,
     /// Budget for spectra and workspace, such as 500M or 2G [default: what is free]; results do not depend on it
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) memory: Option<usize>,
@@ -116,13 +121,20 @@ pub(crate) struct MachineArgs {
 
 impl MachineArgs {
     /// Opens the backend.
-    pub(crate) fn open(&self) -> Result<Cpu> {
-        if let gpu_core::Choice::Cuda(_) = self.backend {
-            return Err(Failure::new(Exit::Backend, "align has no CUDA kernels yet").help("run with --backend cpu"));
-        }
+    pub(crate) fn open(&self) -> Result<AnyBackend> {
         if let Some(n) = self.threads {
             start_threads(n)?;
         }
-        Ok(Cpu::new())
+        let any = self.backend.open_for(None)?;
+        tracing::info!(backend = any.name(), device = %any.device().name, "computing");
+        Ok(any)
+    }
+
+    /// Opens the backend, and all GPUs where none was named.
+    pub(crate) fn open_all(&self, shard: &Shard) -> Result<Vec<AnyBackend>> {
+        if let Some(n) = self.threads {
+            start_threads(n)?;
+        }
+        self.backend.open_all(shard)
     }
 }

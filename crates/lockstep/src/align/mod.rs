@@ -3,7 +3,8 @@
 mod apply;
 mod args;
 mod check;
-mod drawing;
+pub(crate) mod drawing;
+pub(crate) mod drawn;
 mod pair;
 mod record;
 mod report;

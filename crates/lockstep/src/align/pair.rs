@@ -2,8 +2,9 @@ use std::path::PathBuf;
 
 use ::align::estimate::Estimator;
 use ::align::raw::RawlerReader;
-use ::align::{Limits, RawFrame, RawReader, align_scene};
+use ::align::{AlignBackend, Limits, RawFrame, RawReader, align_scene};
 use clap::Args;
+use gpu_core::with_backend;
 use serde_json::json;
 
 use super::args::{EstimateArgs, MachineArgs};
@@ -42,7 +43,11 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
-        let cpu = self.machine.open()?;
+        let any = self.machine.open()?;
+        with_backend!(&any, |b| self.on(b, session))
+    }
+
+    fn on<B: AlignBackend>(&self, b: &B, session: &Session) -> Result<Exit> {
         let options = self.estimate.options(&self.machine);
         let read = |path: &PathBuf| -> Result<RawFrame> {
             RawlerReader.read(path, &Limits::default()).map_err(|e| Failure::from(e).at(path))
@@ -54,12 +59,22 @@ impl Pair {
             frames.push(frame);
         }
         let pairs: Vec<_> = (1..frames.len()).map(|i| (0, i)).collect();
-        let results = align_scene(&cpu, &frames, &pairs, &options)?;
+        let results = align_scene(b, &frames, &pairs, &options)?;
         let mut all_good = true;
         for (path, r) in self.noisy.iter().zip(&results) {
+            let turned = r.tiles.as_ref().map_or(String::new(), |t| {
+                format!(
+                    ", {} of {} tiles: turned by {:.3}°, scale {:.5}, {:.2} px around the shift",
+                    t.tiles.len(),
+                    t.count,
+                    t.rotation_deg,
+                    t.scale,
+                    t.rms_translation
+                )
+            });
             all_good &= !matches!(r.state, ::align::State::Failed | ::align::State::AtLimit);
             session.say(format!(
-                "{}: ({:.3}, {:.3}) {}, psr {:.1}, ratio {:.2}",
+                "{}: ({:.3}, {:.3}) {}, psr {:.1}, ratio {:.2}{turned}",
                 path.display(),
                 r.shift[0],
                 r.shift[1],
@@ -69,7 +84,7 @@ impl Pair {
             ));
         }
         if let Some(path) = &self.surface {
-            let mut estimator = Estimator::new(&cpu, &frames[0].cfa, frames[0].size(), &options, 1)?;
+            let mut estimator = Estimator::new(b, &frames[0].cfa, frames[0].size(), &options, 1)?;
             let mut store = estimator.store(2)?;
             for slot in 0..2 {
                 estimator.prepare(&mut store, slot, &frames[slot])?;

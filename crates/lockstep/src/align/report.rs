@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ::align::descriptor::{LEAST_MASK, MOST_LOSS};
 use ::align::estimate::Estimator;
-use ::align::{Options, State};
-use gpu_core::Cpu;
+use ::align::{AlignBackend, Options, State};
 
 use super::drawing::{self, Couple, Plane};
 use super::record::{PairRecord, SetRecord};
@@ -78,7 +77,7 @@ const HEAD: [&str; 10] =
     ["picture", "state", "shift", "psr", "ratio", "ISO", "difference before → after", "mask", "loss", "training drops"];
 
 /// Writes the page of a scene; returns its file.
-pub(crate) fn scene(folder: &Path, cpu: &Cpu, options: &Options, done: &Finished) -> Result<Vec<PathBuf>> {
+pub(crate) fn scene<B: AlignBackend>(folder: &Path, b: &B, options: &Options, done: &Finished) -> Result<Vec<PathBuf>> {
     let record = &done.record;
     let lead = match &record.unusable {
         Some(why) => why.clone(),
@@ -95,7 +94,7 @@ pub(crate) fn scene(folder: &Path, cpu: &Cpu, options: &Options, done: &Finished
         page.text(&format!("`{}` {}: {}", short(&file.path), file.state, file.reason.as_deref().unwrap_or("")));
     }
     if let Some(first) = done.frames.first() {
-        let mut estimator = Estimator::new(cpu, &first.cfa, first.size(), options, 1)?;
+        let mut estimator = Estimator::new(b, &first.cfa, first.size(), options, 1)?;
         let mut store = estimator.store(2)?;
         let block = first.cfa.block();
         for &i in order.iter().take(DRAWN) {
@@ -128,6 +127,18 @@ pub(crate) fn scene(folder: &Path, cpu: &Cpu, options: &Options, done: &Finished
                 pair.result.psr,
                 pair.result.ratio
             ));
+            if let Some(t) = &pair.result.tiles {
+                page.text(&format!(
+                    "{} of {} tiles have a shift of their own: turned by {:.3}°, scale {:.5}; they are {:.2} px (rms) around \
+                     the pair's shift and {:.2} px around turn and scale",
+                    t.tiles.len(),
+                    t.count,
+                    t.rotation_deg,
+                    t.scale,
+                    t.rms_translation,
+                    t.rms_fit
+                ));
+            }
             let shown: Vec<(&[u8], &str, &str)> =
                 pictures.iter().map(|(png, name, caption)| (png.as_slice(), *name, *caption)).collect();
             page.pictures(&shown);

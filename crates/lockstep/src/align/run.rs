@@ -1,19 +1,23 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Mutex, PoisonError};
+use std::thread::Scope;
+use std::time::Instant;
 
 use ::align::descriptor::{Entry, Extra, to_yaml};
 use ::align::estimate::Geometry;
 use ::align::folder::{self, Scene};
+use ::align::kernels::FourierPlan;
 use ::align::raw::RawlerReader;
-use ::align::{Limits, Options, RawReader, State};
+use ::align::{AlignBackend, Limits, Options, RawReader, State};
 use clap::Args;
-use gpu_core::{Backend, Cpu};
+use gpu_core::{AnyBackend, with_backend};
 use serde_json::{Value, json};
 
 use super::args::{EstimateArgs, MachineArgs};
 use super::record::{SetRecord, read_set};
 use super::report;
-use super::work::{Decoded, Job, decode};
+use super::work::{Decoded, Finished, Job, decode};
 use crate::exit::{Exit, Failure, Result};
 use crate::files::make_folder;
 use crate::jobs::{Batch, Item, JobArgs, Outcome};
@@ -91,9 +95,11 @@ impl Run {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         let scenes = self.scenes()?;
         let options = self.estimate.options(&self.machine);
-        let cpu = self.machine.open()?;
+        let shard = self.jobs.shard()?;
+        let machines = self.machine.open_all(&shard)?;
         if self.only_plan {
-            return Self::plan(session, &cpu, &scenes, &options);
+            let Some(first) = machines.first() else { return Err(Failure::usage("there is no device")) };
+            return with_backend!(first, |b| Self::plan(session, b, &scenes, &options));
         }
         let records = self.output.join("sets");
         let report_folder = self.output.join("report");
@@ -113,34 +119,40 @@ impl Run {
         let batch = Batch::of_items(items, Vec::new(), &self.output)?;
         let job = Job {
             options,
+            or_cpu: self.machine.backend.is_auto(),
             compare: self.descriptor.is_some() || self.masks.is_some() || self.report,
             masks: self.masks.as_deref(),
             strict: self.strict,
         };
-        let shard = self.jobs.shard()?;
-        let mut ahead = Ahead { scenes: &scenes, next: None };
+        let pages = self.report.then_some(report_folder.as_path());
+        let work =
+            |machine: &AnyBackend, decoded: Decoded| with_backend!(machine, |b| one_scene(b, &job, pages, decoded));
+        let machines: Vec<Mutex<AnyBackend>> = machines.into_iter().map(Mutex::new).collect();
         let mut count = 0;
         let settings = self.settings();
         // What this command prints about the whole follows in the end.
         let quiet = Session { json: false, quiet: session.quiet || session.json, ..session.clone() };
-        let exit = batch.run(&quiet, &self.jobs, &settings, |item| {
-            let at = scenes.iter().position(|s| s.title() == item.name).unwrap_or(0);
-            let decoded = ahead.take(at);
-            // The next scene of this shard that was not done before is decoded while this one is aligned.
-            let later = (at + 1..scenes.len()).filter(|&i| shard.takes(i));
-            let mut waiting = later.filter(|&i| self.jobs.force || !batch.items[i].output.exists());
-            ahead.start(waiting.next());
-            count += 1;
-            let finished = job.run(&cpu, decoded)?;
-            let text = serde_json::to_vec_pretty(&finished.record)
-                .map_err(|e| Failure::new(Exit::Io, format!("cannot write the record: {e}")))?;
-            let mut files = finished.files.clone();
-            if self.report {
-                files.extend(report::scene(&report_folder, &cpu, &options, &finished)?);
-            }
-            crate::files::write(&item.output, &text)?;
-            files.push(item.output.clone());
-            Ok(Outcome { files, value: Value::Null })
+        let exit = std::thread::scope(|scope| {
+            let mut ahead =
+                Ahead { scope, scenes: &scenes, machines: &machines, work: &work, started: Vec::new(), turn: 0 };
+            batch.run(&quiet, &self.jobs, &settings, |item| {
+                let at = scenes.iter().position(|s| s.title() == item.name).unwrap_or(0);
+                // Scenes of this shard that were not done before are worked on beside this one: one on each other
+                // device, and one more is decoded.
+                let later = (at + 1..scenes.len()).filter(|&i| shard.takes(i));
+                let waiting = later.filter(|&i| self.jobs.force || !batch.items[i].output.exists());
+                for i in std::iter::once(at).chain(waiting.take(machines.len())) {
+                    ahead.start(i);
+                }
+                count += 1;
+                let finished = ahead.take(at)?;
+                let text = serde_json::to_vec_pretty(&finished.record)
+                    .map_err(|e| Failure::new(Exit::Io, format!("cannot write the record: {e}")))?;
+                let mut files = finished.files;
+                crate::files::write(&item.output, &text)?;
+                files.push(item.output.clone());
+                Ok(Outcome { files, value: Value::Null })
+            })
         })?;
         let joined = self.join(session, &batch, count)?;
         Ok(if exit == Exit::Ok { joined } else { exit })
@@ -177,25 +189,26 @@ impl Run {
         let e = &self.estimate;
         json!({
             "command": "align run", "planes": format!("{:?}", e.planes), "combine": format!("{:?}", e.combine),
-            "max_shift": format!("{:?}", e.max_shift), "refine": format!("{:?}", e.refine), "masks": self.masks,
+            "max_shift": format!("{:?}", e.max_shift), "refine": format!("{:?}", e.refine), "tiles": e.tiles, "masks": self.masks,
             "compare": self.descriptor.is_some() || self.masks.is_some() || self.report, "strict": self.strict,
             "report": self.report,
         })
     }
 
     /// `--dry-run`.
-    fn plan(session: &Session, cpu: &Cpu, scenes: &[Scene], options: &Options) -> Result<Exit> {
+    fn plan<B: AlignBackend>(session: &Session, b: &B, scenes: &[Scene], options: &Options) -> Result<Exit> {
         let mut rows = Vec::new();
         for scene in scenes {
             let pictures = scene.gts.len() + scene.noisy.len();
             let pairs = scene.gts.len() * pictures;
             let size: u64 = scene.files().filter_map(|p| p.metadata().ok()).map(|m| m.len()).sum();
-            let memory = cpu.memory();
+            let memory = b.memory();
             let budget = options.memory.unwrap_or(memory.limit.min(memory.free));
             // The header says how large pictures are, but not always what is cut from them.
             let first = scene.gts.first().and_then(|p| RawlerReader.read(p, &Limits::default()).ok());
             let plan = first.and_then(|f| {
-                let g = Geometry::new(&f.cfa, f.size(), options).ok()?;
+                let mut g = Geometry::new(&f.cfa, f.size(), options).ok()?;
+                g.held = FourierPlan::held_bytes(b, g.fft[0], g.fft[1]);
                 Some((g, g.plan(pictures, pairs, budget)))
             });
             let about = match &plan {
@@ -219,6 +232,20 @@ impl Run {
 
     /// Joins what all shards have written so far, and says how it went.
     fn join(&self, session: &Session, batch: &Batch, count: usize) -> Result<Exit> {
+        let there = || batch.items.iter().filter(|item| item.output.exists()).count();
+        let mut sets;
+        // Two shards that end together: what is written last must hold what both of them did.
+        loop {
+            let before = there();
+            sets = self.write_joined(batch)?;
+            if there() == before {
+                break;
+            }
+        }
+        self.summary(session, &sets, batch.items.len(), count)
+    }
+
+    fn write_joined(&self, batch: &Batch) -> Result<Vec<SetRecord>> {
         let mut sets = Vec::new();
         for item in batch.items.iter().filter(|item| item.output.exists()) {
             sets.push(read_set(&item.output)?);
@@ -238,7 +265,7 @@ impl Run {
         if self.report {
             report::index(&self.output.join("report"), &sets)?;
         }
-        self.summary(session, &sets, batch.items.len(), count)
+        Ok(sets)
     }
 
     fn summary(&self, session: &Session, sets: &[SetRecord], all: usize, count: usize) -> Result<Exit> {
@@ -278,6 +305,18 @@ impl Run {
     }
 }
 
+/// Aligns a scene, and draws its page into a folder.
+fn one_scene<B: AlignBackend>(b: &B, job: &Job<'_>, pages: Option<&Path>, decoded: Decoded) -> Result<Finished> {
+    let mut finished = job.run(b, decoded)?;
+    if let Some(folder) = pages {
+        let page = report::scene(folder, b, &job.options, &finished)?;
+        finished.files.extend(page);
+    }
+    // The page was the last to look at them.
+    finished.frames.clear();
+    Ok(finished)
+}
+
 /// A line of the descriptor, for pairs that were compared.
 fn entry(pair: &super::record::PairRecord) -> Option<Entry> {
     let u = pair.use_of.as_ref()?;
@@ -301,43 +340,61 @@ fn entry(pair: &super::record::PairRecord) -> Option<Entry> {
             psr: pair.result.psr,
             ratio: pair.result.ratio,
             state: pair.result.state.name().to_owned(),
+            rotation_deg: pair.result.tiles.as_ref().map(|t| t.rotation_deg),
         },
     })
 }
 
-/// Decodes one scene ahead.
-struct Ahead<'a> {
-    scenes: &'a [Scene],
-    next: Option<(usize, Receiver<Decoded>)>,
+/// Works on some scenes at a time: each is decoded as soon as it is started, and aligned when its device is free.
+struct Ahead<'scope, 'env, W> {
+    scope: &'scope Scope<'scope, 'env>,
+    scenes: &'env [Scene],
+    machines: &'env [Mutex<AnyBackend>],
+    work: &'env W,
+    started: Vec<(usize, Receiver<Result<Finished>>)>,
+    /// Scenes started so far; devices take turns.
+    turn: usize,
 }
 
-impl Ahead<'_> {
-    /// Starts to decode a scene on another thread.
-    fn start(&mut self, scene: Option<usize>) {
-        let Some(i) = scene else { return };
+impl<W: Fn(&AnyBackend, Decoded) -> Result<Finished> + Sync> Ahead<'_, '_, W> {
+    /// Starts to work on a scene, unless that was done before.
+    fn start(&mut self, i: usize) {
+        if self.started.iter().any(|(known, _)| *known == i) {
+            return;
+        }
         let (send, receive) = sync_channel(1);
-        let scene = self.scenes[i].clone();
-        let started = std::thread::Builder::new().name("decode".to_owned()).spawn(move || {
-            let begun = std::time::Instant::now();
-            let decoded = decode(&scene);
-            tracing::info!(set = %decoded.title, took = %seconds(begun.elapsed().as_secs_f64()), "decoded");
+        let (scene, machine, work) = (&self.scenes[i], &self.machines[self.turn % self.machines.len()], self.work);
+        self.turn += 1;
+        let thread = std::thread::Builder::new().name("scene".to_owned());
+        let started = thread.spawn_scoped(self.scope, move || {
+            let begun = Instant::now();
+            let decoded = decode(scene);
+            let ready = Instant::now();
+            let machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
+            let free = Instant::now();
+            let set = decoded.title.clone();
+            let finished = work(&machine, decoded);
+            tracing::info!(
+                set,
+                decoding = %seconds((ready - begun).as_secs_f64()),
+                waiting = %seconds((free - ready).as_secs_f64()),
+                aligning = %seconds(free.elapsed().as_secs_f64()),
+                device = %machine.device().name,
+                "scene"
+            );
             // Nobody waits for it any more when the run has ended.
-            let _ = send.send(decoded);
+            let _ = send.send(finished);
         });
         if started.is_ok() {
-            self.next = Some((i, receive));
+            self.started.push((i, receive));
         }
     }
 
-    /// A scene's pictures: those that were started, or decoded now.
-    fn take(&mut self, i: usize) -> Decoded {
-        if let Some((ready, receive)) = self.next.take()
-            && ready == i
-            && let Ok(decoded) = receive.recv()
-        {
-            return decoded;
-        }
-        decode(&self.scenes[i])
+    /// What became of a scene that was started.
+    fn take(&mut self, i: usize) -> Result<Finished> {
+        let lost = || Failure::new(Exit::Backend, "no thread for a scene could be started, or it ended early");
+        let at = self.started.iter().position(|(known, _)| *known == i).ok_or_else(lost)?;
+        self.started.remove(at).1.recv().unwrap_or_else(|_| Err(lost()))
     }
 }
 

@@ -1,25 +1,34 @@
+use std::path::PathBuf;
 use std::time::Instant;
 
 use ::align::testing::{Scenery, Shot, xtrans};
-use ::align::{Cfa, State, align_scene};
+use ::align::{AlignBackend, Cfa, State, align_scene};
 use clap::Args;
+use gpu_core::with_backend;
 use serde_json::json;
 
 use super::args::{EstimateArgs, MachineArgs};
+use super::drawn::{self, Taken};
 use crate::exit::{Exit, Result};
 use crate::session::{Session, seconds};
 
 /// Options of `align selftest`.
 #[derive(Args, Debug)]
 pub(crate) struct Selftest {
+    /// Write six drawn scenes as DNG files instead: a data set for `align run`, with the truth in cases.json
+    #[arg(long, value_name = "DIR")]
+    write: Option<PathBuf>,
     #[command(flatten)]
     estimate: EstimateArgs,
     #[command(flatten)]
     machine: MachineArgs,
 }
 
-/// What is taken of each scene: shift, sensitivity, exposure, hot pixels and pattern noise.
-const SHOTS: [([f64; 2], f64, f64, f64); 6] = [
+/// Scenes that `--write` draws.
+const SCENES: usize = 6;
+
+/// What is taken of each scene: shift, sensitivity, exposure and hot pixels.
+const SHOTS: [Taken; 6] = [
     ([3.0, -5.0], 400.0, 1.0, 0.0),
     ([-8.5, 2.0], 3200.0, 0.5, 0.0),
     ([41.0, 37.0], 6400.0, 1.0, 0.001),
@@ -30,7 +39,17 @@ const SHOTS: [([f64; 2], f64, f64, f64); 6] = [
 
 impl Selftest {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
-        let cpu = self.machine.open()?;
+        if let Some(folder) = &self.write {
+            let count = drawn::write(folder, SCENES, &SHOTS)?;
+            session.note(format!("{}: {SCENES} scenes with {count} pictures", folder.display()));
+            session.document(&json!({ "folder": folder, "scenes": SCENES, "pictures": count }))?;
+            return Ok(Exit::Ok);
+        }
+        let any = self.machine.open()?;
+        with_backend!(&any, |b| self.on(b, session))
+    }
+
+    fn on<B: AlignBackend>(&self, b: &B, session: &Session) -> Result<Exit> {
         let options = self.estimate.options(&self.machine);
         let start = Instant::now();
         let (mut rows, mut wrong) = (Vec::new(), 0);
@@ -44,7 +63,7 @@ impl Selftest {
             }
             frames.push(Scenery::new(seed + 50, 480, 480).shoot(&Shot { cfa, seed: 9, ..Shot::default() }));
             let pairs: Vec<_> = (1..frames.len()).map(|i| (0, i)).collect();
-            let results = align_scene(&cpu, &frames, &pairs, &options)?;
+            let results = align_scene(b, &frames, &pairs, &options)?;
             for (i, r) in results.iter().enumerate() {
                 let truth = SHOTS.get(i);
                 let error = truth.map(|t| (r.shift[0] - t.0[0]).hypot(r.shift[1] - t.0[1]));
@@ -63,8 +82,9 @@ impl Selftest {
             }
         }
         let took = start.elapsed().as_secs_f64();
-        session.note(format!("{} pairs in {}, {wrong} wrong", rows.len(), seconds(took)));
-        session.document(&json!({ "backend": "cpu", "seconds": took, "wrong": wrong, "pairs": rows }))?;
+        let place = &b.device().name;
+        session.note(format!("{} pairs in {} on {}: {place}, {wrong} wrong", rows.len(), seconds(took), B::NAME));
+        session.document(&json!({ "backend": B::NAME, "seconds": took, "wrong": wrong, "pairs": rows }))?;
         Ok(if wrong == 0 { Exit::Ok } else { Exit::Check })
     }
 }

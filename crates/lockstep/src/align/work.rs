@@ -6,8 +6,10 @@ use ::align::descriptor::mask_name;
 use ::align::folder::Scene;
 use ::align::mask::{Comparison, Developed, compare, develop};
 use ::align::raw::RawlerReader;
-use ::align::{Cfa, Error, Limits, Options, PairResult, RawFrame, RawReader, State, align_scene, closure};
-use gpu_core::Cpu;
+use ::align::{
+    AlignBackend, Cfa, Error, Limits, Options, PairResult, RawFrame, RawReader, State, align_scene, closure,
+};
+use gpu_core::{Backend, Cpu};
 use rayon::prelude::*;
 
 use super::record::{FileRecord, PairRecord, SCHEMA, SetRecord, UseRecord};
@@ -38,6 +40,8 @@ pub(crate) fn decode(scene: &Scene) -> Decoded {
 /// What to do with a scene.
 pub(crate) struct Job<'a> {
     pub(crate) options: Options,
+    /// A scene of which not even one pair fits a GPU goes to the CPU.
+    pub(crate) or_cpu: bool,
     /// Compare pairs, for a descriptor.
     pub(crate) compare: bool,
     /// Where masks go.
@@ -70,7 +74,7 @@ fn state(path: &Path, frame: Result<&RawFrame, &Error>) -> FileRecord {
 
 impl Job<'_> {
     /// Aligns a scene and compares its pairs.
-    pub(crate) fn run(&self, cpu: &Cpu, decoded: Decoded) -> Result<Finished> {
+    pub(crate) fn run<B: AlignBackend>(&self, b: &B, decoded: Decoded) -> Result<Finished> {
         let Decoded { title, frames, gts } = decoded;
         let mut record = SetRecord {
             schema: SCHEMA,
@@ -107,7 +111,14 @@ impl Job<'_> {
         record.cfa = first.cfa.letters();
         record.size = first.size();
         let pairs = ::align::all_pairs(truths, usable.len());
-        let mut results = match align_scene(cpu, &usable, &pairs, &self.options) {
+        let mut aligned = align_scene(b, &usable, &pairs, &self.options);
+        if let (true, Err(Error::Gpu(e @ gpu_core::Error::OutOfMemory { .. }))) =
+            (self.or_cpu && B::NAME != Cpu::NAME, &aligned)
+        {
+            tracing::warn!(set = %record.set, %e, "on the CPU");
+            aligned = align_scene(&Cpu::new(), &usable, &pairs, &self.options);
+        }
+        let mut results = match aligned {
             Ok(results) => results,
             Err(Error::Gpu(e)) => return Err(e.into()),
             Err(e) => {
@@ -116,7 +127,7 @@ impl Job<'_> {
             }
         };
         let places = if truths > 1 { Some(closure::close(&pairs, &mut results)) } else { None };
-        let mut developed: Vec<Option<Developed<Cpu>>> = usable.iter().map(|_| None).collect();
+        let mut developed: Vec<Option<Developed<B>>> = usable.iter().map(|_| None).collect();
         let mut files = Vec::new();
         for (&(gt, other), result) in pairs.iter().zip(results) {
             let closed = places.as_ref().and_then(|p| {
@@ -126,13 +137,17 @@ impl Job<'_> {
             let use_of = if self.compare && self.wanted(&result) {
                 for i in [gt, other] {
                     if developed[i].is_none() {
-                        developed[i] = Some(develop(cpu, &usable[i])?);
+                        developed[i] = Some(develop(b, &usable[i])?);
                     }
                 }
-                let (Some(a), Some(b)) = (&developed[gt], &developed[other]) else {
+                let (Some(clean), Some(noisy)) = (&developed[gt], &developed[other]) else {
                     return Err(Failure::usage("a picture was not developed"));
                 };
-                let compared = compare(cpu, (a, &usable[gt]), (b, &usable[other]), result.rounded);
+                let compared = compare(b, (clean, &usable[gt]), (noisy, &usable[other]), result.rounded);
+                if truths == 1 && other != gt {
+                    // No other pair needs its colours.
+                    developed[other] = None;
+                }
                 match compared {
                     Ok(c) => Some(self.used(&record.set, &usable[gt], [&paths[gt], &paths[other]], c, &mut files)?),
                     Err(e) => {

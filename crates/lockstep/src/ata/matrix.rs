@@ -266,7 +266,7 @@ impl Info {
 }
 
 /// Stored blocks dark, mirrored ones light; below, the tiles of each strip: whole ones dark, half empty ones red.
-fn plot(a: &BlockDiag) -> Canvas {
+pub(crate) fn plot(a: &BlockDiag) -> Canvas {
     const PAPER: [u8; 3] = [250; 3];
     let nb = a.block_rows();
     let cell = (900 / nb).clamp(1, 24);

@@ -13,6 +13,8 @@ use clap::Subcommand;
 use crate::exit::{Exit, Failure, Result};
 use crate::session::Session;
 
+pub(crate) use matrix::plot;
+
 /// Subcommands of `ata`.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {

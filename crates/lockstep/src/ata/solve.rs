@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use ata_wmma::kernels::{self, AtaBackend};
 use ata_wmma::{
-    BlockDiag, Init, Method, Patterns, Plan, PlanOptions, PolishOptions, Precision, SolveOptions, SolveReport, Solver,
-    folder, npy,
+    BlockDiag, Execution, Init, Method, Patterns, Plan, PlanOptions, PolishOptions, Precision, SolveOptions,
+    SolveReport, Solver, folder, npy,
 };
 use clap::Args;
 use gpu_core::{Tensor, with_backend};
@@ -50,9 +50,19 @@ pub(crate) struct Solve {
     /// Where the values go as bytes
     #[arg(long = "u8", value_name = "FILE")]
     bytes: Option<PathBuf>,
+    /// Gamma of the LEDs: bytes go through the table that brings light out in proportion to the values
+    #[arg(long, value_name = "G", requires = "bytes")]
+    gamma: Option<f64>,
+    /// Bytes as [F, n, C] instead of [F, C, n]
+    #[arg(long, requires = "bytes")]
+    interleaved: bool,
     /// fista, sd or cg
     #[arg(long, value_name = "NAME", default_value = "fista")]
     method: Method,
+    /// How the iterations of fista reach a device: auto, launches, or persistent (one launch with the matrix in shared
+    /// memory); the values have the same bits
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    execution: Execution,
     /// Iterations at most
     #[arg(long, value_name = "N", default_value_t = 100)]
     iters: usize,
@@ -87,6 +97,9 @@ struct Solved {
 
 impl Solve {
     pub(super) fn run(&self, session: &Session) -> Result<Exit> {
+        if let Some(gamma) = self.gamma.filter(|g| !(g.is_finite() && *g > 0.0)) {
+            return Err(Failure::usage(format!("gamma: {gamma} is no positive number; displays have about 2.2")));
+        }
         let a = folder::load_matrix(&self.matrix)?;
         let size = [a.channels(), a.n()];
         let any = self.backend.open(None)?;
@@ -128,7 +141,8 @@ impl Solve {
         }
         npy::write(&self.out, &shape, &x)?;
         if let Some(path) = &self.bytes {
-            npy::write(path, &shape, &levels)?;
+            let [frames, channels, n] = shape;
+            npy::write(path, &if self.interleaved { [frames, n, channels] } else { shape }, &levels)?;
         }
         let document = json!({
             "iterations": report.iterations, "products": report.products, "objective": report.objective,
@@ -158,10 +172,13 @@ impl Solve {
         b: &[f32],
         inverse: &[u32],
     ) -> Result<Solved> {
-        let plan = Plan::new(backend, a, PlanOptions { precision: self.precision, ..PlanOptions::default() })?;
+        // The vectors of fista stay near its bounds; those of the others are gradients, too.
+        let unit_range = self.method == Method::Fista;
+        let plan_options = PlanOptions { precision: self.precision, unit_range, ..PlanOptions::default() };
+        let plan = Plan::new(backend, a, plan_options)?;
         let polish = match self.precision {
             Precision::F16 if self.method == Method::Fista => {
-                let options = PlanOptions { precision: Precision::Tf32x3, ..PlanOptions::default() };
+                let options = PlanOptions { precision: Precision::Tf32x3, ..plan_options };
                 Some(Plan::new(backend, a, options)?)
             }
             _ => None,
@@ -172,6 +189,7 @@ impl Solve {
         };
         let options = SolveOptions {
             method: self.method,
+            execution: self.execution,
             max_iterations: self.iters,
             tolerance: self.tol,
             lambda: self.lambda,
@@ -188,8 +206,11 @@ impl Solve {
         let mut x = Tensor::zeros(backend, shape)?;
         let report = solver.solve(backend, &right, &mut x)?;
         let inverse = Tensor::from_slice(backend, [inverse.len()], inverse)?;
+        let table = self.gamma.map_or_else(Vec::new, kernels::gamma_table::<u8>);
+        let table = Tensor::from_slice(backend, [table.len()], &table)?;
+        let batch = plan.batch(shape[0]);
         let mut levels = Tensor::<B, u8, 1>::scratch(backend, [x.len()])?;
-        kernels::quantise(backend, plan.batch(shape[0]), x.flat(), inverse.flat(), false, levels.flat_mut())?;
+        kernels::quantise(backend, batch, x.flat(), inverse.flat(), table.flat(), self.interleaved, levels.flat_mut())?;
         Ok(Solved { x: x.to_vec(backend)?, levels: levels.to_vec(backend)?, report })
     }
 }

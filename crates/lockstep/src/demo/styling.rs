@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use ::style::mix::{Rounding, keep_colours, mix};
 use ::style::{Engine, SizePolicy, StyleBackend};
+use ata_wmma::AtaBackend;
 use gpu_core::{Backend as _, Cpu};
 use nsct::NsctBackend;
 use serde_json::json;
@@ -15,7 +16,7 @@ use crate::pictures::largest_difference;
 use crate::session::seconds;
 use crate::style::{Content, Strictness, find, load};
 
-impl<B: NsctBackend<f32> + StyleBackend> Tour<'_, B> {
+impl<B: NsctBackend<f32> + StyleBackend + AtaBackend> Tour<'_, B> {
     pub(super) fn styling(&mut self) -> Result<()> {
         let model = load(&find(None)?, &Strictness::default())?;
         let mut engine = Engine::new(self.b, &model)?;

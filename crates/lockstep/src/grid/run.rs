@@ -6,7 +6,8 @@ use grid_dsl::conform::Task;
 use grid_dsl::{ErrClass, Limits, Mode, Program, Sample, Value, check, draw, hex};
 use serde_json::{Value as Json, json};
 
-use super::sources::{Reading, tasks};
+use super::merged::Merged;
+use super::sources::{Place, Reading, tasks};
 use crate::exit::{Exit, Failure, Result};
 use crate::session::Session;
 
@@ -28,11 +29,13 @@ Examples:
   lockstep grid run frame.grid --grid 0000/0110/0000 --show
   lockstep grid run flip.grid --tasks arc/training.jsonl --task 67a3c6ac --show
   lockstep grid run solvers.py --program solve_67a3c6ac --tasks 67a3c6ac.json --json
+  lockstep grid run solvers.py --tasks arc/training.jsonl --merged --profile profile.json
 
 A grid is written with one digit a cell, rows joined by `/`; other inputs in canonical text, as in {\"t\":[1,2]}. Tasks \
 come from files of lines as in arc/training.jsonl, or as the ARC publishes them; their outputs are compared. A program \
 is chosen by --program, by the name of the task (NAME or solve_NAME), or is the only one. Exit code 1 when an output \
-differs from the task's, or a program fails.")]
+differs from the task's, or a program fails. With --merged all programs run as one graph on all examples of all tasks, \
+for counts, digests and a profile.")]
 pub(crate) struct Run {
     /// A file of programs, or of solvers in Python (.py)
     #[arg(value_name = "FILE")]
@@ -64,6 +67,11 @@ pub(crate) struct Run {
     /// Element visits that a program may use on one input
     #[arg(long, value_name = "N", default_value_t = Limits::default().fuel)]
     fuel: u64,
+    /// What evaluates programs
+    #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
+    backend: Place,
+    #[command(flatten)]
+    merged: Merged,
     #[command(flatten)]
     reading: Reading,
 }
@@ -86,6 +94,10 @@ struct Case {
 impl Run {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         let programs = self.reading.sound_programs(&self.file)?;
+        if self.merged.wanted {
+            let limits = Limits { fuel: self.fuel, ..Limits::default() };
+            return self.merged.run(session, &programs, &self.grid, &self.chosen_tasks()?, limits, self.backend);
+        }
         let (mut wrong, mut right, mut documents) = (0, 0, Vec::new());
         let mut run = |program: &Program, cases: Vec<Case>| {
             for warning in check(program, Mode::Warn).diagnostics {
@@ -161,7 +173,7 @@ impl Run {
     /// Runs one case and prints it; whether it is as it should be.
     fn case(&self, session: &Session, program: &Program, case: &Case) -> (bool, Json) {
         let limits = Limits { fuel: self.fuel, ..Limits::default() };
-        let outcome = program.run(&case.sample, &limits, self.strict);
+        let outcome = self.backend.backend().program(program, &case.sample, &limits, self.strict);
         let first = outcome.returns.first();
         let right = match (&case.expected, first) {
             (Some(expected), Some(found)) => found.as_ref() == Ok(expected),

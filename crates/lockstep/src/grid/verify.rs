@@ -8,7 +8,7 @@ use grid_dsl::{Limits, Mode, Program, check};
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::sources::{Reading, below, text};
+use super::sources::{Place, Reading, below, text};
 use crate::exit::{Exit, Failure, Result};
 use crate::session::{Session, seconds};
 
@@ -37,6 +37,9 @@ pub(crate) struct Verify {
     /// Element visits that a program may use on one input
     #[arg(long, value_name = "N", default_value_t = Limits::default().fuel)]
     fuel: u64,
+    /// What evaluates calls and programs
+    #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
+    backend: Place,
     #[command(flatten)]
     reading: Reading,
 }
@@ -78,6 +81,7 @@ impl Verify {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         let started = Instant::now();
         let limits = Limits { fuel: self.fuel, ..Limits::default() };
+        let backend = self.backend.backend();
         let mut library = Library::default();
         let mut solvers = Vec::new();
         for path in &self.solvers {
@@ -110,7 +114,7 @@ impl Verify {
                 }
             }
         }
-        let verdicts: Vec<Verdict> = vectors.par_iter().map(|vector| vector.verify(&limits)).collect();
+        let verdicts: Vec<Verdict> = vectors.par_iter().map(|vector| vector.verify_on(backend, &limits)).collect();
         for verdict in verdicts {
             tally.add("vectors", verdict);
         }
@@ -120,7 +124,7 @@ impl Verify {
                 let kind = if recorded.is_trace() { "traces" } else { "programs" };
                 match recorded.program(&library) {
                     Ok(program) => {
-                        let verify = |case| (kind, recorded.verify(&program, case, &library, &limits));
+                        let verify = |case| (kind, recorded.verify_on(backend, &program, case, &library, &limits));
                         let cases = (0..recorded.cases()).map(verify);
                         let checked = recorded.succeeds().then(|| ("programs checked", typed(&program)));
                         cases.chain(checked).collect()
@@ -136,7 +140,9 @@ impl Verify {
         let verdicts: Vec<Vec<Verdict>> = library
             .solved()
             .par_iter()
-            .map(|(task, program)| (0..task.examples().count()).map(|k| task.verify(program, k, &limits)).collect())
+            .map(|(task, program)| {
+                (0..task.examples().count()).map(|k| task.verify_on(backend, program, k, &limits)).collect()
+            })
             .collect();
         for verdict in verdicts.into_iter().flatten() {
             tally.add("outputs of solvers", verdict);
@@ -161,7 +167,7 @@ impl Verify {
         }
         session.note(format!("{files} files, {}", seconds(elapsed)));
         session.document(&json!({
-            "path": self.path, "backend": "reference", "counts": tally.kinds, "seconds": elapsed,
+            "path": self.path, "backend": self.backend.backend().name(), "counts": tally.kinds, "seconds": elapsed,
             "wrong": tally.wrong.iter().take(self.most).collect::<Vec<_>>(),
             "unsupported": tally.unsupported.iter().take(self.most).collect::<Vec<_>>(),
         }))?;

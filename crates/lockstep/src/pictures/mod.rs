@@ -11,8 +11,8 @@ mod write;
 
 use std::path::Path;
 
-pub(crate) use read::{decode, read};
-pub(crate) use write::{Writing, encode_png, write};
+pub(crate) use read::{decode, profile, read};
+pub(crate) use write::{Writing, encode_png, write, write_with};
 
 use serde::{Deserialize, Serialize};
 

@@ -89,6 +89,12 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Picture> {
     from_image(&image).map_err(|e| e.at(path))
 }
 
+/// The ICC profile that a picture's colours are meant in, if its file has one. A file that cannot be read has none.
+pub(crate) fn profile(path: &Path) -> Option<Vec<u8>> {
+    let reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
+    reader.into_decoder().ok()?.icc_profile().ok()?
+}
+
 /// Refuses what does not fit in memory before any of it is taken: a small file can claim to be a huge picture.
 fn room(path: &Path, bytes: u64) -> Result<()> {
     let free = if cfg!(target_os = "linux") { Cpu::new().memory().free as u64 } else { UNKNOWN_MEMORY };

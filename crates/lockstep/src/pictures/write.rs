@@ -75,6 +75,11 @@ impl Writing {
 
 /// Writes a picture in the format that the file's ending names. The file appears in one step, complete.
 pub(crate) fn write(path: &Path, picture: &Picture, how: Writing) -> Result<()> {
+    write_with(path, picture, how, None)
+}
+
+/// The same, with the ICC profile that the colours are meant in, where the format has a place for it.
+pub(crate) fn write_with(path: &Path, picture: &Picture, how: Writing, profile: Option<&[u8]>) -> Result<()> {
     how.check(path, picture.shape, picture.depth)?;
     if ending(path) == "npy" {
         return write_npy(path, picture, how.double);
@@ -88,7 +93,7 @@ pub(crate) fn write(path: &Path, picture: &Picture, how: Writing) -> Result<()> 
         return Err(Failure::input(path, format!("{range} would leave nothing in a picture of whole numbers"))
             .help("write .npy, or scale the array to 0..255 first"));
     }
-    files::write(path, &encode(picture, &ending(path), how)?)
+    files::write(path, &encode(picture, &ending(path), how, profile)?)
 }
 
 /// Writes a `.npy` file in the arrangement that the picture came in, unrounded.
@@ -119,7 +124,7 @@ fn interleaved(picture: &Picture, with_alpha: bool) -> impl Iterator<Item = f64>
 
 /// A PNG file in memory, with the depth of the picture.
 pub(crate) fn encode_png(picture: &Picture) -> Result<Vec<u8>> {
-    encode(picture, "png", Writing::default())
+    encode(picture, "png", Writing::default(), None)
 }
 
 /// Rounds to the nearest integer and clamps to the range.
@@ -127,7 +132,12 @@ fn narrow(v: f64, peak: f64) -> u16 {
     v.round().clamp(0.0, peak) as u16
 }
 
-fn encode(picture: &Picture, format: &str, how: Writing) -> Result<Vec<u8>> {
+/// Whether the profile (its header names the kind of colours) is one for pictures of so many channels.
+fn fits(profile: &[u8], channels: usize) -> bool {
+    profile.get(16..20) == Some(if channels == 1 { b"GRAY" } else { b"RGB " })
+}
+
+fn encode(picture: &Picture, format: &str, how: Writing, profile: Option<&[u8]>) -> Result<Vec<u8>> {
     let [_, channels, height, width] = picture.shape;
     let depth = how.depth(picture);
     let with_alpha = picture.alpha.is_some() && matches!(format, "png" | "tif" | "tiff" | "webp");
@@ -156,13 +166,18 @@ fn encode(picture: &Picture, format: &str, how: Writing) -> Result<Vec<u8>> {
     };
     let mut out = Vec::new();
     let (w, h) = (width as u32, height as u32);
+    // A gray picture that became colour, or CMYK that became RGB, is no longer what its profile is for.
+    let profile = profile.filter(|profile| fits(profile, channels));
     let done = match format {
-        "png" => PngEncoder::new_with_quality(&mut out, CompressionType::Default, FilterType::Adaptive)
-            .write_image(&bytes, w, h, colour),
-        "tif" | "tiff" => TiffEncoder::new(Cursor::new(&mut out)).write_image(&bytes, w, h, colour),
-        "webp" => WebPEncoder::new_lossless(&mut out).write_image(&bytes, w, h, colour),
+        "png" => {
+            let encoder = PngEncoder::new_with_quality(&mut out, CompressionType::Default, FilterType::Adaptive);
+            write_image(encoder, profile, &bytes, w, h, colour)
+        }
+        "tif" | "tiff" => write_image(TiffEncoder::new(Cursor::new(&mut out)), profile, &bytes, w, h, colour),
+        "webp" => write_image(WebPEncoder::new_lossless(&mut out), profile, &bytes, w, h, colour),
         "jpg" | "jpeg" => {
-            JpegEncoder::new_with_quality(&mut out, how.quality.unwrap_or(95)).write_image(&bytes, w, h, colour)
+            let encoder = JpegEncoder::new_with_quality(&mut out, how.quality.unwrap_or(95));
+            write_image(encoder, profile, &bytes, w, h, colour)
         }
         _ if depth == Depth::U16 => return Ok(pnm_16(&bytes, channels, width, height)),
         _ => {
@@ -176,6 +191,20 @@ fn encode(picture: &Picture, format: &str, how: Writing) -> Result<Vec<u8>> {
     };
     done.map_err(|e| Failure::usage(format!("the picture cannot be written as .{format}: {e}")).help(WRITABLE))?;
     Ok(out)
+}
+
+fn write_image<E: ImageEncoder>(
+    mut encoder: E,
+    profile: Option<&[u8]>,
+    bytes: &[u8],
+    width: u32,
+    height: u32,
+    colour: ExtendedColorType,
+) -> image::ImageResult<()> {
+    if let Some(profile) = profile {
+        encoder.set_icc_profile(profile.to_vec()).map_err(image::ImageError::Unsupported)?;
+    }
+    encoder.write_image(bytes, width, height, colour)
 }
 
 /// A binary PGM or PPM file with 16 bits, most significant byte first, which the encoder above does not write.

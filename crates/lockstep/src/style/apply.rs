@@ -29,6 +29,7 @@ const FORMATS: [&str; 5] = ["png", "jpg", "tif", "tiff", "webp"];
 Examples:
   lockstep style apply --in photo.jpg --out candy.jpg       with the small model that is inside the program
   lockstep style apply --model candy.pth --in photo.jpg --out candy.jpg
+  lockstep style apply --model vit:candy --in photo.jpg --out candy.jpg      with the transformer inside the program
   lockstep style apply --model mosaic --in photos/ --out mosaic/ --recursive --ext png   run it again to resume
   lockstep style apply --model candy --in photo.jpg --out soft.png --strength 0.6 --original-colors
   lockstep style apply --blend candy=0.6,mosaic=0.4 --in photo.jpg --out both.png
@@ -37,7 +38,7 @@ Examples:
 
 Weights may be safetensors, PyTorch checkpoints or ONNX exports; `lockstep style models` lists those that have names. \
 Nothing is downloaded. The result has the size of the picture; gray pictures become colour, 16 bits count as \
-fractions of 8, transparency is kept, and photographs that lie on their side are turned.")]
+fractions of 8, transparency and ICC profiles are kept, and photographs that lie on their side are turned.")]
 pub(crate) struct Apply {
     /// A weight file, or the name of a model; several are applied one after the other, each with its mask [default:
     /// candy16, which is inside the program]
@@ -367,7 +368,8 @@ impl Apply {
         if let Some(parent) = item.output.parent().filter(|p| !p.as_os_str().is_empty()) {
             make_folder(parent)?;
         }
-        pictures::write(&item.output, &finished, how)?;
+        let profile = pictures::profile(&item.inputs[0]);
+        pictures::write_with(&item.output, &finished, how, profile.as_deref())?;
         if picture.alpha.is_some() && !keeps_alpha(&item.output) {
             session.note(format!("{}: transparency is left out", item.name));
         }

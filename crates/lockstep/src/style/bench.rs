@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ::style::weights::StyleModel;
+use ::style::weights::{StyleModel, VitShape};
 use ::style::{Engine, EngineOptions, SizePolicy, StyleBackend};
 use clap::Args;
 use gpu_core::with_backend;
@@ -128,15 +128,20 @@ impl Bench {
         let median = at(compute, 0.5);
         let pixels = (n * h * w) as f64;
         let usual = model.nc() == 32 && model.residual_blocks() == 5;
-        let flop = usual.then_some(FLOP * pixels);
+        // A transformer works on what pictures are continued to.
+        let continued = |shape: VitShape| {
+            let side = |n: usize| n.next_multiple_of(shape.multiple());
+            shape.flops_a_pixel() * (n * side(h) * side(w)) as f64
+        };
+        let flop = model.transformer().map(continued).or_else(|| usual.then_some(FLOP * pixels));
         let bytes = usual.then_some(BYTES_F16 * pixels * if precision == "f16" { 1.0 } else { 2.0 });
         let ratio = before
             .iter()
             .find(|row| row["shape"] == shape && row["dtype"] == precision && row["kernel"] == "style")
             .and_then(|row| Some(row["median_s"].as_f64()? / median));
-        let rates = flop.zip(bytes).map_or(String::new(), |(flop, bytes)| {
-            format!("  {:6.2} Tflop/s {:7.1} GB/s", flop / median * 1e-12, bytes / median * 1e-9)
-        });
+        let operations = flop.map_or(String::new(), |flop| format!("  {:6.2} Tflop/s", flop / median * 1e-12));
+        let rates =
+            bytes.map_or(operations.clone(), |bytes| format!("{operations} {:7.1} GB/s", bytes / median * 1e-9));
         let against = ratio.map_or(String::new(), |r| format!("  {r:.2} times as fast as before"));
         session.say(format!(
             "{shape:>14} {precision}  compute {:>9} (least {:>9})  wall {:>9}{rates}{against}",

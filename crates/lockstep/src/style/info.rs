@@ -2,7 +2,7 @@ use ::style::weights::StyleModel;
 use clap::Args;
 use serde_json::json;
 
-use super::library::{Strictness, find, load};
+use super::library::{Strictness, find, load, sizes};
 use crate::exit::{Exit, Result};
 use crate::session::Session;
 
@@ -27,12 +27,18 @@ impl Info {
         let dtype = model.source_dtype().map_or("mixed", ::style::weights::Dtype::name);
         let flops = flops_a_pixel(&model);
         session.say(&source);
-        session.say(format!("  file               {:?}, convolutions stored as {dtype}", model.container()));
-        session.say(format!(
-            "  network            TransformerNet, width {}, {} residual blocks",
-            model.nc(),
-            model.residual_blocks()
-        ));
+        session.say(format!("  file               {:?}, weights stored as {dtype}", model.container()));
+        session.say(match model.transformer() {
+            Some(shape) => format!(
+                "  network            StyleViT-S, {} blocks of width {}, {} heads, windows of {} tokens",
+                shape.blocks, shape.dim, shape.heads, shape.window
+            ),
+            None => format!(
+                "  network            TransformerNet, width {}, {} residual blocks",
+                model.nc(),
+                model.residual_blocks()
+            ),
+        });
         session.say(format!("  parameters         {}", model.parameter_count()));
         session.say(format!("  work               {flops:.0} floating point operations a pixel"));
         session.say(format!("  exact in f16       {}", if model.f16_exact() { "yes" } else { "no" }));
@@ -42,15 +48,18 @@ impl Info {
         session.document(&json!({
             "path": source.path(), "container": format!("{:?}", model.container()), "dtype": dtype,
             "base_channels": model.nc(), "residual_blocks": model.residual_blocks(),
-            "parameters": model.parameter_count(), "flops_per_pixel": flops, "f16_exact": model.f16_exact(),
+            "sizes": sizes(&model), "parameters": model.parameter_count(), "flops_per_pixel": flops, "f16_exact": model.f16_exact(),
             "metadata": model.metadata(),
         }))?;
         Ok(Exit::Ok)
     }
 }
 
-/// Operations of the convolutions as they are defined, for each pixel of the picture: a product and a sum each.
+/// Operations of the network as it is defined, for each pixel of the picture: a product and a sum each.
 fn flops_a_pixel(model: &StyleModel) -> f64 {
+    if let Some(shape) = model.transformer() {
+        return shape.flops_a_pixel();
+    }
     let mut scale = 1.0;
     let mut all = 0.0;
     for layer in model.layers() {
@@ -65,10 +74,15 @@ fn flops_a_pixel(model: &StyleModel) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use ::style::weights::VitShape;
+
     use super::*;
 
     #[test]
     fn work_of_the_public_models() {
         assert_eq!(flops_a_pixel(&StyleModel::random(32, 5, 1)), 307_584.0);
+        // Embedding, linear maps, attention, decoder, convolutions: 1.5, 98.3, 16.4, 8.2 and 6.3 thousand.
+        let shape = VitShape { dim: 256, heads: 4, blocks: 4, hidden: 1024, window: 16 };
+        assert_eq!(flops_a_pixel(&StyleModel::random_transformer(shape, 1)).round(), 130_816.0);
     }
 }

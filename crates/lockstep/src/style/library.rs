@@ -30,8 +30,11 @@ pub(crate) enum Source {
     Bundled(&'static str, &'static [u8]),
 }
 
-/// Our own small model, so that there is one without any download (see models/README.md).
-const BUNDLED: Source = Source::Bundled("candy16", include_bytes!("../../models/candy16.safetensors"));
+/// Our own models, so that there is one without any download (see models/README.md); the first is the default.
+const BUNDLED: [Source; 2] = [
+    Source::Bundled("candy16", include_bytes!("../../models/candy16.safetensors")),
+    Source::Bundled("vit:candy", include_bytes!("../../models/vit_candy.safetensors")),
+];
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,13 +82,15 @@ pub(crate) fn folders() -> Vec<PathBuf> {
     [named, beside, data].into_iter().flatten().collect()
 }
 
-/// All models: those of the folders, then the one inside the program.
+/// All models: those of the folders, then those inside the program.
 pub(crate) fn all_models() -> Result<Vec<Found>> {
     let mut all = models(&folders())?;
-    if let Source::Bundled(name, _) = BUNDLED
-        && all.iter().all(|found| found.name != name)
-    {
-        all.push(Found { name: name.to_owned(), source: BUNDLED });
+    for source in BUNDLED {
+        if let Source::Bundled(name, _) = source
+            && all.iter().all(|found| found.name != name)
+        {
+            all.push(Found { name: name.to_owned(), source });
+        }
     }
     Ok(all)
 }
@@ -104,9 +109,9 @@ pub(crate) fn models(folders: &[PathBuf]) -> Result<Vec<Found>> {
     Ok(all)
 }
 
-/// A model that is given as a path or a name; the one inside the program when none is given.
+/// A model that is given as a path or a name; the first one inside the program when none is given.
 pub(crate) fn find(model: Option<&str>) -> Result<Source> {
-    let Some(model) = model else { return Ok(BUNDLED) };
+    let Some(model) = model else { return Ok(BUNDLED[0].clone()) };
     let path = PathBuf::from(model);
     if path.exists() {
         return Ok(Source::File(path));
@@ -152,6 +157,25 @@ pub(crate) fn load(source: &Source, strictness: &Strictness) -> Result<StyleMode
     })
 }
 
+/// What a model is, in words.
+pub(crate) fn described(model: &StyleModel) -> String {
+    match model.transformer() {
+        Some(shape) => format!("transformer, {} blocks of width {}", shape.blocks, shape.dim),
+        None => format!("width {:<3} {} residual blocks", model.nc(), model.residual_blocks()),
+    }
+}
+
+/// A model's sizes in documents.
+pub(crate) fn sizes(model: &StyleModel) -> serde_json::Value {
+    match model.transformer() {
+        Some(shape) => serde_json::json!({
+            "architecture": "stylevit-s", "dim": shape.dim, "heads": shape.heads, "blocks": shape.blocks,
+            "hidden": shape.hidden, "window": shape.window,
+        }),
+        None => serde_json::json!({"architecture": "johnson-transformernet"}),
+    }
+}
+
 /// Errors of writing weights.
 pub(crate) fn unwritten(path: &Path, error: &WeightsError) -> Failure {
     match error {
@@ -178,6 +202,8 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use ::style::weights::VitShape;
+
     use super::*;
 
     #[test]
@@ -199,9 +225,13 @@ mod tests {
     }
 
     #[test]
-    fn the_bundled_model_is_whole() {
-        let model = load(&BUNDLED, &Strictness::default()).unwrap();
-        assert_eq!((model.nc(), model.residual_blocks(), model.f16_exact()), (16, 5, true));
-        assert_eq!(find(Some("candy16")).unwrap(), BUNDLED);
+    fn the_bundled_models_are_whole() {
+        let [first, second] = BUNDLED.map(|source| load(&source, &Strictness::default()).unwrap());
+        assert_eq!((first.nc(), first.residual_blocks(), first.f16_exact()), (16, 5, true));
+        let shape = VitShape { dim: 256, heads: 4, blocks: 4, hidden: 1024, window: 16 };
+        assert_eq!((second.transformer(), second.parameter_count()), (Some(shape), 3_475_315));
+        assert_eq!(find(Some("candy16")).unwrap(), BUNDLED[0]);
+        assert_eq!(find(Some("vit:candy")).unwrap(), BUNDLED[1]);
+        assert_eq!(find(None).unwrap(), BUNDLED[0]);
     }
 }

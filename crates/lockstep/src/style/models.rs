@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::library::{Source, Strictness, all_models, folders, load, models};
+use super::library::{Source, Strictness, all_models, described, folders, load, models, sizes};
 use crate::exit::{Exit, Result};
 use crate::session::{Session, bytes};
 
@@ -16,7 +16,7 @@ Examples:
   lockstep style models --dir weights --json
 
 Searched are the folder that STYLE_MODELS names, `models` beside the program, and lockstep/models in the user's data \
-folder. candy16 is inside the program.")]
+folder. candy16 and vit:candy, a transformer, are inside the program.")]
 pub(crate) struct Models {
     /// Only this folder
     #[arg(long, value_name = "DIR")]
@@ -38,15 +38,14 @@ impl Models {
             let (line, document) = match load(&found.source, &self.strictness) {
                 Ok(model) => (
                     format!(
-                        "{:<20} width {:<3} {} residual blocks  {:>9}  {}",
+                        "{:<20} {:<34} {:>9}  {}",
                         found.name,
-                        model.nc(),
-                        model.residual_blocks(),
+                        described(&model),
                         bytes(size as usize),
                         found.source
                     ),
                     json!({"name": found.name, "path": found.source.path(), "bundled": found.source.path().is_none(), "base_channels": model.nc(),
-                        "residual_blocks": model.residual_blocks(), "bytes": size}),
+                        "residual_blocks": model.residual_blocks(), "sizes": sizes(&model), "bytes": size}),
                 ),
                 Err(failure) => (
                     format!("{:<20} UNUSABLE: {failure}", found.name),

@@ -3,6 +3,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use ::style::cpu::Statistics;
 use clap::Args;
 use gpu_core::with_backend;
 use serde_json::json;
@@ -22,7 +23,8 @@ Examples:
   FFMPEG=/opt/ffmpeg/bin/ffmpeg lockstep style video --model mosaic --in a.mp4 --out b.mp4
 
 ffmpeg reads and writes the files; it must be on the PATH, or named by FFMPEG. Each frame is styled by itself, with \
-the statistics of that frame: textures may flicker where the picture moves. The output appears when it is complete.")]
+the statistics of that frame: textures may flicker where the picture moves. --stats ema:0.9 and frozen (on the CPU) \
+damp colours that jump from frame to frame; textures that boil they do not. The output appears when it is complete.")]
 pub(crate) struct Video {
     /// The video
     #[arg(short, long = "in", value_name = "IN")]
@@ -33,6 +35,9 @@ pub(crate) struct Video {
     /// Copy the sound
     #[arg(long)]
     keep_audio: bool,
+    /// Whose statistics the norms use: frame, ema:SHARE (so much of those before) or frozen (those of the first frame)
+    #[arg(long, value_name = "WHOSE", default_value = "frame", value_parser = parse_statistics)]
+    stats: Statistics,
     /// What ffmpeg is told about the output
     #[arg(
         long,
@@ -61,6 +66,18 @@ struct Format {
     aspect: Option<String>,
 }
 
+fn parse_statistics(text: &str) -> std::result::Result<Statistics, String> {
+    let share = |text: &str| text.parse().ok().filter(|s| (0.0..1.0).contains(s)).map(Statistics::Average);
+    let found = match text {
+        "frame" => Some(Statistics::Frame),
+        "frozen" => Some(Statistics::Frozen),
+        _ => text.strip_prefix("ema:").and_then(share),
+    };
+    found.ok_or_else(|| {
+        format!("`{text}` are no statistics; write frame, frozen, or ema: and a share below 1, as ema:0.9")
+    })
+}
+
 impl Video {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         if !self.input.is_file() {
@@ -85,6 +102,7 @@ impl Video {
         let mut bytes = vec![0; 3 * format.height * format.width];
         let passed = with_backend!(&any, |b| {
             let mut engine = self.model.engine(b)?;
+            engine.set_statistics(self.stats)?;
             run(
                 &mut engine,
                 &self.model,

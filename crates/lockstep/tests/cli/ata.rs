@@ -48,6 +48,24 @@ fn from_a_wall_to_values_and_back_to_pictures() {
     for more in ["--precision f16", "--method sd", "--method cg", "--warm x.npy", "--physical-order --patterns wall"] {
         place.ok(&format!("ata solve --matrix matrix --atb b.npy --out w.npy --iters 20 --backend cpu {more}"));
     }
+    // One launch or many: the same bits. Gamma and the order of bytes.
+    for execution in ["launches", "persistent"] {
+        let line = format!("ata solve --matrix matrix --atb b.npy --out {execution}.npy --iters 30 --backend cpu");
+        place.ok(&format!("{line} --precision f16 --execution {execution}"));
+    }
+    assert_eq!(place.read("launches.npy"), place.read("persistent.npy"));
+    let line = "ata solve --matrix matrix --atb b.npy --out w.npy --u8 u8.npy --iters 300 --tol 1e-5 --backend cpu";
+    place.ok(line);
+    let plain = place.read("u8.npy");
+    place.ok(&format!("{line} --interleaved --gamma 1"));
+    let (header, turned) = (plain.len() - 240, place.read("u8.npy"));
+    let of = |f: usize, c: usize, i: usize| (f * 3 + c) * 40 + i;
+    for (at, (f, c, i)) in (0..2).flat_map(|f| (0..40).flat_map(move |i| (0..3).map(move |c| (f, c, i)))).enumerate() {
+        assert_eq!(turned[turned.len() - 240 + at], plain[header + of(f, c, i)]);
+    }
+    place.ok(&format!("{line} --gamma 2.2"));
+    let bright = place.read("u8.npy");
+    assert!(bright[header..].iter().zip(&plain[header..]).all(|(a, b)| a >= b) && bright != plain);
     let seen = place
         .ok_json("ata render --patterns wall --x x.npy --out seen.npy --compare frames.npy --png sheets --backend cpu");
     let psnr = |v: &serde_json::Value| v["frames"][0]["psnr"].as_f64().unwrap();
@@ -103,8 +121,28 @@ fn products_are_written_in_every_precision() {
 }
 
 #[test]
+fn the_benchmark_tells_every_row() {
+    let place = Place::new();
+    let line = "ata bench --leds 40 --samples 1 --threads 1 --backend cpu --large 200";
+    let all = ["cpu", "G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8", "G9", "G10", "G11", "video"];
+    let about = place.ok_json(&format!("{line} {}", all.map(|case| format!("--case {case}")).join(" ")));
+    let rows = about["rows"].as_array().unwrap();
+    for case in all.iter().filter(|case| **case != "G8") {
+        assert!(rows.iter().any(|row| row["case"] == *case), "{case}");
+    }
+    assert!(
+        rows.iter().all(|row| row["median_s"].as_f64().unwrap() >= 0.0 && row["floor_bytes"].as_f64().unwrap() > 0.0)
+    );
+    assert!(about["tile_efficiency"].as_f64().unwrap() > 0.5);
+    place.fails("ata bench --case G12", 2, &["G12", "G11"]);
+    place.fails("ata bench --samples 0", 2, &["samples"]);
+}
+
+#[test]
 fn bad_input_is_named() {
     let place = place();
+    place.fails("ata solve --matrix matrix --atb b.npy --out x.npy --execution fast", 2, &["fast", "persistent"]);
+    place.fails("ata solve --matrix matrix --atb b.npy --out x.npy --u8 y.npy --gamma 0", 2, &["gamma", "2.2"]);
     place.fails("ata info nothing", 5, &["nothing/blocks.npy", "cannot be read"]);
     place.write("x.npy", &npy_f32(&[1, 3, 39], &[0.0; 117]));
     place.fails("ata apply --matrix matrix --x x.npy --out y.npy", 2, &["x.npy", "shape", "[F, 3, 40]"]);

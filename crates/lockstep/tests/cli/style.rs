@@ -127,6 +127,54 @@ fn pictures_stream_through() {
 }
 
 #[test]
+fn profiles_of_colours_are_kept_where_they_fit() {
+    use image::ImageDecoder as _;
+    let place = place();
+    // A header is all that matters here: its bytes 16 to 20 name the kind of colours.
+    let profile = |kind: &[u8; 4]| {
+        let mut bytes = vec![7; 132];
+        bytes[16..20].copy_from_slice(kind);
+        bytes
+    };
+    let write = |name: &str, kind: &[u8; 4], gray: bool| {
+        let mut out = Vec::new();
+        let mut encoder = image::codecs::png::PngEncoder::new(&mut out);
+        image::ImageEncoder::set_icc_profile(&mut encoder, profile(kind)).unwrap();
+        let (len, colour) =
+            if gray { (64, image::ExtendedColorType::L8) } else { (192, image::ExtendedColorType::Rgb8) };
+        image::ImageEncoder::write_image(encoder, &vec![90; len], 8, 8, colour).unwrap();
+        std::fs::write(place.path(name), out).unwrap();
+    };
+    let found = |name: &str| {
+        let reader = image::ImageReader::open(place.path(name)).unwrap();
+        reader.into_decoder().unwrap().icc_profile().unwrap()
+    };
+    write("rgb.png", b"RGB ", false);
+    write("gray.png", b"GRAY", true);
+    for output in ["a.png", "a.jpg", "a.webp"] {
+        place.ok(&format!("style apply {ONE} --in rgb.png --out {output}"));
+        assert_eq!(found(output), Some(profile(b"RGB ")), "{output}");
+    }
+    place.ok(&format!("style apply {ONE} --in gray.png --out b.png"));
+    assert_eq!(found("b.png"), None);
+}
+
+#[test]
+fn the_transformer_inside_the_program_works_at_once() {
+    let place = place();
+    place.ok("style apply --model vit:candy --in colour.png --out vit.png");
+    let (before, after) = (image::open(place.path("colour.png")).unwrap(), image::open(place.path("vit.png")).unwrap());
+    assert_eq!(image::GenericImageView::dimensions(&before), image::GenericImageView::dimensions(&after));
+    assert_ne!(before.to_rgb8(), after.to_rgb8());
+    let info = place.ok_json("style info vit:candy");
+    assert_eq!((&info["sizes"]["architecture"], &info["parameters"]), (&"stylevit-s".into(), &3_475_315.into()));
+    let models = place.ok_json("style models");
+    let named =
+        |name: &str| models["models"].as_array().unwrap().iter().any(|m| m["name"] == name && m["bundled"] == true);
+    assert!(named("vit:candy") && named("candy16"));
+}
+
+#[test]
 fn models_are_found_by_name() {
     let place = place();
     let mut command = place.command("style models --json");

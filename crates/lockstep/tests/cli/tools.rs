@@ -115,12 +115,18 @@ fn the_demo_writes_a_page_that_needs_nothing_else() {
     assert!(results["reconstruction_error"].as_f64().unwrap() < 5e-4);
     let denoised = &results["denoising_psnr"];
     assert!(denoised["bivariate"].as_f64().unwrap() > denoised["noisy"].as_f64().unwrap() + 5.0);
+    let wall: Vec<f64> = (0..3).map(|i| results["led_wall"][i]["psnr"].as_f64().unwrap()).collect();
+    assert!(wall[2] > wall[1] && wall[1] > wall[0] + 1.0, "{wall:?}");
     let page = String::from_utf8(place.read("tour/index.html")).unwrap();
     assert!(page.contains("data:image/png;base64,") && page.ends_with("</html>\n"));
     assert!(!page.contains("src=\"http") && !page.contains("<script"));
     let pictures = place.list("tour");
     assert!(pictures.len() >= 13, "{pictures:?}");
-    for name in pictures.iter().filter(|n| *n != "index.html") {
+    // A scene of RAW files lies beside them.
+    assert_eq!(place.list("tour/6-scene/Bayer/drawn2/gt"), ["gt.dng"]);
+    let found = results["align"].as_array().unwrap();
+    assert!(found.len() == 4 && found.iter().all(|pair| pair["state"] == "confident"), "{found:?}");
+    for name in pictures.iter().filter(|n| *n != "index.html" && *n != "6-scene") {
         image::open(place.path(&format!("tour/{name}"))).unwrap();
     }
 }

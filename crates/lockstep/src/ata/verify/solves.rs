@@ -114,7 +114,7 @@ fn solve<B: AtaBackend>(
     let shape = [b.len() / (a.channels() * a.n()), a.channels(), a.n()];
     let narrow: Vec<f32> = b.iter().map(|&v| v as f32).collect();
     let right = Tensor::from_slice(backend, shape, &narrow)?;
-    let plan = Plan::new(backend, a, PlanOptions { precision, ..PlanOptions::default() })?;
+    let plan = Plan::new(backend, a, PlanOptions { precision, unit_range: true, ..PlanOptions::default() })?;
     let run = |iterations: usize, init: Init, plan: &Plan<B>| -> Result<Vec<f64>> {
         let mut x = Tensor::from_slice(backend, shape, &vec![f32::NAN; narrow.len()])?;
         let options =
@@ -126,7 +126,8 @@ fn solve<B: AtaBackend>(
     let outside = |x: &[f64]| x.iter().filter(|v| !(0.0..=1.0).contains(*v)).count();
     let fine = polish.is_some() || precision.normwise_bound() < 1e-5;
     if let Some(polish) = polish {
-        let second = Plan::new(backend, a, PlanOptions { precision: polish, ..PlanOptions::default() })?;
+        let second =
+            Plan::new(backend, a, PlanOptions { precision: polish, unit_range: true, ..PlanOptions::default() })?;
         let mut x = Tensor::zeros(backend, shape)?;
         let polish = Some(PolishOptions { iterations: 300 });
         let options = SolveOptions { max_iterations: 800, polish, ..SolveOptions::default() };

@@ -1,0 +1,262 @@
+//! All programs as one graph on all samples: counts, digests, a profile.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use grid_dsl::conform::Task;
+use grid_dsl::exec::{self, Executor, Options};
+use grid_dsl::profile::{Picture, Profile, Recorder};
+use grid_dsl::tune::Tuning;
+use grid_dsl::{Batch, Cpu, Dag, ExecOpts, Limits, Pattern, Patterns, Program, RunResult, Simplified, Value, hex};
+use serde_json::json;
+
+use super::sources::Place;
+use crate::exit::{Exit, Failure, Result};
+use crate::files;
+use crate::session::{Session, seconds};
+
+/// Which patterns and rewrites a graph has.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Rewriting {
+    /// Compute the nodes of this pattern one by one: P1 to P5
+    #[arg(long, value_name = "PATTERN", value_parser = pattern)]
+    no_pattern: Vec<Pattern>,
+    /// Rewrite the graph first: compositions of mirrors, `compose` with `identity`, maps that share their calls
+    #[arg(long)]
+    pub(super) simplify: bool,
+}
+
+fn pattern(name: &str) -> std::result::Result<Pattern, String> {
+    Pattern::by_name(name).ok_or_else(|| "patterns are P1, P2, P3, P4 and P5".to_owned())
+}
+
+impl Rewriting {
+    /// The patterns that are left.
+    pub(super) fn patterns(&self) -> Patterns {
+        self.no_pattern.iter().fold(Patterns::default(), |all, &pattern| all.without(pattern))
+    }
+
+    /// The graph of programs, rewritten if that was asked for.
+    pub(super) fn graph(&self, programs: &[Program]) -> (Dag, Simplified) {
+        let dag = Dag::build(programs);
+        if self.simplify { dag.simplified() } else { (dag, Simplified::default()) }
+    }
+}
+
+/// Options of `grid run --merged`.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "All programs at once")]
+pub(super) struct Merged {
+    /// Run all programs of the file as one graph on all inputs
+    #[arg(long = "merged", id = "merged")]
+    pub(super) wanted: bool,
+    /// Write what the run cost as JSON, for `lockstep grid report`
+    #[arg(long, value_name = "FILE", requires = "merged")]
+    profile: Option<PathBuf>,
+    /// Thresholds that `lockstep grid tune` wrote
+    #[arg(long, value_name = "FILE", requires = "merged")]
+    tuning: Option<PathBuf>,
+    /// Outputs that the profile keeps, to be drawn
+    #[arg(long, value_name = "N", default_value_t = 12, requires = "merged")]
+    pictures: usize,
+    #[command(flatten)]
+    rewriting: Rewriting,
+}
+
+/// Samples, what they are called, and what a task expects of them.
+struct Samples {
+    batch: Batch,
+    names: Vec<String>,
+    /// The task and its output.
+    expected: Vec<Option<(String, Value)>>,
+}
+
+impl Samples {
+    fn new(grids: &[Value], tasks: &[Task]) -> Self {
+        let mut samples: Vec<_> = Batch::from_grids(grids.iter().cloned()).samples().to_vec();
+        let mut names: Vec<String> = (0..grids.len()).map(|k| format!("grid {k}")).collect();
+        let mut expected = vec![None; grids.len()];
+        samples.extend_from_slice(Batch::from_tasks(tasks).samples());
+        for task in tasks {
+            for (k, (_, output)) in task.examples().enumerate() {
+                let test = k.checked_sub(task.train.len());
+                names.push(test.map_or(format!("{}, train {k}", task.id), |k| format!("{}, test {k}", task.id)));
+                expected.push(Some((task.id.clone(), output.clone())));
+            }
+        }
+        Self { batch: Batch::from(samples), names, expected }
+    }
+}
+
+/// Whether a program is for a task, by its name.
+fn is_for(program: &str, task: &str) -> bool {
+    program.trim_start_matches("solve_").trim_start_matches("task_") == task
+}
+
+/// What came out of either back end.
+enum Found {
+    Plain(RunResult),
+    Executed(Box<exec::RunResult>),
+}
+
+impl Found {
+    fn value(&self, program: usize, output: usize, sample: usize) -> grid_dsl::Result<&Value> {
+        match self {
+            Self::Plain(found) => found.value(program, output, sample),
+            Self::Executed(found) => found.value(program, output, sample),
+        }
+    }
+
+    fn digests(&self, sample: usize) -> Vec<grid_dsl::Result<u64>> {
+        match self {
+            Self::Plain(found) => found.digests(sample).collect(),
+            Self::Executed(found) => found.digests(sample).collect(),
+        }
+    }
+
+    fn samples(&self) -> usize {
+        match self {
+            Self::Plain(found) => found.samples(),
+            Self::Executed(found) => found.samples(),
+        }
+    }
+}
+
+/// What came out, counted.
+#[derive(Default, serde::Serialize)]
+struct Counts {
+    values: u64,
+    errors: u64,
+    /// Outputs of programs on the tasks of their names.
+    right: u64,
+    wrong: u64,
+}
+
+impl Merged {
+    pub(super) fn run(
+        &self,
+        session: &Session,
+        programs: &[Program],
+        grids: &[Value],
+        tasks: &[Task],
+        limits: Limits,
+        backend: Place,
+    ) -> Result<Exit> {
+        let samples = Samples::new(grids, tasks);
+        let (dag, simplified) = self.rewriting.graph(programs);
+        let mut opts = ExecOpts { limits, ..ExecOpts::default() };
+        if let Some(path) = &self.tuning {
+            opts.min_batch = tuning(path)?.min_batch;
+        }
+        let started = std::time::Instant::now();
+        let (found, mut profile) = match backend {
+            Place::Reference => {
+                let recorder = Recorder::new();
+                let measured = self.profile.is_some().then_some(&recorder);
+                let found = dag.run_with(&samples.batch, &opts, self.rewriting.patterns(), measured);
+                (Found::Plain(found), recorder.profile())
+            }
+            Place::Cpu => {
+                let opts = Options { limits: opts.limits.clone(), min_batch: opts.min_batch, ..Options::default() };
+                let found = Executor::new(Cpu, opts).run(&dag, &samples.batch);
+                let profile = Profile::from(found.profile()).with_levels_of(&dag);
+                (Found::Executed(Box::new(found)), profile)
+            }
+        };
+        let elapsed = started.elapsed().as_secs_f64();
+        if let Some(path) = &self.profile {
+            profile.pictures = pictures(programs, &samples, &found, self.pictures);
+            let simplify = if self.rewriting.simplify { simplified.total().to_string() } else { "off".to_owned() };
+            profile.knobs.insert("simplify".to_owned(), simplify);
+            let text = serde_json::to_string_pretty(&profile).unwrap_or_default();
+            files::write(path, text.as_bytes())?;
+        }
+        let (counts, digest) = counted(programs, &samples, &found);
+        let evaluations = (programs.len() * found.samples()) as f64;
+        session.say(format!(
+            "{} programs on {} inputs: {} values, {} errors, digest {}",
+            programs.len(),
+            found.samples(),
+            counts.values,
+            counts.errors,
+            hex(digest)
+        ));
+        if counts.right + counts.wrong > 0 {
+            session.say(format!("outputs of tasks: {} right, {} wrong", counts.right, counts.wrong));
+        }
+        session.note(format!("{}, {:.0} programs a second", seconds(elapsed), evaluations / elapsed.max(1e-9)));
+        session.document(&json!({
+            "programs": programs.len(), "samples": found.samples(), "counts": counts, "digest": hex(digest),
+            "seconds": elapsed, "min_batch": opts.min_batch, "simplified": simplified,
+            "patterns": self.rewriting.patterns().iter().map(Pattern::name).collect::<Vec<_>>(),
+        }))?;
+        Ok(if counts.wrong > 0 { Exit::Check } else { Exit::Ok })
+    }
+}
+
+/// Counts, and one digest over all outputs: equal on every machine, whatever the settings.
+fn counted(programs: &[Program], samples: &Samples, found: &Found) -> (Counts, u64) {
+    let (mut counts, mut digest) = (Counts::default(), 0xcbf2_9ce4_8422_2325_u64);
+    for sample in 0..found.samples() {
+        for result in found.digests(sample) {
+            match result {
+                Ok(_) => counts.values += 1,
+                Err(_) => counts.errors += 1,
+            }
+            let word = result.unwrap_or_else(|class| class as u64);
+            digest = word
+                .to_le_bytes()
+                .iter()
+                .fold(digest, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        }
+        let Some((task, output)) = &samples.expected[sample] else { continue };
+        for (at, _) in programs.iter().enumerate().filter(|(_, p)| is_for(p.name(), task) && !p.returns().is_empty()) {
+            let right = found.value(at, 0, sample) == Ok(output);
+            *if right { &mut counts.right } else { &mut counts.wrong } += 1;
+        }
+    }
+    (counts, digest)
+}
+
+/// Inputs and outputs to look at: of programs on their own tasks first, one of each, then of others that give grids.
+fn pictures(programs: &[Program], samples: &Samples, found: &Found, most: usize) -> Vec<Picture> {
+    let one = |program: usize, sample: usize| -> Option<Picture> {
+        let value = match found.value(program, 0, sample) {
+            Ok(value) if value.is_grid() => value.to_text(),
+            _ => return None,
+        };
+        let expected = samples.expected[sample].as_ref().filter(|(task, _)| is_for(programs[program].name(), task));
+        Some(Picture {
+            program: programs[program].name().to_owned(),
+            sample: samples.names[sample].clone(),
+            input: samples.batch.samples()[sample].input.to_text(),
+            output: value,
+            expected: expected.map(|(_, output)| output.to_text()),
+        })
+    };
+    let own = |program: usize| {
+        let of_task = |sample: &usize| {
+            samples.expected[*sample].as_ref().is_some_and(|(task, _)| is_for(programs[program].name(), task))
+        };
+        (0..found.samples()).find(of_task).and_then(|sample| one(program, sample))
+    };
+    let with_outputs = || (0..programs.len()).filter(|&p| !programs[p].returns().is_empty());
+    let mut all: Vec<Picture> = with_outputs().filter_map(own).take(most).collect();
+    if all.is_empty() {
+        let any = |program: usize| (0..found.samples()).find_map(|sample| one(program, sample));
+        all = with_outputs().filter_map(any).take(most).collect();
+    }
+    all
+}
+
+/// A file of thresholds.
+pub(super) fn tuning(path: &Path) -> Result<Tuning> {
+    let text = super::sources::text(path)?;
+    let tuning: Tuning = toml::from_str(&text)
+        .map_err(|e| Failure::input(path, e.message()).help("`lockstep grid tune -o FILE` writes such a file"))?;
+    if tuning.schema != 1 {
+        return Err(Failure::input(path, format!("it has schema {}, and 1 is what can be read", tuning.schema))
+            .help("write it again with `lockstep grid tune`"));
+    }
+    Ok(tuning)
+}
