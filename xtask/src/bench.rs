@@ -113,6 +113,7 @@ impl Job {
 fn jobs(backend: &str, style: Option<&Path>) -> Vec<Job> {
     let mut all = contourlets(backend);
     all.extend(styles(backend, style));
+    all.extend(walls(backend));
     all
 }
 
@@ -163,6 +164,17 @@ fn styles(backend: &str, weights: Option<&Path>) -> Vec<Job> {
     all
 }
 
+/// Products and sums on a wall of LEDs, which the peers have the command make.
+fn walls(backend: &str) -> Vec<Job> {
+    let ours = |arguments: &str| format!("ata bench {arguments}");
+    if backend == "cpu" {
+        // Both in processor time of one thread.
+        return vec![Job::new(ours("--case cpu --threads 1 --samples 20"), "ata_scipy.py", "--repeat 20".to_owned())];
+    }
+    let large = Job::alone(ours("--case G6 --case G7 --samples 20"));
+    vec![Job::new(ours("--samples 100"), "ata_torch.py", "--repeat 100".to_owned()), large]
+}
+
 /// The weights that peers are given: of the golden data.
 fn style_weights(root: &Path) -> Option<PathBuf> {
     let data = crate::test::data_folder(root).ok()??;
@@ -188,6 +200,9 @@ fn measure(root: &Path, manifest: &Manifest, backend: &str, options: &Options) -
         for (script, arguments) in job.peers.iter().filter(|_| options.peers) {
             let mut command = Command::new(python(root, options)?);
             command.arg(root.join("benches/peers").join(script)).args(arguments.split(' ')).arg("--json");
+            if job.domain() == "ata" {
+                command.arg("--command").arg(file);
+            }
             match rows_of(&mut command)? {
                 Some(new) => rows.extend(new),
                 None => println!("NOT MEASURED: {script} lacks a package (see benches/peers/README.md)"),
@@ -199,8 +214,25 @@ fn measure(root: &Path, manifest: &Manifest, backend: &str, options: &Options) -
         for bench in manifest.benches.iter().filter(wanted) {
             rows.extend(criterion(root, bench, backend)?);
         }
+        if options.peers && backend == "cpu" {
+            rows.extend(peer(root, options, PEER_OF_BENCH, &cores().to_string())?);
+        }
     }
     Ok(rows)
+}
+
+/// The peer of rows that a benchmark of a crate measures.
+const PEER_OF_BENCH: &str = "align_speed.py";
+
+/// Rows of a peer that stands beside no command of ours.
+fn peer(root: &Path, options: &Options, script: &str, workers: &str) -> Result<Vec<Row>> {
+    let mut command = Command::new(python(root, options)?);
+    command.arg(root.join("benches/peers").join(script)).args(["--json", "--workers", workers]);
+    let rows = rows_of(&mut command)?;
+    if rows.is_none() {
+        println!("NOT MEASURED: {script} lacks a package (see benches/peers/README.md)");
+    }
+    Ok(rows.unwrap_or_default())
 }
 
 /// The Python of the option, of the workspace's environment, or of the machine.

@@ -66,7 +66,7 @@ fn one(document: &Value, row: &Value) -> Result<Row> {
         seconds_p90: seconds("p90_s")?,
         ceiling: copy.map(|speed| format!("copying at {:.0} GB/s", speed / 1e9)),
         ceiling_fraction: bytes.zip(copy).map(|(bytes, copy)| bytes / median / copy),
-        peer: text(&document["peer"]),
+        peer: text(&row["peer"]).or_else(|| text(&document["peer"])),
         ..Row::default()
     })
 }
@@ -138,5 +138,7 @@ mod tests {
         let row = &rows(text).unwrap()[0];
         assert_eq!((row.kernel.as_str(), row.shape.as_str(), row.element.as_str()), ("style", "1x512x512", "f16"));
         assert_eq!((row.variant.as_str(), row.samples, row.flop), ("max-autotune", 20, Some(8e10)));
+        let several = text.replace(r#""variant""#, r#""peer":"onnx","variant""#);
+        assert_eq!(rows(&several).unwrap()[0].peer.as_deref(), Some("onnx"), "a row names its own program");
     }
 }
