@@ -111,7 +111,7 @@ pub struct SolveOptions {
     pub lambda: f32,
     /// Start.
     pub init: Init,
-    /// Iterations at the end with the plan for polishing; [`Solver::with_polish`] gives the plan.
+    /// Iterations at the end with the plan for polishing; [`Solver::with_polish`](crate::Solver::with_polish) gives the plan.
     pub polish: Option<PolishOptions>,
     /// Whether the objective is recorded at each look.
     pub record_history: bool,
