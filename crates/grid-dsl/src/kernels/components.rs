@@ -77,7 +77,7 @@ pub struct Labels<B: Backend> {
     /// For every cell of `[modes, grids, SIDE, SIDE]` its component's number, 0xffff where there is none. Rows that a grid
     /// does not have hold nothing.
     pub labels: Tensor<B, u16, 4>,
-    /// Components, `[modes, grids]`, or [`ERROR`] and the place of a class in [`ErrClass::ALL`].
+    /// Components, `[modes, grids]`, or the highest bit and the place of a class in [`ErrClass::ALL`].
     pub counts: Tensor<B, u32, 2>,
     /// Two words a component, `[modes, grids, capacity, 2]`; components beyond the capacity have none.
     pub table: Tensor<B, u32, 4>,
