@@ -32,7 +32,7 @@ const REACH: usize = 64;
 
 impl<B: NsctBackend<f32> + StyleBackend + AtaBackend> Tour<'_, B> {
     pub(super) fn aligning(&mut self) -> Result<()> {
-        let folder = self.folder.join("6-scene");
+        let folder = self.folder.join("7-scene");
         let drawn = Drawn { size: [480, 560], ..Drawn::number(2) };
         let cases = drawn.write(&folder, &TAKEN)?;
         let read = |name: &str| -> Result<RawFrame> {
@@ -62,9 +62,9 @@ impl<B: NsctBackend<f32> + StyleBackend + AtaBackend> Tour<'_, B> {
         let couple = |shift| Couple { gt: &planes[0], noisy: &planes[1], shift };
         let (side, surface) = estimator.surface(&store, (0, 1), REACH)?;
         let shown = [
-            self.write("6-before.png", couple([0, 0]).overlay()?)?,
-            self.write("6-after.png", couple(whole).overlay()?)?,
-            self.write("6-correlation.png", drawing::surface(side, &surface)?)?,
+            self.write("7-before.png", couple([0, 0]).overlay()?)?,
+            self.write("7-after.png", couple(whole).overlay()?)?,
+            self.write("7-correlation.png", drawing::surface(side, &surface)?)?,
         ];
         let worst =
             TAKEN.iter().zip(&found).map(|(t, r)| (r.shift[0] - t.0[0]).hypot(r.shift[1] - t.0[1])).fold(0.0, f64::max);

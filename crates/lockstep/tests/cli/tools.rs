@@ -123,10 +123,10 @@ fn the_demo_writes_a_page_that_needs_nothing_else() {
     let pictures = place.list("tour");
     assert!(pictures.len() >= 13, "{pictures:?}");
     // A scene of RAW files lies beside them.
-    assert_eq!(place.list("tour/6-scene/Bayer/drawn2/gt"), ["gt.dng"]);
+    assert_eq!(place.list("tour/7-scene/Bayer/drawn2/gt"), ["gt.dng"]);
     let found = results["align"].as_array().unwrap();
     assert!(found.len() == 4 && found.iter().all(|pair| pair["state"] == "confident"), "{found:?}");
-    for name in pictures.iter().filter(|n| *n != "index.html" && *n != "6-scene") {
+    for name in pictures.iter().filter(|n| *n != "index.html" && *n != "7-scene") {
         image::open(place.path(&format!("tour/{name}"))).unwrap();
     }
 }
