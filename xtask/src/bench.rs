@@ -157,7 +157,11 @@ fn styles(backend: &str, weights: Option<&Path>) -> Vec<Job> {
     if let (Some(last), Some(file)) = (all.last_mut(), file) {
         let peer = format!("--weights {file} {same}");
         last.peers = match backend {
-            "cpu" => vec![("style_onnx.py", format!("{peer} --workers {}", cores()))],
+            "cpu" => {
+                let peer = format!("{peer} --workers {}", cores());
+                let torch = format!("{peer} --device cpu --modes f32");
+                vec![("style_onnx.py", peer), ("style_torch.py", torch)]
+            }
             _ => vec![("style_torch.py", peer.clone()), ("style_torch.py", format!("{peer} --compile"))],
         };
     }
@@ -214,7 +218,7 @@ fn measure(root: &Path, manifest: &Manifest, backend: &str, options: &Options) -
         for bench in manifest.benches.iter().filter(wanted) {
             rows.extend(criterion(root, bench, backend)?);
         }
-        if options.peers && backend == "cpu" {
+        if options.peers && backend == "cpu" && wants(options, "align") {
             rows.extend(peer(root, options, PEER_OF_BENCH, &cores().to_string())?);
         }
     }

@@ -80,7 +80,9 @@ pub(crate) fn percentiles(mut samples: Vec<f64>) -> Option<[f64; 3]> {
 pub(crate) fn compare(rows: &mut [Row]) {
     let ours: Vec<Row> = rows.iter().filter(|row| row.peer.is_none()).cloned().collect();
     for row in rows.iter_mut().filter(|row| row.peer.is_some()) {
-        let same = ours.iter().filter(|our| our.task() == row.task() && our.device == row.device);
+        // Another commit is another run, when the machine may have been busier.
+        let run = |our: &&Row| our.device == row.device && our.commit == row.commit;
+        let same = ours.iter().filter(|our| our.task() == row.task()).filter(run);
         let best = same.map(|our| our.seconds_median).min_by(f64::total_cmp);
         row.ratio = best.filter(|best| *best > 0.0).map(|best| row.seconds_median / best);
     }
