@@ -4,26 +4,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::prim::Prim;
 
-/// A turn or a mirror of grids. Names are those of the primitives.
+/// A turn or a mirror of grids. Names are those of the primitives; the number is what devices read: 1 reverses the columns
+/// that are read, 2 the rows, 4 then exchanges both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[repr(u8)]
 pub enum Isometry {
     /// As it is.
-    Identity,
+    Identity = 0,
     /// A quarter turn clockwise.
-    Rot90,
+    Rot90 = 6,
     /// A half turn.
-    Rot180,
+    Rot180 = 3,
     /// A quarter turn counter-clockwise.
-    Rot270,
+    Rot270 = 5,
     /// Up and down exchanged.
-    Hmirror,
+    Hmirror = 2,
     /// Left and right exchanged.
-    Vmirror,
+    Vmirror = 1,
     /// Rows and columns exchanged.
-    Dmirror,
+    Dmirror = 4,
     /// Mirrored at the other diagonal.
-    Cmirror,
+    Cmirror = 7,
 }
 
 impl Isometry {
@@ -153,6 +155,9 @@ mod tests {
             let width = if a.turns() { 2 } else { 3 };
             assert_eq!(Value::grid(to.chunks(width)), primitive(a, &grid), "{a:?}");
             assert_eq!(a.then(a.inverse()), Isometry::Identity);
+            let (turned, rows, columns) = a.bits();
+            let (high, low) = if turned { (columns, rows) } else { (rows, columns) };
+            assert_eq!(a as u8, 4 * u8::from(turned) + 2 * u8::from(high) + u8::from(low), "{a:?}");
             for b in Isometry::ALL {
                 let twice = primitive(b, &primitive(a, &grid));
                 assert_eq!(primitive(a.then(b), &grid), twice, "{a:?} then {b:?}");

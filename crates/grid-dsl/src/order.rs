@@ -36,17 +36,21 @@ pub(crate) fn extreme(keys: &[Value], largest: bool) -> Result<Option<usize>> {
 
 /// Positions in ascending order of their keys; equal keys keep their order.
 pub(crate) fn ascending(keys: &[Value]) -> Result<Vec<usize>> {
-    merge_sort(keys, (0..keys.len()).collect())
+    merge_sort(keys, (0..keys.len()).collect(), &compare)
 }
 
 /// A merge sort whose comparison may fail. The order of comparisons is fixed: with mixed kinds that are never compared
 /// directly the answer must not depend on the library's algorithm.
-fn merge_sort(keys: &[Value], mut order: Vec<usize>) -> Result<Vec<usize>> {
+pub(crate) fn merge_sort<T>(
+    keys: &[T],
+    mut order: Vec<usize>,
+    compare: &impl Fn(&T, &T) -> Result<Ordering>,
+) -> Result<Vec<usize>> {
     if order.len() < 2 {
         return Ok(order);
     }
-    let right = merge_sort(keys, order.split_off(order.len() / 2))?;
-    let left = merge_sort(keys, order)?;
+    let right = merge_sort(keys, order.split_off(order.len() / 2), compare)?;
+    let left = merge_sort(keys, order, compare)?;
     let mut merged = Vec::with_capacity(left.len() + right.len());
     let (mut l, mut r) = (0, 0);
     while l < left.len() && r < right.len() {

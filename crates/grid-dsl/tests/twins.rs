@@ -7,8 +7,9 @@ use gpu_core::testing::proptest::collection::vec;
 use gpu_core::testing::proptest::prelude::*;
 use gpu_core::testing::{Output, Outputs, Tolerance};
 use gpu_core::{Cpu, Result, Tensor, twins};
+use grid_dsl::Isometry;
 use grid_dsl::Value;
-use grid_dsl::kernels::{self, FIGURES, GridBackend, GridBatch, Isometry, Item, Labels, Mode};
+use grid_dsl::kernels::{self, FIGURES, GridBackend, GridBatch, Item, Labels, Mode};
 use oracle::Rows;
 
 /// Grids with few colours, so that ties and large components are common; of all shapes of the device's class.

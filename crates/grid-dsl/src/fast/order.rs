@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::val::Val;
 use crate::error::{ErrClass, Result};
+use crate::order::merge_sort;
 
 impl Val {
     fn rank(&self) -> u8 {
@@ -126,27 +127,5 @@ pub(crate) fn ascending(keys: &[Val]) -> Result<Vec<usize>> {
         order.sort_by_key(|&at| numbers[at]);
         return Ok(order);
     }
-    merge_sort(keys, (0..keys.len()).collect())
-}
-
-fn merge_sort(keys: &[Val], mut order: Vec<usize>) -> Result<Vec<usize>> {
-    if order.len() < 2 {
-        return Ok(order);
-    }
-    let right = merge_sort(keys, order.split_off(order.len() / 2))?;
-    let left = merge_sort(keys, order)?;
-    let mut merged = Vec::with_capacity(left.len() + right.len());
-    let (mut l, mut r) = (0, 0);
-    while l < left.len() && r < right.len() {
-        if compare(&keys[right[r]], &keys[left[l]])?.is_lt() {
-            merged.push(right[r]);
-            r += 1;
-        } else {
-            merged.push(left[l]);
-            l += 1;
-        }
-    }
-    merged.extend_from_slice(&left[l..]);
-    merged.extend_from_slice(&right[r..]);
-    Ok(merged)
+    merge_sort(keys, (0..keys.len()).collect(), &compare)
 }

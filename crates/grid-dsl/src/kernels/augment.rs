@@ -9,42 +9,7 @@ use rayon::prelude::*;
 
 use super::batch::CELLS;
 use super::{GridBatch, SIDE};
-
-/// The eight ways to turn a grid over. The number says what happens: 1 reverses rows, 2 their order, 4 then transposes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Isometry {
-    /// As it is.
-    Identity = 0,
-    /// Left and right exchanged.
-    Vmirror = 1,
-    /// Up and down exchanged.
-    Hmirror = 2,
-    /// A half turn.
-    Rot180 = 3,
-    /// Transposed.
-    Dmirror = 4,
-    /// A quarter turn counter-clockwise.
-    Rot270 = 5,
-    /// A quarter turn clockwise.
-    Rot90 = 6,
-    /// Transposed along the other diagonal.
-    Cmirror = 7,
-}
-
-impl Isometry {
-    /// All eight, by number.
-    pub const ALL: [Self; 8] = [
-        Self::Identity,
-        Self::Vmirror,
-        Self::Hmirror,
-        Self::Rot180,
-        Self::Dmirror,
-        Self::Rot270,
-        Self::Rot90,
-        Self::Cmirror,
-    ];
-}
+use crate::isometry::Isometry;
 
 /// One grid to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use crate::error::{ErrClass, Result};
 use crate::fast::Val;
+use crate::isometry::Isometry;
 use crate::value::Value;
 
 /// A grid of small numbers, row by row; at least one row and one column.
@@ -10,41 +11,6 @@ pub struct Grid {
     pub(crate) h: usize,
     pub(crate) w: usize,
     pub(crate) cells: Vec<i8>,
-}
-
-/// What maps a rectangle onto a rectangle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Isometry {
-    /// As it is.
-    Identity,
-    /// A quarter turn clockwise.
-    Rot90,
-    /// A half turn.
-    Rot180,
-    /// A quarter turn counter-clockwise.
-    Rot270,
-    /// Up and down exchanged.
-    Hmirror,
-    /// Left and right exchanged.
-    Vmirror,
-    /// Rows and columns exchanged.
-    Dmirror,
-    /// Mirrored at the other diagonal.
-    Cmirror,
-}
-
-impl Isometry {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Identity,
-        Self::Rot90,
-        Self::Rot180,
-        Self::Rot270,
-        Self::Hmirror,
-        Self::Vmirror,
-        Self::Dmirror,
-        Self::Cmirror,
-    ];
 }
 
 impl Grid {

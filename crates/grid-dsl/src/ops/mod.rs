@@ -7,10 +7,11 @@ mod grid;
 
 use rayon::prelude::*;
 
+pub use crate::isometry::Isometry;
 pub use components::{Component, Components, Mode};
 pub(crate) use components::{Labels, label};
+pub use grid::Grid;
 pub(crate) use grid::background;
-pub use grid::{Grid, Isometry};
 
 /// Connected components of every grid in every mode, grid by grid: entry `g * modes.len() + m` is grid `g` in mode `m`.
 ///

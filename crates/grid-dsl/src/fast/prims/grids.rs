@@ -4,7 +4,7 @@ use super::{Maybe, grid, made, packed, tuple};
 use crate::error::ErrClass;
 use crate::fast::machine::Fast;
 use crate::fast::val::{Dense, MIDDLE, PLACE, Patch, Val, at, place};
-use crate::ops::Isometry;
+use crate::isometry::Isometry;
 use crate::prim::Prim;
 
 /// Positions that a slice `from : from + count` of a sequence keeps: negative ends count from behind, once.
@@ -153,18 +153,6 @@ fn compress(grid: &Dense) -> Val {
     Val::grid(h, columns.len(), cells)
 }
 
-fn isometry(prim: Prim) -> Isometry {
-    match prim {
-        Prim::Rot90 => Isometry::Rot90,
-        Prim::Rot180 => Isometry::Rot180,
-        Prim::Rot270 => Isometry::Rot270,
-        Prim::Hmirror => Isometry::Hmirror,
-        Prim::Vmirror => Isometry::Vmirror,
-        Prim::Dmirror => Isometry::Dmirror,
-        _ => Isometry::Cmirror,
-    }
-}
-
 pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Maybe {
     if prim == Prim::Canvas {
         let (colour, (h, w)) = (small(a[0])?, a[1].as_pair()?);
@@ -181,7 +169,7 @@ pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Maybe {
     match prim {
         Prim::Crop => Some(Ok(cropped(g, pair(a[1])?, pair(a[2])?))),
         Prim::Rot90 | Prim::Rot180 | Prim::Rot270 | Prim::Hmirror | Prim::Vmirror | Prim::Dmirror | Prim::Cmirror => {
-            Some(Ok(turned(g, isometry(prim))))
+            Some(Ok(turned(g, Isometry::of(prim)?)))
         }
         Prim::Hupscale | Prim::Vupscale | Prim::Upscale => {
             let n = a[1].as_int()?.max(0) as usize;
