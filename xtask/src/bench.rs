@@ -67,15 +67,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         backends.push("cuda");
     }
     let mut rows = Vec::new();
+    let mut faults = Vec::new();
     for backend in backends {
         // First, so that minutes of measuring are not lost where there is no device.
         let on = device(backend)?;
-        let mut new = measure(&root, &manifest, backend, options)?;
+        let mut new = measure(&root, &manifest, backend, options, &mut faults)?;
         label(&mut new, backend, &on, &manifest.commit);
         rows.extend(new);
     }
     if rows.is_empty() {
-        bail!("nothing was measured");
+        bail!("nothing was measured{}", faults.iter().map(|fault| format!("; {fault}")).collect::<String>());
     }
     results::compare(&mut rows);
     let stored: Vec<Row> = results::stored(&root)?.into_iter().flat_map(|(_, rows)| rows).collect();
@@ -83,7 +84,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("slower: {text}");
     }
     results::store(&root, &rows)?;
-    results::render(&root)
+    results::render(&root)?;
+    if !faults.is_empty() {
+        bail!("stored what was measured, but {} failed:\n{}", faults.len(), faults.join("\n"));
+    }
+    Ok(())
 }
 
 /// One measurement of a whole job, and the peers that do the same.
@@ -190,8 +195,22 @@ fn wants(options: &Options, name: &str) -> bool {
     options.only.is_empty() || options.only.iter().any(|only| name.split('-').next() == only.split('-').next())
 }
 
-fn measure(root: &Path, manifest: &Manifest, backend: &str, options: &Options) -> Result<Vec<Row>> {
+/// Rows of everything wanted. What fails goes into `faults`, and the rest is measured.
+fn measure(
+    root: &Path,
+    manifest: &Manifest,
+    backend: &str,
+    options: &Options,
+    faults: &mut Vec<String>,
+) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
+    let mut keep = |new: Result<Vec<Row>>| match new {
+        Ok(new) => rows.extend(new),
+        Err(error) => {
+            eprintln!("FAILED: {error:#}");
+            faults.push(format!("{error:#}"));
+        }
+    };
     let weights = style_weights(root);
     for job in jobs(backend, weights.as_deref()) {
         if !wants(options, job.domain()) {
@@ -200,39 +219,35 @@ fn measure(root: &Path, manifest: &Manifest, backend: &str, options: &Options) -
         let file = manifest.command.as_ref().context("there is no lockstep command (a bundle of --tests-only?)")?;
         let mut command = Command::new(file);
         command.args(job.ours.split(' ')).args(["--json", "--backend", backend]);
-        rows.extend(rows_of(&mut command)?.context("the command did not measure")?);
+        keep(rows_of(&mut command).and_then(|rows| rows.context("the command did not measure")));
         for (script, arguments) in job.peers.iter().filter(|_| options.peers) {
             let mut command = Command::new(python(root, options)?);
             command.arg(root.join("benches/peers").join(script)).args(arguments.split(' ')).arg("--json");
             if job.domain() == "ata" {
                 command.arg("--command").arg(file);
             }
-            match rows_of(&mut command)? {
-                Some(new) => rows.extend(new),
-                None => println!("NOT MEASURED: {script} lacks a package (see benches/peers/README.md)"),
-            }
+            keep(peer_rows(&mut command, script));
         }
     }
     if !options.whole_only {
         let wanted = |bench: &&Executable| wants(options, &bench.package);
         for bench in manifest.benches.iter().filter(wanted) {
-            rows.extend(criterion(root, bench, backend)?);
+            keep(criterion(root, bench, backend));
         }
-        if options.peers && backend == "cpu" && wants(options, "align") {
-            rows.extend(peer(root, options, PEER_OF_BENCH, &cores().to_string())?);
+        if options.peers && wants(options, "align") {
+            let script = if backend == "cpu" { "align_speed.py" } else { "align_torch.py" };
+            let mut command = Command::new(python(root, options)?);
+            command.arg(root.join("benches/peers").join(script));
+            command.args(["--json", "--workers", &cores().to_string()]);
+            keep(peer_rows(&mut command, script));
         }
     }
     Ok(rows)
 }
 
-/// The peer of rows that a benchmark of a crate measures.
-const PEER_OF_BENCH: &str = "align_speed.py";
-
-/// Rows of a peer that stands beside no command of ours.
-fn peer(root: &Path, options: &Options, script: &str, workers: &str) -> Result<Vec<Row>> {
-    let mut command = Command::new(python(root, options)?);
-    command.arg(root.join("benches/peers").join(script)).args(["--json", "--workers", workers]);
-    let rows = rows_of(&mut command)?;
+/// Rows of another program; none where it lacks a package.
+fn peer_rows(command: &mut Command, script: &str) -> Result<Vec<Row>> {
+    let rows = rows_of(command)?;
     if rows.is_none() {
         println!("NOT MEASURED: {script} lacks a package (see benches/peers/README.md)");
     }

@@ -113,24 +113,37 @@ pub(crate) struct Setup<'a> {
     pub(crate) before: &'a [String],
     /// One test at a time.
     pub(crate) alone: bool,
+    /// Keeps what the tests print, for a place where several processes run.
+    pub(crate) quiet: bool,
 }
 
-/// Runs these tests of an executable, ignored or not; one outcome for each of them, whatever happens.
+/// Runs these tests of an executable, ignored or not; one outcome for each of them, whatever happens, and what they
+/// printed where that is kept.
 ///
 /// When the program dies, the test that was running has failed, and the rest run in a new process.
-pub(crate) fn run(executable: &Executable, names: &[String], setup: &Setup<'_>) -> Result<Vec<(String, Outcome)>> {
+pub(crate) fn run(
+    executable: &Executable,
+    names: &[String],
+    setup: &Setup<'_>,
+) -> Result<(Vec<(String, Outcome)>, String)> {
     let mut left: Vec<String> = names.to_vec();
     let mut outcomes = Vec::new();
+    let mut printed = String::new();
     let mut alone = setup.alone;
     while !left.is_empty() {
-        let round = one_process(executable, &left, setup, alone)?;
+        let round = one_process(executable, &left, setup, alone, &mut printed)?;
         if round.finished.is_empty() && round.running.is_none() && alone {
             bail!("{} ran none of {} tests: {}", executable.name(), left.len(), round.end);
         }
         let done: BTreeSet<&String> = round.finished.iter().map(|(name, _)| name).chain(&round.running).collect();
         left.retain(|name| !done.contains(name));
         if let Some(name) = &round.running {
-            println!("test {name} brought the program down ({}); the rest run in a new one", round.end);
+            let text = format!("test {name} brought the program down ({}); the rest run in a new one", round.end);
+            if setup.quiet {
+                printed += &(text + "\n");
+            } else {
+                println!("{text}");
+            }
             outcomes.push((name.clone(), Outcome::Failed(format!("the program died: {}", round.end))));
         }
         if round.good != round.finished.iter().all(|(_, o)| *o == Outcome::Passed) && round.running.is_none() {
@@ -141,7 +154,7 @@ pub(crate) fn run(executable: &Executable, names: &[String], setup: &Setup<'_>) 
         // Tests in parallel do not tell which of them it was: the rest go one by one.
         alone = true;
     }
-    Ok(outcomes)
+    Ok((outcomes, printed))
 }
 
 struct Round {
@@ -152,7 +165,13 @@ struct Round {
     end: String,
 }
 
-fn one_process(executable: &Executable, names: &[String], setup: &Setup<'_>, alone: bool) -> Result<Round> {
+fn one_process(
+    executable: &Executable,
+    names: &[String],
+    setup: &Setup<'_>,
+    alone: bool,
+    printed: &mut String,
+) -> Result<Round> {
     let mut command = match setup.before.split_first() {
         None => Command::new(&executable.file),
         Some((program, arguments)) => {
@@ -189,7 +208,11 @@ fn one_process(executable: &Executable, names: &[String], setup: &Setup<'_>, alo
             }
         }
         summary |= text.contains("SUMMARY:");
-        true
+        if setup.quiet {
+            printed.push_str(text);
+            printed.push('\n');
+        }
+        !setup.quiet
     })?;
     let mut end = status.to_string();
     let mut good = status.success();
@@ -249,11 +272,12 @@ mod tests {
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
         let executable = Executable { package: "p".into(), target: "t".into(), file, folder: folder.clone() };
         let names = ["one", "two", "three"].map(str::to_owned);
-        let setup = Setup { variables: &[], before: &[], alone: true };
-        let outcomes = run(&executable, &names, &setup).unwrap();
+        let setup = Setup { variables: &[], before: &[], alone: true, quiet: true };
+        let (outcomes, printed) = run(&executable, &names, &setup).unwrap();
         let failed: Vec<&str> =
             outcomes.iter().filter(|(_, o)| matches!(o, Outcome::Failed(_))).map(|(n, _)| n.as_str()).collect();
         assert_eq!((outcomes.len(), failed), (3, vec!["two"]));
+        assert!(printed.contains("test three ... ok"), "{printed}");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

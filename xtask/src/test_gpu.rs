@@ -1,6 +1,8 @@
 //! `cargo xtask test-gpu`: every test on a machine with a CUDA device, and a report of what was proved.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -43,6 +45,9 @@ pub(crate) struct Options {
     /// Runs the CUDA tests once more under compute-sanitizer: memcheck, then racecheck.
     #[arg(long)]
     sanitize: bool,
+    /// Processes that share the device; each still runs its tests one by one.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs: u32,
     /// Succeeds although tests were skipped.
     #[arg(long)]
     allow_skip: bool,
@@ -86,9 +91,11 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for left in &manifest.left_out {
         report.left_out(left);
     }
+    let mut parts = Vec::new();
     for test in &manifest.tests {
-        run_executable(test, options, data.is_some(), &variables, &mut report)?;
+        parts.extend(parts_of(test, options, data.is_some(), &mut report)?);
     }
+    run_parts(&parts, options, &Setup { variables: &variables, before: &[], alone: false, quiet: false }, &mut report)?;
     if options.sanitize {
         for tool in ["memcheck", "racecheck"] {
             sanitize(tool, &manifest, options, &variables, &mut report)?;
@@ -118,13 +125,27 @@ fn variables(options: &Options, data: Option<&Path>, manifest: &Manifest) -> Vec
     all
 }
 
-fn run_executable(
-    test: &Executable,
-    options: &Options,
-    data: bool,
-    variables: &[(String, String)],
-    report: &mut Report,
-) -> Result<()> {
+/// Tests of one executable that run in one process.
+struct Part<'a> {
+    test: &'a Executable,
+    names: Vec<String>,
+    /// On the device, one at a time.
+    device: bool,
+    /// What a sanitizer looks for.
+    tool: Option<&'static str>,
+}
+
+impl Part<'_> {
+    fn title(&self) -> String {
+        match (self.tool, self.device) {
+            (Some(tool), _) => format!("{}, under {tool}", self.test.name()),
+            (None, true) => format!("{}, on the device", self.test.name()),
+            (None, false) => self.test.name(),
+        }
+    }
+}
+
+fn parts_of<'a>(test: &'a Executable, options: &Options, data: bool, report: &mut Report) -> Result<Vec<Part<'a>>> {
     let tests = suite::list(test, options.filter.as_deref())?;
     let mut on_host = tests.plain;
     if data {
@@ -133,19 +154,54 @@ fn run_executable(
         let why = "needs golden data: give --data DIR".to_owned();
         report.add(test, tests.data.into_iter().map(|name| (name, Outcome::Skipped(why.clone()))));
     }
+    let mut parts = on_device(test, &tests.device, options.jobs, None);
     if !on_host.is_empty() {
-        println!("\n-- {}", test.name());
-        report.add(test, suite::run(test, &on_host, &Setup { variables, before: &[], alone: false })?);
+        parts.insert(0, Part { test, names: on_host, device: false, tool: None });
     }
-    if !tests.device.is_empty() {
-        println!("\n-- {}, on the device", test.name());
-        report.add_device(test, suite::run(test, &tests.device, &Setup { variables, before: &[], alone: true })?);
-    }
-    Ok(())
+    Ok(parts)
+}
+
+/// Deals the tests out like cards, since neighbours tend to take the same time.
+fn on_device<'a>(test: &'a Executable, names: &[String], jobs: u32, tool: Option<&'static str>) -> Vec<Part<'a>> {
+    let jobs = (jobs as usize).min(names.len());
+    let share = |i: usize| names.iter().skip(i).step_by(jobs).cloned().collect();
+    (0..jobs).map(|i| Part { test, names: share(i), device: true, tool }).collect()
+}
+
+fn run_parts(parts: &[Part<'_>], options: &Options, setup: &Setup<'_>, report: &mut Report) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let report = Mutex::new(report);
+    let work = || -> Result<()> {
+        while let Some(part) = parts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if options.jobs == 1 {
+                println!("\n-- {}", part.title());
+            }
+            let setup = Setup { alone: part.device, quiet: options.jobs > 1, ..*setup };
+            let (outcomes, printed) = suite::run(part.test, &part.names, &setup)?;
+            let mut report = report.lock().unwrap_or_else(PoisonError::into_inner);
+            if setup.quiet {
+                println!("\n-- {}\n{printed}", part.title());
+            }
+            match (part.device, part.tool) {
+                (true, None) => report.add_device(part.test, outcomes),
+                (_, None) => report.add(part.test, outcomes),
+                (_, Some(tool)) => {
+                    report.add(part.test, outcomes.into_iter().map(|(name, o)| (format!("{name} under {tool}"), o)));
+                }
+            }
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..options.jobs).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap_or_else(|_| bail!("a worker of --jobs panicked")))
+    })
 }
 
 fn sanitize(
-    tool: &str,
+    tool: &'static str,
     manifest: &Manifest,
     options: &Options,
     variables: &[(String, String)],
@@ -163,14 +219,10 @@ fn sanitize(
     if options.cases.is_none() {
         variables.push(("LOCKSTEP_CASES".into(), SANITIZED_CASES.to_string()));
     }
+    let mut parts = Vec::new();
     for test in &manifest.tests {
         let tests = suite::list(test, options.filter.as_deref())?;
-        if !tests.device.is_empty() {
-            println!("\n-- {}, under {tool}", test.name());
-            let setup = Setup { variables: &variables, before: &before, alone: true };
-            let outcomes = suite::run(test, &tests.device, &setup)?;
-            report.add(test, outcomes.into_iter().map(|(name, outcome)| (format!("{name} under {tool}"), outcome)));
-        }
+        parts.extend(on_device(test, &tests.device, options.jobs, Some(tool)));
     }
-    Ok(())
+    run_parts(&parts, options, &Setup { variables: &variables, before: &before, alone: true, quiet: false }, report)
 }

@@ -1,4 +1,4 @@
-//! Single operations on one 24-megapixel Bayer picture, or one pair of them, and a set of nine, on the backend named by
+//! Single operations on one 24-megapixel Bayer picture, or one pair of them, and sets of nine of 24 and 60 megapixels, on the backend named by
 //! `LOCKSTEP_BENCH_BACKEND` (`cpu`, or `cuda`). Time is what the device sees between two events; bytes are the floor of
 //! the operation's page. Rows named `cold` are measured with other data in the caches.
 
@@ -36,16 +36,20 @@ struct Bench<'a, B: AlignBackend> {
 
 impl<B: AlignBackend> Bench<'_, B> {
     /// Measures one operation that moves this many bytes, with warm and with cold caches.
-    fn moving(&mut self, name: &str, bytes: usize, mut run: impl FnMut() -> Result<()>) {
+    fn moving(&mut self, name: &str, bytes: usize, run: impl FnMut() -> Result<()>) {
+        self.moving_of("24MP", name, bytes, run);
+    }
+
+    fn moving_of(&mut self, size: &str, name: &str, bytes: usize, mut run: impl FnMut() -> Result<()>) {
         let Self { b, criterion, flush } = self;
         let mut group = criterion.benchmark_group(name);
         group.sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500));
         group.throughput(Throughput::Bytes(bytes as u64));
         let taken = |time: Result<Duration>| time.unwrap_or_else(|e| panic!("{name}: {e}"));
-        group.bench_function(BenchmarkId::new(B::NAME, "24MP"), |timer| {
+        group.bench_function(BenchmarkId::new(B::NAME, size), |timer| {
             timer.iter_custom(|times| taken(warm(*b, times, &mut run)));
         });
-        group.bench_function(BenchmarkId::new(format!("{}_cold", B::NAME), "24MP"), |timer| {
+        group.bench_function(BenchmarkId::new(format!("{}_cold", B::NAME), size), |timer| {
             timer.iter_custom(|times| taken(flush.cold(b, times, &mut run)));
         });
         group.finish();
@@ -145,14 +149,14 @@ fn of_a_pair<B: AlignBackend>(bench: &mut Bench<'_, B>) -> Result<()> {
 }
 
 /// One ground truth and eight pictures: mosaics in device memory, or in the host's, to shifts on the host.
-fn of_a_set<B: AlignBackend>(bench: &mut Bench<'_, B>) -> align::Result<()> {
+fn of_a_set<B: AlignBackend>(bench: &mut Bench<'_, B>, label: &str, size: [usize; 2]) -> align::Result<()> {
     const PICTURES: usize = 9;
     let b = bench.b;
     let black = BlackLevel::uniform(2, 512.0);
     let frames: Vec<RawFrame> = (0..PICTURES as u64)
         .map(|seed| {
             let mut random = Random::new(seed);
-            let mosaic = Array2::from_shape_fn((MOSAIC[0], MOSAIC[1]), |_| 512 + random.below(15_000) as u16);
+            let mosaic = Array2::from_shape_fn((size[0], size[1]), |_| 512 + random.below(15_000) as u16);
             RawFrame::cropped(&mosaic, None, Cfa::RGGB, &black, 16383, Meta::default())
         })
         .collect::<align::Result<_>>()?;
@@ -161,7 +165,7 @@ fn of_a_set<B: AlignBackend>(bench: &mut Bench<'_, B>) -> align::Result<()> {
     let pairs: Vec<(usize, usize)> = (1..PICTURES).map(|i| (0, i)).collect();
     for planes in [Planes::Luma, Planes::Channels] {
         let o = Options { planes, ..Options::default() };
-        let mut estimator = Estimator::new(b, &Cfa::RGGB, MOSAIC, &o, pairs.len())?;
+        let mut estimator = Estimator::new(b, &Cfa::RGGB, size, &o, pairs.len())?;
         let mut store = estimator.store(PICTURES)?;
         let from_device = |estimator: &mut Estimator<B>, store: &mut Store<B>| -> align::Result<()> {
             for (slot, mosaic) in mosaics.iter().enumerate() {
@@ -176,10 +180,12 @@ fn of_a_set<B: AlignBackend>(bench: &mut Bench<'_, B>) -> align::Result<()> {
             estimator.align(store, &pairs).map(drop)
         };
         let inside = |done: align::Result<()>| done.map_err(|e| gpu_core::Error::value("set", e.to_string()));
-        let bytes = PICTURES * 2 * PIXELS;
+        let bytes = PICTURES * 2 * size[0] * size[1];
         let name = format!("{planes:?}").to_lowercase();
-        bench.moving(&format!("set_{name}_on_device"), bytes, || inside(from_device(&mut estimator, &mut store)));
-        bench.moving(&format!("set_{name}_from_host"), bytes, || inside(from_host(&mut estimator, &mut store)));
+        let on_device = format!("set_{name}_on_device");
+        bench.moving_of(label, &on_device, bytes, || inside(from_device(&mut estimator, &mut store)));
+        let from = format!("set_{name}_from_host");
+        bench.moving_of(label, &from, bytes, || inside(from_host(&mut estimator, &mut store)));
     }
     Ok(())
 }
@@ -192,7 +198,9 @@ fn main() {
         let flush = Flush::new(b).unwrap_or_else(|e| panic!("{e}"));
         let mut bench = Bench { b, criterion: &mut criterion, flush };
         of_a_picture(&mut bench).and_then(|()| of_a_pair(&mut bench)).unwrap_or_else(|e| panic!("{e}"));
-        of_a_set(&mut bench).unwrap_or_else(|e| panic!("{e}"));
+        for (label, size) in [("24MP", MOSAIC), ("60MP", [6336, 9504])] {
+            of_a_set(&mut bench, label, size).unwrap_or_else(|e| panic!("{e}"));
+        }
     });
     criterion.final_summary();
 }
