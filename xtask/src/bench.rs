@@ -66,24 +66,36 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if options.gpu {
         backends.push("cuda");
     }
+    let stored: Vec<Row> = results::stored(&root)?.into_iter().flat_map(|(_, rows)| rows).collect();
     let mut rows = Vec::new();
     let mut faults = Vec::new();
     for backend in backends {
         // First, so that minutes of measuring are not lost where there is no device.
         let on = device(backend)?;
-        let mut new = measure(&root, &manifest, backend, options, &mut faults)?;
-        label(&mut new, backend, &on, &manifest.commit);
-        rows.extend(new);
+        let mut keep = |new: Result<Vec<Row>>| -> Result<()> {
+            match new {
+                Ok(mut new) => {
+                    label(&mut new, backend, &on, &manifest.commit);
+                    rows.extend(new);
+                    results::compare(&mut rows);
+                    // At once: what comes later may take long or bring all down.
+                    return results::store(&root, &rows);
+                }
+                Err(error) => {
+                    eprintln!("FAILED: {error:#}");
+                    faults.push(format!("{error:#}"));
+                }
+            }
+            Ok(())
+        };
+        measure(&root, &manifest, backend, options, &mut keep)?;
     }
     if rows.is_empty() {
-        bail!("nothing was measured{}", faults.iter().map(|fault| format!("; {fault}")).collect::<String>());
+        bail!("nothing was measured\n{}", faults.join("\n"));
     }
-    results::compare(&mut rows);
-    let stored: Vec<Row> = results::stored(&root)?.into_iter().flat_map(|(_, rows)| rows).collect();
     for text in results::slower(&stored, &rows) {
         println!("slower: {text}");
     }
-    results::store(&root, &rows)?;
     results::render(&root)?;
     if !faults.is_empty() {
         bail!("stored what was measured, but {} failed:\n{}", faults.len(), faults.join("\n"));
@@ -167,7 +179,7 @@ fn styles(backend: &str, weights: Option<&Path>) -> Vec<Job> {
                 let torch = format!("{peer} --device cpu --modes f32");
                 vec![("style_onnx.py", peer), ("style_torch.py", torch)]
             }
-            _ => vec![("style_torch.py", peer.clone()), ("style_torch.py", format!("{peer} --compile"))],
+            _ => vec![("style_torch.py", peer)],
         };
     }
     all
@@ -195,22 +207,14 @@ fn wants(options: &Options, name: &str) -> bool {
     options.only.is_empty() || options.only.iter().any(|only| name.split('-').next() == only.split('-').next())
 }
 
-/// Rows of everything wanted. What fails goes into `faults`, and the rest is measured.
+/// Gives `keep` the rows of everything wanted, or why they are missing.
 fn measure(
     root: &Path,
     manifest: &Manifest,
     backend: &str,
     options: &Options,
-    faults: &mut Vec<String>,
-) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    let mut keep = |new: Result<Vec<Row>>| match new {
-        Ok(new) => rows.extend(new),
-        Err(error) => {
-            eprintln!("FAILED: {error:#}");
-            faults.push(format!("{error:#}"));
-        }
-    };
+    keep: &mut dyn FnMut(Result<Vec<Row>>) -> Result<()>,
+) -> Result<()> {
     let weights = style_weights(root);
     for job in jobs(backend, weights.as_deref()) {
         if !wants(options, job.domain()) {
@@ -219,31 +223,50 @@ fn measure(
         let file = manifest.command.as_ref().context("there is no lockstep command (a bundle of --tests-only?)")?;
         let mut command = Command::new(file);
         command.args(job.ours.split(' ')).args(["--json", "--backend", backend]);
-        keep(rows_of(&mut command).and_then(|rows| rows.context("the command did not measure")));
+        keep(rows_of(&mut command).and_then(|rows| rows.context("the command did not measure")))?;
         for (script, arguments) in job.peers.iter().filter(|_| options.peers) {
             let mut command = Command::new(python(root, options)?);
             command.arg(root.join("benches/peers").join(script)).args(arguments.split(' ')).arg("--json");
             if job.domain() == "ata" {
                 command.arg("--command").arg(file);
             }
-            keep(peer_rows(&mut command, script));
+            keep(peer_rows(&mut command, script))?;
         }
     }
     if !options.whole_only {
         let wanted = |bench: &&Executable| wants(options, &bench.package);
         for bench in manifest.benches.iter().filter(wanted) {
-            keep(criterion(root, bench, backend));
+            keep(criterion(root, bench, backend))?;
         }
         if options.peers && wants(options, "align") {
             let script = if backend == "cpu" { "align_speed.py" } else { "align_torch.py" };
             let mut command = Command::new(python(root, options)?);
             command.arg(root.join("benches/peers").join(script));
             command.args(["--json", "--workers", &cores().to_string()]);
-            keep(peer_rows(&mut command, script));
+            keep(peer_rows(&mut command, script))?;
         }
     }
-    Ok(rows)
+    // Last, since compiling takes minutes.
+    if let (Some(file), true) = (&weights, options.peers && backend == "cuda" && wants(options, "style")) {
+        for size in COMPILED {
+            let mut command = Command::new(python(root, options)?);
+            command.arg(root.join("benches/peers/style_torch.py")).arg("--weights").arg(file);
+            command.args(["--compile", "--json"]).args(size.split(' '));
+            keep(peer_rows(&mut command, "style_torch.py"))?;
+        }
+    }
+    Ok(())
 }
+
+/// What `torch.compile` is measured on, each in a process of its own.
+const COMPILED: [&str; 6] = [
+    "--sizes 256x256 --batch 1",
+    "--sizes 512x512 --batch 1",
+    "--sizes 512x512 --batch 8",
+    "--sizes 1080x1920 --batch 1",
+    "--sizes 256x256 --batch 8",
+    "--sizes 2160x3840 --batch 1",
+];
 
 /// Rows of another program; none where it lacks a package.
 fn peer_rows(command: &mut Command, script: &str) -> Result<Vec<Row>> {
