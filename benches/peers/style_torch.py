@@ -170,7 +170,12 @@ def main():
             rows += json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)["rows"]
             continue
         weights = load(options.weights)
-        rows += rows_of_size(weights, options.device, batch, height, width, modes, options.repeat, options.compile)
+        try:
+            for new in rows_of_size(weights, options.device, batch, height, width, modes, options.repeat,
+                                    options.compile):
+                rows.append(new)
+        except RuntimeError as error:  # out of memory, or more elements than its kernels count
+            print(f"PyTorch cannot do {batch}x{height}x{width}: {error}", file=sys.stderr)
     name = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
     record = {"peer": "torch", "version": torch.__version__, "device_name": name, "rows": rows}
     if options.json:
