@@ -1,18 +1,19 @@
 //! Products, sums and steps on synthetic walls of 160, 320 and 2624 LEDs, on the backend named by
 //! `LOCKSTEP_BENCH_BACKEND` (`cpu`, or `cuda`). Time is what the device sees between two events; bytes are the matrix, x
-//! and y once. Rows named `cold` are measured with other data in the caches.
+//! and y once. On a device also products of 28 block diagonals of 131072 unknowns, more than its caches hold. Rows named `cold` are measured with other data in the caches.
 
 use std::time::Duration;
 
 use ata_wmma::kernels::{self, AtaBackend};
 use ata_wmma::wall::Wall;
 use ata_wmma::{
-    DevicePatterns, FrameLayout, Graph, Layout, Plan, PlanOptions, Precision, Scale, SolveOptions, Solver, Transfer,
-    ordering,
+    BLOCK, BlockDiag, DevicePatterns, FrameLayout, Graph, Layout, Plan, PlanOptions, Precision, Scale, SolveOptions,
+    Solver, SymmetryPolicy, Transfer, ordering,
 };
 use criterion::{BenchmarkId, Criterion, Throughput};
 use gpu_core::testing::timing::{Flush, warm};
 use gpu_core::{AnyBackend, Error, Result, Tensor, with_backend};
+use ndarray::Array5;
 
 const FRAMES: usize = 8;
 
@@ -88,11 +89,44 @@ impl<B: AtaBackend> Bench<'_, B> {
     }
 }
 
+impl<B: AtaBackend> Bench<'_, B> {
+    fn large(&mut self) -> ata_wmma::Result<()> {
+        let offsets: Vec<u32> = (0..28).collect();
+        let shape = (3, offsets.len(), self.leds / BLOCK, BLOCK, BLOCK);
+        let mut seed = 0u32;
+        let blocks = Array5::from_shape_simple_fn(shape, || {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) as f32 / (1 << 24) as f32 - 0.5
+        });
+        let a = BlockDiag::from_blocks(blocks.view(), &offsets, self.leds, SymmetryPolicy::UpperWins)?;
+        drop(blocks);
+        let shape = [FRAMES, 3, self.leds];
+        let len = shape.iter().product::<usize>();
+        let values: Vec<f32> = (0..len).map(|i| (i * 7919 % 251) as f32 / 251.0).collect();
+        let x = Tensor::from_slice(self.b, shape, &values)?;
+        let mut y = Tensor::zeros(self.b, shape)?;
+        for precision in [Precision::F16, Precision::F32, Precision::Tf32, Precision::Tf32x3] {
+            let plan = Plan::new(self.b, &a, PlanOptions { precision, unit_range: true, ..PlanOptions::default() })?;
+            let mut work = plan.work(self.b, FRAMES)?;
+            let bytes = a.memory_bytes(precision, Layout::Upper) + 8 * len;
+            let b = self.b;
+            self.moving(&format!("apply_{precision}"), bytes, || {
+                plan.apply(b, &mut work, x.view(), y.view_mut()).map_err(core)
+            });
+        }
+        Ok(())
+    }
+}
+
 fn all<B: AtaBackend>(b: &B, criterion: &mut Criterion) -> ata_wmma::Result<()> {
     let mut bench = Bench { b, criterion, flush: Flush::new(b)?, leds: 160 };
     for leds in [160, 320, 2624] {
         bench.leds = leds;
         bench.wall()?;
+    }
+    if B::NAME != "cpu" {
+        bench.leds = 131_072;
+        bench.large()?;
     }
     Ok(())
 }

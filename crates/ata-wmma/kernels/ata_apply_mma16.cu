@@ -9,10 +9,6 @@
 
 __device__ __forceinline__ unsigned place(unsigned row, unsigned chunk) { return (row * 2 + (chunk ^ ((row >> 2) & 1))) * 16; }
 
-__device__ __forceinline__ void copy16(unsigned to, const void* from) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
-}
-
 // The right operand of a lane, columns 2t, 2t + 1 and 8 further of frame g: rounded here, or cast before.
 template <Format F, unsigned PIECES>
 struct Given {

@@ -28,6 +28,11 @@ __device__ __forceinline__ void mma8(float (&d)[4], const unsigned (&a)[4], cons
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// Copies 16 bytes to shared memory; the warp goes on.
+__device__ __forceinline__ void copy16(unsigned to, const void* from) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
+
 // Writes a warp's sums to its part: this lane holds rows l/4 and l/4 + 8 of each half, frames 2 (l % 4) and the next.
 __device__ __forceinline__ void keep(float (&part)[32][kGroup], const float (&sums)[2][4]) {
     const unsigned lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;

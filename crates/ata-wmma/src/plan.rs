@@ -4,7 +4,7 @@ use gpu_core::{Backend, Tensor, TensorView, TensorViewMut, ViewMut};
 
 use crate::blocks::BlockDiag;
 use crate::error::{AtaError, Result};
-use crate::kernels::{self, AtaBackend, Batch, Engine, Matrix, Room, Use};
+use crate::kernels::{self, AtaBackend, BANDS, Batch, Engine, MOST_REACH, Matrix, Room, Use, is_band};
 use crate::precision::Precision;
 use crate::schedule::{Layout, Schedule};
 
@@ -60,13 +60,23 @@ impl<B: AtaBackend> Plan<B> {
             Engine::Wmma32 => options.precision == Precision::F16,
             Engine::Mma => options.precision != Precision::F32,
             Engine::Fma => options.precision == Precision::F32,
+            Engine::Band => BANDS.contains(&options.precision),
         };
         if !fits {
             let why = format!("{:?} does not multiply in {}; choose Auto", options.engine, options.precision);
             return Err(AtaError::value("engine", why));
         }
+        if options.engine == Engine::Band && !is_band(a, options.layout) {
+            let why = format!(
+                "Band takes the upper triangle of matrices whose farthest block diagonal is {MOST_REACH} or nearer, and \
+                 this one has {:?}, layout {:?}; choose Auto",
+                a.offsets().last(),
+                options.layout
+            );
+            return Err(AtaError::value("engine", why));
+        }
         let schedule = Schedule::of(a, options.layout);
-        let matrix = Matrix::new(b, a, &schedule, options.precision, options.engine)?;
+        let matrix = Matrix::new(b, a, &schedule, options.precision, options.engine, options.layout)?;
         let row_sums = a.row_abs_sum().into_raw_vec_and_offset().0;
         Ok(Self { matrix, schedule, options, channels: a.channels(), n: a.n(), row_sums })
     }

@@ -193,6 +193,70 @@ twins! {
         oracle = expected, tolerance = bound(Precision::F16x2), twins = sums;
 }
 
+/// Matrices of several thread blocks of two warps.
+fn tall() -> impl Strategy<Value = Case> {
+    (769..900_usize, 0..1000_u64, 0..128_u32, prop_oneof![Just(0u64), Just(3)]).prop_map(
+        |(n, seed, diagonals, holes)| {
+            let recipe = Recipe { n, channels: 1, frames: 2, diagonals: diagonals | 1 << 13, holes, seed, exact: true };
+            Case { recipe, full: false, alpha: 1.0, beta: 0.0 }
+        },
+    )
+}
+
+/// The upper triangle alone.
+fn upper(exact: bool) -> impl Strategy<Value = Case> {
+    cases(exact).prop_map(|case| Case { full: false, ..case })
+}
+
+twins! {
+    kernels = ["ata_apply_band_f16"];
+    /// small integers: every operand, product and sum is exact
+    band_f16_exact: upper(true), Case => |b, c| run(b, c, how(Precision::F16, Engine::Band, true)), oracle = expected,
+        tolerance = Tolerance::EXACT;
+    /// the bound that the precision states; between twins that of sums of the same products
+    band_f16_close: upper(false), Case => |b, c| run(b, c, how(Precision::F16, Engine::Band, true)), oracle = expected,
+        tolerance = bound(Precision::F16), twins = sums;
+    /// small integers, and warps that add to each other's rows
+    band_f16_tall: tall(), Case => |b, c| run(b, c, how(Precision::F16, Engine::Band, true)), oracle = expected,
+        tolerance = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_apply_band_bf16"];
+    /// small integers: every operand, product and sum is exact
+    band_bf16_exact: upper(true), Case => |b, c| run(b, c, how(Precision::Bf16, Engine::Band, true)), oracle = expected,
+        tolerance = Tolerance::EXACT;
+    /// the bound that the precision states; between twins that of sums of the same products
+    band_bf16_close: upper(false), Case => |b, c| run(b, c, how(Precision::Bf16, Engine::Band, true)), oracle = expected,
+        tolerance = bound(Precision::Bf16), twins = sums;
+    /// small integers, and warps that add to each other's rows
+    band_bf16_tall: tall(), Case => |b, c| run(b, c, how(Precision::Bf16, Engine::Band, true)), oracle = expected,
+        tolerance = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_apply_band_tf32"];
+    /// small integers: every operand, product and sum is exact
+    band_tf32_exact: upper(true), Case => |b, c| run(b, c, how(Precision::Tf32, Engine::Band, true)), oracle = expected,
+        tolerance = Tolerance::EXACT;
+    /// the bound that the precision states; between twins that of sums of the same products
+    band_tf32_close: upper(false), Case => |b, c| run(b, c, how(Precision::Tf32, Engine::Band, true)), oracle = expected,
+        tolerance = bound(Precision::Tf32), twins = sums;
+    /// small integers, and warps that add to each other's rows
+    band_tf32_tall: tall(), Case => |b, c| run(b, c, how(Precision::Tf32, Engine::Band, true)), oracle = expected,
+        tolerance = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_apply_band_tf32x3"];
+    /// small integers: every operand, product and sum is exact
+    band_tf32x3_exact: upper(true), Case => |b, c| run(b, c, how(Precision::Tf32x3, Engine::Band, true)), oracle = expected,
+        tolerance = Tolerance::EXACT;
+    /// the bound that the precision states; between twins that of sums of the same products
+    band_tf32x3_close: upper(false), Case => |b, c| run(b, c, how(Precision::Tf32x3, Engine::Band, true)), oracle = expected,
+        tolerance = bound(Precision::Tf32x3), twins = sums;
+    /// small integers, and warps that add to each other's rows
+    band_tf32x3_tall: tall(), Case => |b, c| run(b, c, how(Precision::Tf32x3, Engine::Band, true)), oracle = expected,
+        tolerance = Tolerance::EXACT;
+}
+
 mod figures {
     use super::*;
 
@@ -267,6 +331,13 @@ twins! {
     kernels = ["ata_apply_mma_tf32x3", "ata_sums"];
     /// small integers: every operand, product and sum is exact
     figures_tf32x3: cases(true), Case => |b, c| figures::run(b, c, how(Precision::Tf32x3, Engine::Mma, false)),
+        oracle = figures::expected, tolerance = Tolerance::EXACT;
+}
+
+twins! {
+    kernels = ["ata_apply_band_tf32", "ata_sums"];
+    /// small integers: every operand, product and sum is exact
+    figures_band: upper(true), Case => |b, c| figures::run(b, c, how(Precision::Tf32, Engine::Band, false)),
         oracle = figures::expected, tolerance = Tolerance::EXACT;
 }
 

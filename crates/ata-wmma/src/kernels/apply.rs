@@ -5,7 +5,7 @@
 //! columns in order and the pairs of pieces small to large; parts are added in order. The sum is multiplied by the powers
 //! of two of matrix and vector, then by α; β y is added with one rounding, and y is not read when β is 0. The engine
 //! `Fma` keeps that order, so twins agree to the bit in `F32`; matrix units order the sums inside a tile in their own way.
-//! Figures are summed strip by strip in `f64` (a tree of 32 rows); [`sums`](super::sums) adds the strips.
+//! [`band`](super::band) tells the order of the engine `Band`. Figures are summed strip by strip in `f64` (a tree of 32 rows); [`sums`](super::sums) adds the strips.
 //!
 //! Vectors are rounded where they are read. Only those that need a power of two, and those of the engine `Wmma32`, are cast
 //! before, by another launch.
@@ -16,7 +16,6 @@ use gpu_core::{Backend, Error, Result, Tensor, View, ViewMut};
 use rustacuda_derive::DeviceCopy;
 
 use super::{Batch, CastX, Matrix, Vectors, cast_x};
-#[cfg(feature = "cuda")]
 use crate::precision::Precision;
 
 /// What the kernel gets by value.
@@ -59,7 +58,13 @@ pub enum Engine {
     Mma,
     /// Fused multiply-adds; `F32` only.
     Fma,
+    /// `mma.sync`, each block fetched once for both triangles: for matrices larger than the caches whose diagonals lie
+    /// near each other. `F16` with vectors near [0, 1], `Bf16`, `Tf32` and `Tf32x3`.
+    Band,
 }
+
+/// What [`Engine::Band`] multiplies in.
+pub(crate) const BANDS: [Precision; 4] = [Precision::F16, Precision::Bf16, Precision::Tf32, Precision::Tf32x3];
 
 /// What a product needs beside its operands, for as many frames or fewer.
 #[derive(Debug)]
@@ -199,11 +204,61 @@ pub fn apply<B: Apply + CastX>(
     b.apply_unchecked(p, matrix, Operands { x, vectors: room.vectors.as_ref(), b: right, y, partials })
 }
 
+/// Kernel, matrix and bytes of shared memory where blocks are fetched once.
+#[cfg(feature = "cuda")]
+fn of_band<'a>(
+    b: &gpu_core::Cuda,
+    matrix: &'a Matrix<gpu_core::Cuda>,
+    operands: &Operands<'_, gpu_core::Cuda>,
+) -> Result<Option<(&'static str, &'a super::band::Band<gpu_core::Cuda>, u32)>> {
+    let wanted = |band: &&super::band::Band<_>| matrix.engine == Engine::Band || band.is_large;
+    let Some(band) = matrix.band.as_ref().filter(wanted).filter(|_| operands.vectors.is_none()) else {
+        return Ok(None);
+    };
+    let (name, element) = match matrix.precision {
+        Precision::F16 => ("ata_apply_band_f16", 2),
+        Precision::Bf16 => ("ata_apply_band_bf16", 2),
+        Precision::Tf32 => ("ata_apply_band_tf32", 4),
+        Precision::Tf32x3 => ("ata_apply_band_tf32x3", 4),
+        _ => return Ok(None),
+    };
+    let shared = band.shared(element);
+    let kernel = b.kernel(&super::cuda::KERNELS, name)?;
+    let resident = kernel.block((32 * band.warps as u32, 1, 1)).shared(shared).resident()?;
+    Ok((resident > 0).then_some((name, band, shared)))
+}
+
 #[cfg(feature = "cuda")]
 impl Apply for gpu_core::Cuda {
     const DECODED: bool = false;
 
     fn apply_unchecked(&self, p: ApplyParams, matrix: &Matrix<Self>, operands: Operands<'_, Self>) -> Result<()> {
+        if let Some((name, band, shared)) = of_band(self, matrix, &operands)? {
+            let kernel = self.kernel(&super::cuda::KERNELS, name)?;
+            let launch = if matrix.halves.is_empty() {
+                kernel.read(matrix.words.flat())?
+            } else {
+                kernel.read(matrix.halves.flat())?
+            };
+            let launch = launch
+                .read(operands.x)?
+                .read(band.distances.flat())?
+                .read(band.places.flat())?
+                .read(matrix.exponents.flat())?
+                .read(operands.b)?
+                .write(operands.y)?
+                .write(operands.partials)?
+                .arg(p)
+                .arg(band.params)
+                .grid((band.params.rows.div_ceil(band.own() as u32), p.channels, p.frames_pad / super::GROUP as u32))
+                .block((32 * band.warps as u32, 1, 1))
+                .shared(shared);
+            // SAFETY: void ata_apply_band_T(const A* a, const float* x, const uint* distances, const uint* places, const
+            // int* matrix_exponents, const float* b, float* y, double* partials, ApplyParams p, BandParams band); `apply`
+            // has checked all lengths, the kernel's mode touches no view that stands for nothing, and places refer to
+            // blocks of this matrix alone.
+            return unsafe { launch.launch() };
+        }
         let name = match (matrix.precision, operands.vectors) {
             (Precision::F32, _) => "ata_apply_fma",
             (Precision::F16, _) if matrix.engine == Engine::Wmma32 => "ata_apply_wmma32",

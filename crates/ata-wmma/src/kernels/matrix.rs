@@ -2,10 +2,11 @@
 
 use gpu_core::{Backend, Tensor};
 
+use super::band::{Band, is_band};
 use super::{Apply, Engine};
 use crate::blocks::{AREA, BlockDiag};
 use crate::precision::{Precision, matrix_exponent, scaled};
-use crate::schedule::{DeviceSchedule, Schedule};
+use crate::schedule::{DeviceSchedule, Layout, Schedule};
 
 /// The packed blocks of a matrix in the memory and the format of a device.
 #[derive(Debug)]
@@ -23,6 +24,9 @@ pub struct Matrix<B: Backend> {
     /// Exponent of each channel.
     pub(crate) exponents: Tensor<B, i32, 1>,
     pub(crate) schedule: DeviceSchedule<B>,
+    /// For the engine that fetches a block once for both triangles, where that may be chosen.
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only kernels for a device read it"))]
+    pub(crate) band: Option<Band<B>>,
 }
 
 impl<B: Apply> Matrix<B> {
@@ -33,6 +37,7 @@ impl<B: Apply> Matrix<B> {
         schedule: &Schedule,
         precision: Precision,
         engine: Engine,
+        layout: Layout,
     ) -> crate::Result<Self> {
         let mut values = schedule.pack(a);
         let area = schedule.packed().len() * AREA;
@@ -69,6 +74,11 @@ impl<B: Apply> Matrix<B> {
             words: Tensor::from_slice(b, [words.len()], &words)?.share(b)?,
             exponents: Tensor::from_slice(b, [exponents.len()], &exponents)?.share(b)?,
             schedule: DeviceSchedule::new(b, schedule)?,
+            band: if !B::DECODED && matches!(engine, Engine::Auto | Engine::Band) && is_band(a, layout) {
+                Some(Band::new(b, a, schedule)?)
+            } else {
+                None
+            },
         })
     }
 }

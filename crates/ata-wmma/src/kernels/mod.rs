@@ -8,6 +8,7 @@
 mod apply;
 mod apply_cpu;
 mod atb_u8;
+mod band;
 mod cast_x;
 mod cg;
 mod fista_step;
@@ -26,8 +27,11 @@ mod sums;
 
 use gpu_core::{Backend, Error, Result};
 
+pub(crate) use apply::BANDS;
 pub use apply::{Apply, ApplyParams, Engine, Operands, Room, Use, apply};
 pub use atb_u8::{AtbParams, AtbU8, StagedParams, atb_u8};
+pub use band::BandParams;
+pub(crate) use band::{MOST_REACH, is_band};
 pub use cast_x::{CastParams, CastX, Vectors, cast_x};
 pub use cg::{Cg, CgState, cg_start, cg_step};
 pub use fista_step::{FistaParams, FistaStep, fista_step};
@@ -190,6 +194,7 @@ pub(crate) mod cuda {
             ("ata_apply_wmma32", ["sm_80"]),
             ("ata_apply_mma16", ["sm_80"]),
             ("ata_apply_mma32", ["sm_80"]),
+            ("ata_apply_band", ["sm_80"]),
             ("ata_sums", ["sm_75"]),
             ("ata_fista_persistent", ["sm_80"]),
             ("ata_steps", ["sm_75"]),

@@ -232,7 +232,8 @@ impl Runner<'_> {
         });
         let a = BlockDiag::from_blocks(blocks.view(), &offsets, n, SymmetryPolicy::UpperWins)?;
         drop(blocks);
-        for (case, precision) in [("G6", Precision::F16), ("G7", Precision::F32), ("G7", Precision::Tf32x3)] {
+        let all = [Precision::F32, Precision::Tf32, Precision::Tf32x3].map(|precision| ("G7", precision));
+        for (case, precision) in [("G6", Precision::F16)].into_iter().chain(all) {
             if self.args.wants(case, B::NAME) {
                 self.product(b, &a, &Product::new(case, precision, 8))?;
             }
