@@ -136,6 +136,23 @@ pub trait StyleBackend: Backend {
         take: &mut Take<'_, Self, S>,
     ) -> Result<()>;
 
+    /// Runs one picture whose activations have no room on the device, some rows at a time; how many tiles left the range.
+    /// None for networks that cannot be run so.
+    ///
+    /// # Errors
+    /// When not even one row of tiles has room, a scratch file cannot be written, or the device is lost.
+    #[doc(hidden)]
+    fn in_strips<S: Picture>(
+        &self,
+        _: &mut Self::Network,
+        _: &Job,
+        _exact: bool,
+        _from: &[S],
+        _to: &mut [S],
+    ) -> Result<Option<u32>> {
+        Ok(None)
+    }
+
     /// What every layer with a norm gives, and the raw output.
     #[doc(hidden)]
     fn activations(
@@ -167,6 +184,7 @@ pub struct Engine<B: StyleBackend> {
     pub(crate) options: EngineOptions,
     timing: Timing,
     reruns: usize,
+    strips: usize,
 }
 
 impl<B: StyleBackend> Engine<B> {
@@ -185,7 +203,7 @@ impl<B: StyleBackend> Engine<B> {
     pub fn with(backend: &B, model: &StyleModel, options: EngineOptions) -> Result<Self> {
         let options = EngineOptions { max_batch: options.max_batch.max(1), ..options };
         let network = backend.prepare(model, &options)?;
-        Ok(Self { backend: backend.clone(), network, options, timing: Timing::default(), reruns: 0 })
+        Ok(Self { backend: backend.clone(), network, options, timing: Timing::default(), reruns: 0, strips: 0 })
     }
 
     /// What it computes with.
@@ -209,6 +227,12 @@ impl<B: StyleBackend> Engine<B> {
     /// How many batches left the range of `f16`, so that they were run again in `f32`.
     pub fn reruns(&self) -> usize {
         self.reruns
+    }
+
+    /// How many pictures had no room on the GPU, so that they were worked on some rows at a time. They have the same bits,
+    /// where whole pictures of their size use wide tiles (above 1200 pixels a multiprocessor); below, other roundings.
+    pub fn strips(&self) -> usize {
+        self.strips
     }
 
     /// Runs pictures `[b, 3, h, w]`, RGB in 0..255 as `f32`; the result has the size that the policy says and is not
@@ -344,7 +368,28 @@ impl<B: StyleBackend> Engine<B> {
         Ok(())
     }
 
+    /// One batch; when it has no room, picture by picture, and then in strips.
     fn once<S: Picture>(&mut self, job: &Job, exact: bool, from: &[S], to: &mut [S]) -> Result<u32> {
+        let full = match self.whole(job, exact, from, to) {
+            Err(Error::Gpu(full @ gpu_core::Error::OutOfMemory { .. })) => full,
+            other => return other,
+        };
+        if job.n > 1 {
+            let one = Job { n: 1, ..*job };
+            let pictures = from.chunks_exact(from.len() / job.n).zip(to.chunks_exact_mut(to.len() / job.n));
+            return pictures.map(|(from, to)| self.once(&one, exact, from, to)).sum();
+        }
+        let start = Instant::now();
+        let escaped = self.backend.in_strips(&mut self.network, job, exact, from, to)?.ok_or(full)?;
+        self.timing.compute += start.elapsed();
+        if self.strips == 0 {
+            tracing::info!(width = job.w, height = job.h, "the picture is larger than the memory: working in strips");
+        }
+        self.strips += 1;
+        Ok(escaped)
+    }
+
+    fn whole<S: Picture>(&mut self, job: &Job, exact: bool, from: &[S], to: &mut [S]) -> Result<u32> {
         let Self { backend: b, network, timing, .. } = self;
         let b = &*b;
         let (start, mut filled, mut done, mut flag) = (b.record()?, None, None, [0]);

@@ -90,6 +90,24 @@ impl<B: NetBackend<f32> + NetBackend<f16>> Layered<B> {
         }
     }
 
+    /// Runs one picture from host memory with activations that have no room on the device elsewhere, some rows at a time;
+    /// how many tiles left the range. The result has the bits of [`run`](Self::run) with [`Tiles::Wide`].
+    ///
+    /// # Errors
+    /// When not even one row of tiles has room, a scratch file cannot be written, or the device is lost.
+    pub fn run_in_strips<S: Picture>(&mut self, b: &B, job: &Job, exact: bool, x: &[S], y: &mut [S]) -> Result<u32> {
+        match &mut self.half {
+            Some(half) if !exact => Ok(half.in_strips(b, job, x, y)?),
+            _ => {
+                // What the other precision holds is given back too.
+                if let Some(half) = &mut self.half {
+                    half.forget();
+                }
+                Ok(self.single(b)?.in_strips(b, job, x, y)?)
+            }
+        }
+    }
+
     /// Runs values from host memory; how many tiles left the range.
     ///
     /// # Errors
@@ -255,6 +273,20 @@ mod cuda {
                 Kind::Layers(network) => network.forward(self, job, exact, fill, take),
                 Kind::Half(network) => network.forward(self, job, fill, take),
                 Kind::Single(network) => network.forward(self, job, fill, take),
+            }
+        }
+
+        fn in_strips<S: Picture>(
+            &self,
+            network: &mut CudaNetwork,
+            job: &Job,
+            exact: bool,
+            from: &[S],
+            to: &mut [S],
+        ) -> Result<Option<u32>> {
+            match &mut network.0 {
+                Kind::Layers(network) => Ok(Some(network.run_in_strips(self, job, exact, from, to)?)),
+                Kind::Half(_) | Kind::Single(_) => Ok(None),
             }
         }
 

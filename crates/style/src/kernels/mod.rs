@@ -10,6 +10,7 @@ mod net_last;
 mod net_layer;
 #[cfg(feature = "cuda")]
 mod net_pack;
+mod net_rows;
 mod net_twin;
 
 pub use net_body::{BodyCall, NetBody, net_body};
@@ -22,14 +23,15 @@ pub use net_layer::{
     Dense, NET_CENTRE, NET_EPSILON, NetPack, NetParams, NetScratch, NetWeights, Norm, OutNorm, Scene, Tiles, Window,
 };
 pub(crate) use net_layer::{ScratchSize, Tile, params as net_params};
+pub use net_rows::{Cut, NetRows, Strip, net_body_rows, net_first_rows, net_last_rows};
 
 /// Every layer of the network plan on activations of one element type.
 pub trait NetBackend<T: NetElem>:
-    NetFirst<f32, T> + NetFirst<u8, T> + NetBody<T> + NetLast<f32, T> + NetLast<u8, T>
+    NetFirst<f32, T> + NetFirst<u8, T> + NetBody<T> + NetLast<f32, T> + NetLast<u8, T> + NetRows<T>
 {
 }
 impl<T: NetElem, B> NetBackend<T> for B where
-    B: NetFirst<f32, T> + NetFirst<u8, T> + NetBody<T> + NetLast<f32, T> + NetLast<u8, T>
+    B: NetFirst<f32, T> + NetFirst<u8, T> + NetBody<T> + NetLast<f32, T> + NetLast<u8, T> + NetRows<T>
 {
 }
 
@@ -60,6 +62,8 @@ pub(crate) mod cuda {
             ("net_small", ["sm_80"]),
             ("net_narrow", ["sm_80"]),
             ("net_f32", ["sm_75"]),
+            ("net_rows", ["sm_80"]),
+            ("net_rows_f32", ["sm_75"]),
         ];
     }
 }

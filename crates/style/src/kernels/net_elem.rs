@@ -41,7 +41,11 @@ pub trait NetElem: Elem + Debug {
     /// Numbers of statistics of an image with `channels`.
     fn stats_len(channels: usize) -> usize;
     /// Writes (`f32`) or adds (`f16`) the statistics of a channel to those of its image, for planes of `pixels`.
-    fn record(stats: &mut [Self::Stat], c: usize, of: Plane, gamma_beta: [f32; 2]);
+    fn record(stats: &mut [Self::Stat], c: usize, of: Plane, gamma_beta: [f32; 2]) {
+        Self::record_part(stats, c, of, of.pixels, gamma_beta);
+    }
+    /// The same for some pixels of planes of `all`: in `f16` all parts add up; in `f32` there is one part alone.
+    fn record_part(stats: &mut [Self::Stat], c: usize, of: Plane, all: usize, gamma_beta: [f32; 2]);
     /// The coefficients with which a channel is normalised.
     fn coefficients(stats: &[Self::Stat], c: usize, channels: usize, pixels: usize, gamma_beta: [f32; 2]) -> [f32; 3];
     /// Channels are padded to multiples of this.
@@ -67,7 +71,7 @@ impl NetElem for f32 {
     fn stats_len(channels: usize) -> usize {
         3 * channels
     }
-    fn record(stats: &mut [f32], c: usize, of: Plane, [gamma, beta]: [f32; 2]) {
+    fn record_part(stats: &mut [f32], c: usize, of: Plane, _: usize, [gamma, beta]: [f32; 2]) {
         let scale = f64::from(gamma) / (of.variance + f64::from(NET_EPSILON)).sqrt();
         stats[3 * c..3 * c + 3].copy_from_slice(&[of.mean as f32, scale as f32, beta]);
     }
@@ -100,8 +104,8 @@ impl NetElem for f16 {
     fn stats_len(_: usize) -> usize {
         4 * SUMS
     }
-    fn record(stats: &mut [i64], c: usize, of: Plane, _: [f32; 2]) {
-        let [value, square] = units(of.pixels).map(f64::from);
+    fn record_part(stats: &mut [i64], c: usize, of: Plane, all: usize, _: [f32; 2]) {
+        let [value, square] = units(all).map(f64::from);
         let count = of.pixels as f64;
         let squares = (of.variance + of.mean * of.mean) * count * square;
         let whole = squares.round_ties_even();

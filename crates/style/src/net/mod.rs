@@ -2,6 +2,7 @@
 
 mod arena;
 mod runner;
+mod strips;
 
 use gpu_core::{Backend, View, ViewMut};
 

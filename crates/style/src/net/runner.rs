@@ -8,7 +8,7 @@ use gpu_core::{Backend, Captured, Error as GpuError, View, ViewMut};
 use super::{Arena, Job, Net, Observer};
 use crate::Result;
 use crate::cpu;
-use crate::kernels::{NetBody, NetElem, NetFirst, NetLast, NetPack, Sample, Tiles};
+use crate::kernels::{NetBody, NetElem, NetFirst, NetLast, NetPack, NetRows, Sample, Tiles};
 use crate::weights::StyleModel;
 
 /// How many sizes are kept ready.
@@ -191,6 +191,16 @@ impl<B: NetBody<T>, T: NetElem> Runner<B, T> {
         take(View::of(&state.y), View::of(state.arena.flag()))
     }
 
+    /// Runs one picture, some rows at a time, after giving back what other sizes have; how many tiles left the range.
+    pub(crate) fn in_strips<S: Picture>(&mut self, b: &B, job: &Job, x: &[S], y: &mut [S]) -> gpu_core::Result<u32>
+    where
+        B: NetRows<T>,
+    {
+        self.recorded.clear();
+        b.synchronize()?;
+        self.net.run_in_strips(b, job, x, y)
+    }
+
     /// Records; when memory runs out, once more without the sizes of before.
     fn record_with_room<S: Picture>(&mut self, b: &B, job: &Job) -> gpu_core::Result<Graph<B, T, S>>
     where
@@ -217,6 +227,11 @@ impl<B: NetBody<T>, T: NetElem> Runner<B, T> {
         };
         let (net, job) = (Arc::clone(&self.net), *job);
         b.capture(state, move |b, State { arena, x, y }| net.run(b, &job, arena, View::of(x), ViewMut::of(y), None))
+    }
+
+    /// Gives back what recorded sizes hold.
+    pub(crate) fn forget(&mut self) {
+        self.recorded.clear();
     }
 
     /// Runs planes and shows every layer.
