@@ -43,14 +43,15 @@ struct Body {
 template <Kind KIND, typename B>
 __device__ __forceinline__ void body(const __half* __restrict__ x, const __half* __restrict__ previous,
                                      __half* __restrict__ kept, const uint4* __restrict__ weights,
-                                     __half* __restrict__ y, const Statistics& stats, const LayerParams& p) {
+                                     __half* __restrict__ y, const Statistics& stats, const LayerParams& p,
+                                     int first_tile = 0) {
     constexpr int CIN = B::CIN, TH = B::TH, TW = B::TW, NB = B::NB;
     extern __shared__ __align__(16) unsigned char shared[];
     __shared__ __align__(16) Affine merged[CIN];
     unsigned char* ring = shared;
     unsigned char* input = shared + B::RING * B::STAGE_BYTES;
 
-    const int tile = blockIdx.x, block_n = blockIdx.y, n = blockIdx.z;
+    const int tile = blockIdx.x + first_tile, block_n = blockIdx.y, n = blockIdx.z;
     const int ty = tile / p.tiles_x, tx = tile % p.tiles_x;
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, wm = warp % B::WM, wn = warp / B::WM % B::WN;
     const int phase = warp / (B::WM * B::WN) % B::PHASES, wk = warp / (B::WM * B::WN * B::PHASES);

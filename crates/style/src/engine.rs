@@ -102,16 +102,9 @@ pub trait StyleBackend: Backend {
     /// Whose statistics norms use.
     ///
     /// # Errors
-    /// Where only a picture's own are possible.
+    /// For a transformer, where they are not a picture's own.
     #[doc(hidden)]
-    fn set_statistics(_: &mut Self::Network, of: cpu::Statistics) -> Result<()> {
-        if of == cpu::Statistics::Frame {
-            return Ok(());
-        }
-        let why =
-            "only convolutional networks on the CPU use statistics of other frames; leave it out, or choose the CPU";
-        Err(gpu_core::Error::value("statistics", why).into())
-    }
+    fn set_statistics(network: &mut Self::Network, of: cpu::Statistics) -> Result<()>;
 
     /// Whether it is exact for pictures of one colour; else [`host`](Self::host) is, where there is one.
     #[doc(hidden)]
@@ -135,6 +128,23 @@ pub trait StyleBackend: Backend {
         fill: &mut Fill<'_, Self, S>,
         take: &mut Take<'_, Self, S>,
     ) -> Result<()>;
+
+    /// Runs one picture whose activations have no room on the device, some rows at a time; how many tiles left the range.
+    /// None for networks that cannot be run so.
+    ///
+    /// # Errors
+    /// When not even one row of tiles has room, a scratch file cannot be written, or the device is lost.
+    #[doc(hidden)]
+    fn in_strips<S: Picture>(
+        &self,
+        _: &mut Self::Network,
+        _: &Job,
+        _exact: bool,
+        _from: &[S],
+        _to: &mut [S],
+    ) -> Result<Option<u32>> {
+        Ok(None)
+    }
 
     /// What every layer with a norm gives, and the raw output.
     #[doc(hidden)]
@@ -167,6 +177,8 @@ pub struct Engine<B: StyleBackend> {
     pub(crate) options: EngineOptions,
     timing: Timing,
     reruns: usize,
+    strips: usize,
+    pub(crate) statistics: cpu::Statistics,
 }
 
 impl<B: StyleBackend> Engine<B> {
@@ -185,7 +197,8 @@ impl<B: StyleBackend> Engine<B> {
     pub fn with(backend: &B, model: &StyleModel, options: EngineOptions) -> Result<Self> {
         let options = EngineOptions { max_batch: options.max_batch.max(1), ..options };
         let network = backend.prepare(model, &options)?;
-        Ok(Self { backend: backend.clone(), network, options, timing: Timing::default(), reruns: 0 })
+        let (timing, statistics) = (Timing::default(), cpu::Statistics::Frame);
+        Ok(Self { backend: backend.clone(), network, options, timing, reruns: 0, strips: 0, statistics })
     }
 
     /// What it computes with.
@@ -193,12 +206,20 @@ impl<B: StyleBackend> Engine<B> {
         B::precision(&self.network)
     }
 
-    /// Whose statistics norms use from now on, for frames that follow one another. Results then depend on the frames before.
+    /// Whose statistics norms use from now on, for frames that follow one another. Results then depend on the frames
+    /// before; on a GPU, a frame of another size begins anew, and after values beyond the range of `f16` all is `F32`.
     ///
     /// # Errors
-    /// Where only a picture's own are possible: on a GPU, and for a transformer, whose norms are those of tokens.
+    /// For a transformer, whose norms are those of tokens.
     pub fn set_statistics(&mut self, of: cpu::Statistics) -> Result<()> {
-        B::set_statistics(&mut self.network, of)
+        B::set_statistics(&mut self.network, of)?;
+        self.statistics = of;
+        Ok(())
+    }
+
+    /// Pictures that are worked on together; where they depend on one another, each alone.
+    fn together(&self) -> usize {
+        if self.statistics == cpu::Statistics::Frame { self.options.max_batch } else { 1 }
     }
 
     /// Where the time of the last call went.
@@ -209,6 +230,12 @@ impl<B: StyleBackend> Engine<B> {
     /// How many batches left the range of `f16`, so that they were run again in `f32`.
     pub fn reruns(&self) -> usize {
         self.reruns
+    }
+
+    /// How many pictures had no room on the GPU, so that they were worked on some rows at a time. They have the same bits,
+    /// where whole pictures of their size use wide tiles (above 1200 pixels a multiprocessor); below, other roundings.
+    pub fn strips(&self) -> usize {
+        self.strips
     }
 
     /// Runs pictures `[b, 3, h, w]`, RGB in 0..255 as `f32`; the result has the size that the policy says and is not
@@ -224,8 +251,8 @@ impl<B: StyleBackend> Engine<B> {
         let job = Job { n: batch, h: height, w: width, policy, rounding: self.options.rounding };
         let [out_h, out_w] = job.output();
         let mut out = Array4::zeros((batch, 3, out_h, out_w));
-        for first in (0..batch).step_by(self.options.max_batch) {
-            let some = first..batch.min(first + self.options.max_batch);
+        for first in (0..batch).step_by(self.together()) {
+            let some = first..batch.min(first + self.together());
             let part = x.slice(s![some.clone(), .., .., ..]);
             let part = part.as_standard_layout();
             let mut part_out = out.slice_mut(s![some.clone(), .., .., ..]);
@@ -264,7 +291,7 @@ impl<B: StyleBackend> Engine<B> {
         }
         let mut results: Vec<Option<Array3<u8>>> = vec![None; pictures.len()];
         for ((h, w), members) in sizes {
-            for some in members.chunks(self.options.max_batch) {
+            for some in members.chunks(self.together()) {
                 let job = Job { n: some.len(), h, w, policy, rounding: self.options.rounding };
                 let mut from = Vec::with_capacity(job.input_len());
                 for &i in some {
@@ -296,6 +323,11 @@ impl<B: StyleBackend> Engine<B> {
         self.backend.activations(&mut self.network, x)
     }
 
+    /// Whether pictures of one colour need nothing else than others: with statistics of other frames, theirs do not matter.
+    pub(crate) fn as_they_are(&self) -> bool {
+        B::EXACT_WHEN_FLAT || self.statistics != cpu::Statistics::Frame
+    }
+
     /// One batch from and to host memory.
     pub(crate) fn batch<S: Picture>(&mut self, job: &Job, from: &[S], to: &mut [S]) -> Result<()> {
         if job.n == 0 {
@@ -305,7 +337,7 @@ impl<B: StyleBackend> Engine<B> {
         // by their roundings, which the norms of a flat picture would make large.
         let (size_in, size_out) = (from.len() / job.n, to.len() / job.n);
         let colours: Vec<Option<[S; 3]>> =
-            if B::EXACT_WHEN_FLAT { Vec::new() } else { from.chunks_exact(size_in).map(S::only_colour).collect() };
+            if self.as_they_are() { Vec::new() } else { from.chunks_exact(size_in).map(S::only_colour).collect() };
         if colours.iter().all(Option::is_none) {
             return self.checked(job, from, to);
         }
@@ -344,7 +376,28 @@ impl<B: StyleBackend> Engine<B> {
         Ok(())
     }
 
+    /// One batch; when it has no room, picture by picture, and then in strips.
     fn once<S: Picture>(&mut self, job: &Job, exact: bool, from: &[S], to: &mut [S]) -> Result<u32> {
+        let full = match self.whole(job, exact, from, to) {
+            Err(Error::Gpu(full @ gpu_core::Error::OutOfMemory { .. })) => full,
+            other => return other,
+        };
+        if job.n > 1 {
+            let one = Job { n: 1, ..*job };
+            let pictures = from.chunks_exact(from.len() / job.n).zip(to.chunks_exact_mut(to.len() / job.n));
+            return pictures.map(|(from, to)| self.once(&one, exact, from, to)).sum();
+        }
+        let start = Instant::now();
+        let escaped = self.backend.in_strips(&mut self.network, job, exact, from, to)?.ok_or(full)?;
+        self.timing.compute += start.elapsed();
+        if self.strips == 0 {
+            tracing::info!(width = job.w, height = job.h, "the picture is larger than the memory: working in strips");
+        }
+        self.strips += 1;
+        Ok(escaped)
+    }
+
+    fn whole<S: Picture>(&mut self, job: &Job, exact: bool, from: &[S], to: &mut [S]) -> Result<u32> {
         let Self { backend: b, network, timing, .. } = self;
         let b = &*b;
         let (start, mut filled, mut done, mut flag) = (b.record()?, None, None, [0]);

@@ -5,7 +5,6 @@ use half::f16;
 use ndarray::{Array4, ArrayView4};
 
 use crate::Result;
-#[cfg(feature = "cuda")]
 use crate::cpu;
 use crate::engine::{Activation, Precision, SizePolicy};
 use crate::kernels::{NET_CENTRE, NetBackend, NetElem, NetFirst, NetLast, Scene, Tiles};
@@ -23,6 +22,8 @@ pub struct Layered<B: NetBackend<f32> + NetBackend<f16>> {
     single: Option<Runner<B, f32>>,
     model: StyleModel,
     tiles: Option<Tiles>,
+    /// The share of a frame's own statistics, where those of the frames before count too.
+    own: Option<f64>,
     /// Made when the first picture of one colour comes.
     #[cfg(feature = "cuda")]
     host: Option<(cpu::Network, cpu::Arena)>,
@@ -41,6 +42,7 @@ impl<B: NetBackend<f32> + NetBackend<f16>> Layered<B> {
             single: None,
             model: model.clone(),
             tiles,
+            own: None,
             #[cfg(feature = "cuda")]
             host: None,
         };
@@ -66,9 +68,21 @@ impl<B: NetBackend<f32> + NetBackend<f16>> Layered<B> {
     fn single(&mut self, b: &B) -> Result<&mut Runner<B, f32>> {
         if self.single.is_none() {
             self.single = Runner::new(b, &self.model, self.tiles)?;
+            self.single.iter_mut().for_each(|single| single.set_own(self.own));
         }
         let missing = || gpu_core::Error::value("model", "it has no last layer");
         Ok(self.single.as_mut().ok_or_else(missing)?)
+    }
+
+    /// Whose statistics norms use from now on, for pictures that come one by one; what was remembered is forgotten.
+    pub fn set_statistics(&mut self, of: cpu::Statistics) {
+        self.own = match of {
+            cpu::Statistics::Frame => None,
+            cpu::Statistics::Average(share) => Some(1.0 - share),
+            cpu::Statistics::Frozen => Some(0.0),
+        };
+        self.half.iter_mut().for_each(|half| half.set_own(self.own));
+        self.single.iter_mut().for_each(|single| single.set_own(self.own));
     }
 
     /// As [`StyleBackend::forward`](crate::StyleBackend).
@@ -84,9 +98,36 @@ impl<B: NetBackend<f32> + NetBackend<f16>> Layered<B> {
     where
         B: NetFirst<S, f16> + NetLast<S, f16> + NetFirst<S, f32> + NetLast<S, f32>,
     {
+        // Statistics of frames that left the range would spoil those of the frames that follow.
+        if exact && self.own.is_some() {
+            self.half = None;
+        }
         match &mut self.half {
             Some(half) if !exact => Ok(half.forward(b, job, fill, take)?),
             _ => Ok(self.single(b)?.forward(b, job, fill, take)?),
+        }
+    }
+
+    /// Runs one picture from host memory with activations that have no room on the device elsewhere, some rows at a time;
+    /// how many tiles left the range. The result has the bits of [`run`](Self::run) with [`Tiles::Wide`].
+    ///
+    /// # Errors
+    /// When not even one row of tiles has room, a scratch file cannot be written, or the device is lost.
+    pub fn run_in_strips<S: Picture>(&mut self, b: &B, job: &Job, exact: bool, x: &[S], y: &mut [S]) -> Result<u32> {
+        if self.own.is_some() {
+            let why =
+                "frames that are larger than the memory have their own alone; give more memory, or smaller frames";
+            return Err(gpu_core::Error::value("statistics", why).into());
+        }
+        match &mut self.half {
+            Some(half) if !exact => Ok(half.in_strips(b, job, x, y)?),
+            _ => {
+                // What the other precision holds is given back too.
+                if let Some(half) = &mut self.half {
+                    half.forget();
+                }
+                Ok(self.single(b)?.in_strips(b, job, x, y)?)
+            }
         }
     }
 
@@ -191,7 +232,7 @@ mod cuda {
 
     use super::{Fill, Job, Layered, Picture, Take};
     use crate::engine::{Activation, EngineOptions, Precision, StyleBackend};
-    use crate::processor::no_layers;
+    use crate::processor::{no_layers, no_statistics};
     use crate::vit::Vit;
     use crate::weights::StyleModel;
     use crate::{Result, cpu};
@@ -236,6 +277,14 @@ mod cuda {
             }
         }
 
+        fn set_statistics(network: &mut CudaNetwork, of: cpu::Statistics) -> Result<()> {
+            match &mut network.0 {
+                Kind::Layers(network) => network.set_statistics(of),
+                Kind::Half(_) | Kind::Single(_) => no_statistics(of)?,
+            }
+            Ok(())
+        }
+
         const EXACT_WHEN_FLAT: bool = false;
 
         fn host(network: &mut CudaNetwork) -> Option<(&cpu::Network, &mut cpu::Arena)> {
@@ -255,6 +304,20 @@ mod cuda {
                 Kind::Layers(network) => network.forward(self, job, exact, fill, take),
                 Kind::Half(network) => network.forward(self, job, fill, take),
                 Kind::Single(network) => network.forward(self, job, fill, take),
+            }
+        }
+
+        fn in_strips<S: Picture>(
+            &self,
+            network: &mut CudaNetwork,
+            job: &Job,
+            exact: bool,
+            from: &[S],
+            to: &mut [S],
+        ) -> Result<Option<u32>> {
+            match &mut network.0 {
+                Kind::Layers(network) => Ok(Some(network.run_in_strips(self, job, exact, from, to)?)),
+                Kind::Half(_) | Kind::Single(_) => Ok(None),
             }
         }
 

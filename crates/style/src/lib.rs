@@ -32,6 +32,7 @@ pub mod mix;
 mod net;
 pub mod ops;
 mod processor;
+mod spill;
 mod stream;
 pub mod vit;
 pub mod weights;

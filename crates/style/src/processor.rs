@@ -47,11 +47,7 @@ impl StyleBackend for Cpu {
     fn set_statistics(network: &mut CpuNetwork, of: cpu::Statistics) -> Result<()> {
         match &mut network.0 {
             Kind::Johnson(johnson) => johnson.arena.set_statistics(of),
-            Kind::Transformer(_) if of == cpu::Statistics::Frame => {}
-            Kind::Transformer(_) => {
-                let why = "a transformer's norms are those of tokens, and have nothing to remember; leave it out";
-                return Err(gpu_core::Error::value("statistics", why).into());
-            }
+            Kind::Transformer(_) => no_statistics(of)?,
         }
         Ok(())
     }
@@ -120,6 +116,15 @@ impl StyleBackend for Cpu {
         }
         Ok((all, planes((n, 3, oh, ow), out)?))
     }
+}
+
+/// A transformer uses no statistics of planes.
+pub(crate) fn no_statistics(of: cpu::Statistics) -> Result<()> {
+    if of == cpu::Statistics::Frame {
+        return Ok(());
+    }
+    let why = "a transformer's norms are those of tokens, and have nothing to remember; leave it out";
+    Err(gpu_core::Error::value("statistics", why).into())
 }
 
 /// A transformer has other steps, which [`Vit::observe`] shows.

@@ -136,7 +136,7 @@ impl<B: StyleBackend> FrameStream<'_, B> {
         let (host_in, host_out, host_flag) = (upload.finish()?, result.finish()?, flag.finish()?);
         let mut styled = host_out.to_vec();
         let escaped = host_flag.first().is_some_and(|&tiles| tiles > 0);
-        let flat = !B::EXACT_WHEN_FLAT && u8::only_colour(&host_in).is_some();
+        let flat = !self.engine.as_they_are() && u8::only_colour(&host_in).is_some();
         if escaped || flat {
             self.engine.batch(&self.job, &host_in, &mut styled)?;
         }

@@ -165,6 +165,28 @@ fn stream_is_pictures<B: StyleBackend>(b: &B, options: EngineOptions, [h, w]: [u
     assert_eq!(got, wanted);
 }
 
+/// A picture in strips is the picture, on any backend; the way in and out too.
+fn in_strips_on_the_cpu(nc: usize, blocks: usize, [h, w]: [usize; 2], precision: Precision, policy: SizePolicy) {
+    let (cpu, model, x) = (Cpu::new(), model(nc, blocks), picture(1, h, w));
+    let job = Job { n: 1, h, w, policy, rounding: Rounding::Truncate };
+    let mut network = Layered::new(&cpu, &model, precision, None).unwrap();
+    let [oh, ow] = job.output();
+    let (mut whole, mut strips) = (Array4::zeros((1, 3, oh, ow)), Array4::zeros((1, 3, oh, ow)));
+    network.run(&cpu, &job, x.as_slice().unwrap(), whole.as_slice_mut().unwrap()).unwrap();
+    let (from, to) = (x.as_slice().unwrap(), strips.as_slice_mut().unwrap());
+    assert_eq!(network.run_in_strips(&cpu, &job, false, from, to).unwrap(), 0);
+    // The twins of the CPU merge statistics in another order.
+    let error = relative(&strips, &whole);
+    assert!(error <= limit(precision), "{h} x {w} nc {nc}: {error:e}");
+}
+
+#[test]
+fn strips_are_the_network() {
+    in_strips_on_the_cpu(4, 1, [37, 13], Precision::F32, SizePolicy::Crop);
+    in_strips_on_the_cpu(8, 0, [70, 9], Precision::F32, SizePolicy::Raw);
+    in_strips_on_the_cpu(4, 2, [41, 11], Precision::F16, SizePolicy::Pad);
+}
+
 #[test]
 fn bytes_on_the_cpu() {
     bytes_in_batches(&Cpu::new(), EngineOptions { max_batch: 2, ..EngineOptions::default() }, [[9, 14], [12, 8]]);
@@ -179,6 +201,7 @@ fn a_stream_on_the_cpu() {
 
 #[cfg(feature = "cuda")]
 mod on_cuda {
+    use gpu_core::Backend as _;
     use gpu_core::testing::cuda;
 
     use ndarray::s;
@@ -261,6 +284,64 @@ mod on_cuda {
         stream.push(frame.as_slice().unwrap()).unwrap();
         assert!(stream.pull().unwrap().is_some());
         assert_eq!(engine.reruns(), 2);
+    }
+
+    /// A queue whose memory has room for a model's weights and so many bytes beside them.
+    fn with_room(model: &StyleModel, precision: Precision, bytes: usize) -> gpu_core::Cuda {
+        let measured = cuda().with_memory_limit(1 << 30).unwrap();
+        let _network = Layered::new(&measured, model, precision, Some(Tiles::Wide)).unwrap();
+        cuda().with_memory_limit(measured.memory().used + bytes).unwrap()
+    }
+
+    /// Activations that have no room are worked on in strips, with the same bits.
+    fn in_strips(nc: usize, blocks: usize, [h, w]: [usize; 2], precision: Precision, bytes: usize) {
+        let (model, x) = (model(nc, blocks), picture(1, h, w));
+        let (roomy, tight) = (cuda(), with_room(&model, precision, bytes));
+        let networks = [&roomy, &tight].map(|b| Layered::new(b, &model, precision, Some(Tiles::Wide)).unwrap());
+        let [mut whole, mut strips] = networks;
+        for policy in [SizePolicy::Crop, SizePolicy::Pad] {
+            let job = Job { n: 1, h, w, policy, rounding: Rounding::Nearest };
+            let x = x.as_slice().unwrap();
+            let [mut wanted, mut got] = [0, 1].map(|_| vec![0.0; x.len()]);
+            assert_eq!(whole.run(&roomy, &job, x, &mut wanted).unwrap(), 0);
+            assert!(strips.run(&tight, &job, x, &mut got).is_err(), "there is room for the whole picture");
+            assert_eq!(strips.run_in_strips(&tight, &job, false, x, &mut got).unwrap(), 0);
+            assert!(got == wanted, "{h} x {w} nc {nc} {precision} {policy:?}");
+        }
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn strips_change_no_bit_in_half() {
+        in_strips(16, 1, [41, 18], Precision::F16, 60_000);
+        in_strips(32, 1, [22, 35], Precision::F16, 120_000);
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn strips_change_no_bit_in_single() {
+        in_strips(4, 2, [41, 18], Precision::F32, 250_000);
+    }
+
+    /// The engine finds out by itself that a batch or a picture has no room.
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn pictures_larger_than_the_memory_go_in_strips() {
+        let (model, x) = (model(4, 1), picture(2, 41, 18));
+        let options = options(Precision::F32);
+        let tight = with_room(&model, Precision::F32, 250_000);
+        let [mut roomy, mut small] = [&cuda(), &tight].map(|b| Engine::with(b, &model, options).unwrap());
+        let wanted = roomy.run(x.view(), SizePolicy::Crop).unwrap();
+        assert_eq!(small.run(x.view(), SizePolicy::Crop).unwrap(), wanted);
+        assert_eq!((roomy.strips(), small.strips()), (0, 2));
+        let bytes = [bytes(&x, 0), bytes(&x, 1)];
+        let views: Vec<_> = bytes.iter().map(|b| b.view()).collect();
+        let wanted = roomy.run_u8(&views, SizePolicy::Raw).unwrap();
+        assert_eq!(small.run_u8(&views, SizePolicy::Raw).unwrap(), wanted);
+        // What fits goes as ever.
+        let x = picture(1, 9, 9);
+        assert_eq!(small.run(x.view(), SizePolicy::Crop).unwrap(), roomy.run(x.view(), SizePolicy::Crop).unwrap());
+        assert_eq!((roomy.strips(), small.strips()), (0, 4));
     }
 
     #[test]

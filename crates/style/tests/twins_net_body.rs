@@ -7,7 +7,10 @@ use gpu_core::{Result, Tensor, twins};
 use half::f16;
 use net_cases::oracle::{self, Images};
 use net_cases::*;
-use style::kernels::{BodyCall, NetBody, NetElem, NetScratch, NetWeights, Norm, OutNorm, Scene, Window, net_body};
+use style::kernels::{
+    BodyCall, Cut, NetBody, NetElem, NetRows, NetScratch, NetWeights, Norm, OutNorm, Scene, Tiles, Window, net_body,
+    net_body_rows,
+};
 
 mod body {
     use super::*;
@@ -26,7 +29,7 @@ mod body {
         c.keep && window == Window::Same && c.look != Look::Statistics
     }
 
-    pub(super) fn run<B: NetBody<T>, T: NetElem + Twin>(
+    pub(super) fn run<B: NetBody<T> + NetRows<T>, T: NetElem + Twin>(
         b: &B,
         c: &Case,
         window: Window,
@@ -49,20 +52,34 @@ mod body {
         let mut keep = Tensor::<B, T, 1>::scratch(b, [from.len()])?;
         let mut y = Tensor::<B, T, 4>::scratch(b, [c.n, ho, wo, cout])?;
         let mut out_stats = Tensor::<B, T::Stat, 1>::zeros(b, [c.n * T::stats_len(cout)])?;
-        let mut scratch = NetScratch::for_layer::<T>(b, window, from, cout, c.tiles)?;
-        let call = BodyCall {
-            x: x.flat(),
-            norm: Norm { stats: stats.flat(), gamma_beta: in_gamma_beta.flat() },
-            relu: !adds(c, window),
-            add: adds(c, window).then(|| add.flat()),
-            keep: keeps(c, window).then(|| keep.flat_mut()),
-            weights: &weights,
-            y: y.flat_mut(),
-            out: OutNorm { stats: out_stats.flat_mut(), gamma_beta: gamma_beta.flat() },
-            old: is_half::<T>().then(|| old.flat_mut()),
-            scratch: &mut scratch,
-        };
-        net_body(b, from, c.tiles, call)?;
+        let tiles = if c.strips { Tiles::Wide } else { c.tiles };
+        let mut scratch = NetScratch::for_layer::<T>(b, window, from, cout, tiles)?;
+        let cut = Cut::new::<T>(window, Scene { n: 1, ..from }, Scene { n: 1, h: ho, w: wo, c: cout })?;
+        let strips = if c.strips { cut.count() } else { 1 };
+        for i in 0..strips {
+            let strip = cut.strip(if c.strips { i..i + 1 } else { 0..cut.count() });
+            let reads =
+                if c.strips { strip.reads.start * c.w * cin..strip.reads.end * c.w * cin } else { 0..from.len() };
+            let (kept, made) = (c.w * cin, wo * cout);
+            let writes = |row: usize, all: usize| {
+                if c.strips { strip.writes.start * row..strip.writes.end * row } else { 0..all }
+            };
+            let (all_y, all_kept) = (c.n * ho * made, from.len());
+            let keep = if keeps(c, window) { Some(keep.flat_mut().slice(writes(kept, all_kept))?) } else { None };
+            let call = BodyCall {
+                x: x.flat().slice(reads.clone())?,
+                norm: Norm { stats: stats.flat(), gamma_beta: in_gamma_beta.flat() },
+                relu: !adds(c, window),
+                add: if adds(c, window) { Some(add.flat().slice(reads)?) } else { None },
+                keep,
+                weights: &weights,
+                y: y.flat_mut().slice(writes(made, all_y))?,
+                out: OutNorm { stats: out_stats.flat_mut(), gamma_beta: gamma_beta.flat() },
+                old: (is_half::<T>() && !c.strips).then(|| old.flat_mut()),
+                scratch: &mut scratch,
+            };
+            if c.strips { net_body_rows(b, &cut, &strip, call)? } else { net_body(b, from, c.tiles, call)? }
+        }
         if c.look == Look::Statistics {
             return statistics::<B, T>(b, &out_stats, cout, ho * wo);
         }
@@ -219,6 +236,118 @@ twins! {
         twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Up, [32, 32]));
     /// more than 64 parts, whose statistics are merged in groups
     large_up_f32_32: cases([60..70, 80..90], 1), Case => |b, c| body::run::<_, f32>(b, c, Window::Up, [32, 32]),
+        oracle = |c: &Case| body::oracle::<f32>(c, Window::Up, [32, 32]),
+        tolerance = |c: &Case| body::bound::<f32>(c, Window::Up, [32, 32]),
+        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Up, [32, 32]));
+}
+twins! {
+    kernels = ["net_rows_same_128_128"];
+    /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
+    rows_same_128_128: in_strips([9..26, 2..18]), Case => |b, c| half!(run b, c, Same, 128, 128),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Same, [128, 128]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Same, [128, 128]);
+}
+twins! {
+    kernels = ["net_rows_same_64_64"];
+    /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
+    rows_same_64_64: in_strips([9..26, 2..18]), Case => |b, c| half!(run b, c, Same, 64, 64),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Same, [64, 64]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Same, [64, 64]);
+}
+twins! {
+    kernels = ["net_rows_down_64_128"];
+    /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
+    rows_down_64_128: in_strips([9..30, 2..37]), Case => |b, c| half!(run b, c, Down, 64, 128),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Down, [64, 128]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Down, [64, 128]);
+}
+twins! {
+    kernels = ["net_rows_down_32_64"];
+    /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
+    rows_down_32_64: in_strips([17..50, 2..37]), Case => |b, c| half!(run b, c, Down, 32, 64),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Down, [32, 64]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Down, [32, 64]);
+}
+twins! {
+    kernels = ["net_rows_down_16_32"];
+    /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
+    rows_down_16_32: in_strips([17..50, 2..37]), Case => |b, c| half!(run b, c, Down, 16, 32),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Down, [16, 32]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Down, [16, 32]);
+}
+twins! {
+    kernels = ["net_rows_up_128_64"];
+    /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
+    rows_up_128_64: in_strips([5..14, 2..18]), Case => |b, c| half!(run b, c, Up, 128, 64),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Up, [128, 64]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Up, [128, 64]);
+}
+twins! {
+    kernels = ["net_rows_up_64_32"];
+    /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
+    rows_up_64_32: in_strips([9..26, 2..18]), Case => |b, c| half!(run b, c, Up, 64, 32),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Up, [64, 32]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Up, [64, 32]);
+}
+twins! {
+    kernels = ["net_rows_up_32_16"];
+    /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
+    rows_up_32_16: in_strips([9..26, 2..18]), Case => |b, c| half!(run b, c, Up, 32, 16),
+        oracle = |c: &Case| body::oracle::<f16>(c, Window::Up, [32, 16]),
+        tolerance = |c: &Case| body::bound::<f16>(c, Window::Up, [32, 16]);
+}
+twins! {
+    kernels = ["net_rows_same_f32_64"];
+    /// exact sums, or one rounding a term, as of the whole image
+    rows_same_f32_64: in_strips([9..26, 2..18]), Case => |b, c| body::run::<_, f32>(b, c, Window::Same, [32, 64]),
+        oracle = |c: &Case| body::oracle::<f32>(c, Window::Same, [32, 64]),
+        tolerance = |c: &Case| body::bound::<f32>(c, Window::Same, [32, 64]),
+        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Same, [32, 64]));
+}
+twins! {
+    kernels = ["net_rows_same_f32_32"];
+    /// exact sums, or one rounding a term, as of the whole image
+    rows_same_f32_32: in_strips([17..40, 2..18]), Case => |b, c| body::run::<_, f32>(b, c, Window::Same, [32, 32]),
+        oracle = |c: &Case| body::oracle::<f32>(c, Window::Same, [32, 32]),
+        tolerance = |c: &Case| body::bound::<f32>(c, Window::Same, [32, 32]),
+        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Same, [32, 32]));
+}
+twins! {
+    kernels = ["net_rows_down_f32_64"];
+    /// exact sums, or one rounding a term, as of the whole image
+    rows_down_f32_64: in_strips([17..40, 2..37]), Case => |b, c| body::run::<_, f32>(b, c, Window::Down, [32, 64]),
+        oracle = |c: &Case| body::oracle::<f32>(c, Window::Down, [32, 64]),
+        tolerance = |c: &Case| body::bound::<f32>(c, Window::Down, [32, 64]),
+        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Down, [32, 64]));
+}
+twins! {
+    kernels = ["net_rows_down_f32_32"];
+    /// exact sums, or one rounding a term, as of the whole image
+    rows_down_f32_32: in_strips([33..70, 2..37]), Case => |b, c| body::run::<_, f32>(b, c, Window::Down, [32, 32]),
+        oracle = |c: &Case| body::oracle::<f32>(c, Window::Down, [32, 32]),
+        tolerance = |c: &Case| body::bound::<f32>(c, Window::Down, [32, 32]),
+        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Down, [32, 32]));
+}
+twins! {
+    kernels = ["net_rows_up_f32_64"];
+    /// exact sums, or one rounding a term, as of the whole image
+    rows_up_f32_64: in_strips([9..20, 2..18]), Case => |b, c| body::run::<_, f32>(b, c, Window::Up, [32, 64]),
+        oracle = |c: &Case| body::oracle::<f32>(c, Window::Up, [32, 64]),
+        tolerance = |c: &Case| body::bound::<f32>(c, Window::Up, [32, 64]),
+        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Up, [32, 64]));
+}
+twins! {
+    kernels = ["net_rows_up_f32_32"];
+    /// exact sums, or one rounding a term, as of the whole image
+    rows_up_f32_32: in_strips([17..40, 2..18]), Case => |b, c| body::run::<_, f32>(b, c, Window::Up, [32, 32]),
+        oracle = |c: &Case| body::oracle::<f32>(c, Window::Up, [32, 32]),
+        tolerance = |c: &Case| body::bound::<f32>(c, Window::Up, [32, 32]),
+        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Up, [32, 32]));
+}
+twins! {
+    kernels = ["net_rows_up_f32_32"];
+    /// more than 64 parts, whose statistics are merged in groups by tiles of several launches
+    rows_large_up_f32_32: in_strips([65..68, 49..52]), Case => |b, c| body::run::<_, f32>(b, c, Window::Up, [32, 32]),
         oracle = |c: &Case| body::oracle::<f32>(c, Window::Up, [32, 32]),
         tolerance = |c: &Case| body::bound::<f32>(c, Window::Up, [32, 32]),
         twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Up, [32, 32]));

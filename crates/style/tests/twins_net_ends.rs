@@ -8,8 +8,8 @@ use half::f16;
 use net_cases::oracle::{self, Images};
 use net_cases::*;
 use style::kernels::{
-    FirstCall, LastCall, NetElem, NetFirst, NetLast, NetScratch, NetWeights, Norm, OutNorm, Sample, Scene, Window,
-    net_first, net_last,
+    Cut, FirstCall, LastCall, NetElem, NetFirst, NetLast, NetRows, NetScratch, NetWeights, Norm, OutNorm, Sample,
+    Scene, Tiles, Window, net_first, net_first_rows, net_last, net_last_rows,
 };
 use style::mix::Rounding;
 
@@ -53,11 +53,46 @@ mod first {
         Ok(vec![Output::of(b, &y)?])
     }
 
-    pub(super) fn run<B: NetFirst<f32, T> + NetFirst<u8, T>, T: NetElem + Twin>(
+    /// A row of tiles after the other, of a picture whose pixels lie together.
+    fn run_rows<B: NetRows<T>, T: NetElem + Twin>(b: &B, c: &Case, cout: usize) -> Result<Outputs> {
+        let picture = picture(c);
+        let at = |i: usize| if c.bytes { i } else { i % 3 * c.h * c.w + i / 3 };
+        let pixels: Vec<f32> = (0..picture.len()).map(|i| picture[at(i)]).collect();
+        let to = Scene { n: 1, h: c.h + c.more[0], w: c.w + c.more[1], c: cout };
+        let weights = weights(c, cout * 243, 243);
+        let weights = NetWeights::<B, T>::new(b, Window::First, [cout, 3], [cout, 3], &weights)?;
+        let (x, gamma_beta) = (upload(b, &pixels)?, upload(b, &gamma_beta(cout))?);
+        let mut y = Tensor::<B, T, 4>::scratch(b, [1, to.h, to.w, cout])?;
+        let mut stats = Tensor::<B, T::Stat, 1>::zeros(b, [T::stats_len(cout)])?;
+        let mut scratch = NetScratch::for_layer::<T>(b, Window::First, Scene { c: 3, ..to }, cout, Tiles::Wide)?;
+        let cut = Cut::new::<T>(Window::First, Scene { h: c.h, w: c.w, c: 3, ..to }, to)?;
+        for i in 0..cut.count() {
+            let strip = cut.strip(i..i + 1);
+            let (row, made) = (3 * c.w, to.w * cout);
+            let call = FirstCall {
+                x: x.flat().slice(strip.reads.start * row..strip.reads.end * row)?,
+                weights: &weights,
+                y: y.flat_mut().slice(strip.writes.start * made..strip.writes.end * made)?,
+                out: OutNorm { stats: stats.flat_mut(), gamma_beta: gamma_beta.flat() },
+                old: None,
+                scratch: &mut scratch,
+            };
+            net_first_rows(b, &cut, &strip, call)?;
+        }
+        if c.look == Look::Statistics {
+            return statistics::<B, T>(b, &stats, cout, to.h * to.w);
+        }
+        Ok(vec![Output::of(b, &y)?])
+    }
+
+    pub(super) fn run<B: NetFirst<f32, T> + NetFirst<u8, T> + NetRows<T>, T: NetElem + Twin>(
         b: &B,
         c: &Case,
         cout: usize,
     ) -> Result<Outputs> {
+        if c.strips {
+            return run_rows::<B, T>(b, c, cout);
+        }
         let picture = picture(c);
         if c.bytes {
             return run_as::<B, u8, T>(b, c, cout, &picture.iter().map(|&v| v as u8).collect::<Vec<_>>());
@@ -154,11 +189,53 @@ mod last {
         Ok(vec![Output::of(b, &y)?, Output::of(b, &flag)?])
     }
 
-    pub(super) fn run<B: NetLast<f32, T> + NetLast<u8, T>, T: NetElem + Value>(
+    /// A row of tiles after the other, to pixels that lie together.
+    fn run_rows<B: NetRows<T>, T: NetElem + Value>(b: &B, c: &Case, cin: usize) -> Result<Outputs> {
+        let from = Scene { n: 1, h: c.h, w: c.w, c: cin };
+        let weights = weights(c, 3 * cin * 81, cin * 81);
+        let weights = NetWeights::<B, T>::new(b, Window::Last, [3, cin], [3, cin], &weights)?;
+        let Normed { stats, gamma_beta, .. } = norm::<T>(c, cin);
+        let (stats, gamma_beta) = (upload(b, &stats)?, upload(b, &gamma_beta)?);
+        let (x, bias) = (upload(b, &x::<T>(c, cin))?, upload(b, &BIAS)?);
+        let mut scratch = NetScratch::for_layer::<T>(b, Window::First, Scene { c: 3, ..from }, cin, Tiles::Wide)?;
+        let [h, w] = size(c);
+        let mut y = Tensor::<B, f32, 1>::scratch(b, [3 * h * w])?;
+        let mut flag = Tensor::<B, u32, 1>::scratch(b, [1])?;
+        let cut = Cut::new::<T>(Window::Last, from, Scene { n: 1, h, w, c: 3 })?;
+        for i in 0..cut.count() {
+            let strip = cut.strip(i..i + 1);
+            let row = c.w * cin;
+            let call = LastCall {
+                x: x.flat().slice(strip.reads.start * row..strip.reads.end * row)?,
+                norm: Norm { stats: stats.flat(), gamma_beta: gamma_beta.flat() },
+                old: None,
+                weights: &weights,
+                bias: bias.flat(),
+                y: y.flat_mut().slice(strip.writes.start * 3 * w..strip.writes.end * 3 * w)?,
+                rounding: rounding(c),
+                flag: flag.flat_mut(),
+                scratch: &mut scratch,
+            };
+            net_last_rows(b, &cut, &strip, call)?;
+        }
+        let pixels = y.to_vec(b)?;
+        let flag = Output::of(b, &flag)?;
+        if c.bytes {
+            let bytes: Vec<u8> = pixels.iter().map(|&v| u8::of(v, rounding(c))).collect();
+            return Ok(vec![Output::of(b, &upload(b, &bytes)?)?, flag]);
+        }
+        let planes: Vec<f32> = (0..pixels.len()).map(|i| pixels[i % (h * w) * 3 + i / (h * w)]).collect();
+        Ok(vec![Output::of(b, &upload(b, &planes)?)?, flag])
+    }
+
+    pub(super) fn run<B: NetLast<f32, T> + NetLast<u8, T> + NetRows<T>, T: NetElem + Value>(
         b: &B,
         c: &Case,
         cin: usize,
     ) -> Result<Outputs> {
+        if c.strips {
+            return run_rows::<B, T>(b, c, cin);
+        }
         if c.bytes { run_as::<B, u8, T>(b, c, cin) } else { run_as::<B, f32, T>(b, c, cin) }
     }
 
@@ -222,6 +299,44 @@ twins! {
     kernels = ["net_last_planes_f32", "net_last_bytes_f32"];
     /// exact sums, or one rounding a term
     last_f32: cases([5..36, 5..36], 2), Case => |b, c| last::run::<_, f32>(b, c, 32),
+        oracle = |c: &Case| last::oracle::<f32>(c, 32), tolerance = |c: &Case| last::bound::<f32>(c, 32),
+        twins = |c: &Case| last::between::<f32>(c, 32);
+}
+twins! {
+    kernels = ["net_rows_first_32"];
+    /// exact sums, or the roundings of operands, sums and outputs, as of the whole image
+    rows_first_32: in_strips([33..70, 5..20]), Case => |b, c| first::run::<_, f16>(b, c, 32),
+        oracle = |c: &Case| first::oracle(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
+}
+twins! {
+    kernels = ["net_rows_first_16"];
+    /// exact sums, or the roundings of operands, sums and outputs, as of the whole image
+    rows_first_16: in_strips([17..50, 5..20]), Case => |b, c| first::run::<_, f16>(b, c, 16),
+        oracle = |c: &Case| first::oracle(c, 16), tolerance = |c: &Case| first::bound::<f16>(c, 16);
+}
+twins! {
+    kernels = ["net_rows_first_f32"];
+    /// exact sums, or one rounding a term, as of the whole image
+    rows_first_f32: in_strips([17..50, 5..20]), Case => |b, c| first::run::<_, f32>(b, c, 64),
+        oracle = |c: &Case| first::oracle(c, 64), tolerance = |c: &Case| first::bound::<f32>(c, 64),
+        twins = |c: &Case| between::<f32>(c, first::bound::<f32>(c, 64));
+}
+twins! {
+    kernels = ["net_rows_last_32"];
+    /// exact sums, or the roundings of operands and sums, as of the whole image
+    rows_last_32: in_strips([12..30, 5..60]), Case => |b, c| last::run::<_, f16>(b, c, 32),
+        oracle = |c: &Case| last::oracle::<f16>(c, 32), tolerance = |c: &Case| last::bound::<f16>(c, 32);
+}
+twins! {
+    kernels = ["net_rows_last_16"];
+    /// exact sums, or the roundings of operands and sums, as of the whole image
+    rows_last_16: in_strips([12..30, 5..60]), Case => |b, c| last::run::<_, f16>(b, c, 16),
+        oracle = |c: &Case| last::oracle::<f16>(c, 16), tolerance = |c: &Case| last::bound::<f16>(c, 16);
+}
+twins! {
+    kernels = ["net_rows_last_f32"];
+    /// exact sums, or one rounding a term, as of the whole image
+    rows_last_f32: in_strips([36..70, 5..36]), Case => |b, c| last::run::<_, f32>(b, c, 32),
         oracle = |c: &Case| last::oracle::<f32>(c, 32), tolerance = |c: &Case| last::bound::<f32>(c, 32),
         twins = |c: &Case| last::between::<f32>(c, 32);
 }

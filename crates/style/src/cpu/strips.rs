@@ -4,17 +4,19 @@
 //! The bands that a layer is cut into, what each of them reads and the tree in which their statistics merge are those of the
 //! whole picture, so that the result has the same bits.
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cpu::buffer::pad;
 use crate::cpu::conv::Conv;
 use crate::cpu::moments::{Affine, Moments};
 use crate::cpu::network::{Arena, CENTRE, EPSILON, Input, Network, block_end, centred};
 use crate::cpu::pack::{Border, Deferred, Image, Source, finish};
+use crate::spill::Spill as Rows;
+
+/// An activation.
+type Spill = Rows<f32>;
 
 /// Rows that are read beside those that a band needs: tiles reach over the last row, to rows that are mirrored.
 const MARGIN: usize = 8;
@@ -26,51 +28,6 @@ pub struct Strips {
     pub folder: PathBuf,
     /// Bytes of activations in memory. One band of a layer is worked on in any case.
     pub bytes: usize,
-}
-
-/// An activation in a file that goes away with it.
-struct Spill {
-    file: File,
-    path: PathBuf,
-    /// Floats of a row.
-    row: usize,
-    bytes: Vec<u8>,
-}
-
-impl Spill {
-    fn new(strips: &Strips, row: usize) -> io::Result<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("lockstep-strips-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = strips.folder.join(name);
-        let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-        Ok(Self { file, path, row, bytes: Vec::new() })
-    }
-
-    fn seek(&mut self, row: usize) -> io::Result<u64> {
-        self.file.seek(SeekFrom::Start(row as u64 * self.row as u64 * 4))
-    }
-
-    fn write(&mut self, first: usize, rows: &[f32]) -> io::Result<()> {
-        self.seek(first)?;
-        self.bytes.clear();
-        self.bytes.extend(rows.iter().flat_map(|v| v.to_ne_bytes()));
-        self.file.write_all(&self.bytes)
-    }
-
-    fn read(&mut self, rows: Range<usize>, to: &mut Vec<f32>) -> io::Result<()> {
-        self.seek(rows.start)?;
-        self.bytes.resize(rows.len() * self.row * 4, 0);
-        self.file.read_exact(&mut self.bytes)?;
-        to.clear();
-        to.extend(self.bytes.as_chunks::<4>().0.iter().map(|&b| f32::from_ne_bytes(b)));
-        Ok(())
-    }
-}
-
-impl Drop for Spill {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.path);
-    }
 }
 
 /// What a layer reads.
@@ -198,15 +155,15 @@ impl Network {
             Input::Planes(x) => Source::Planes(x, CENTRE),
             Input::Rgb(x) => Source::Rgb(x, CENTRE),
         };
-        let mut large = Spill::new(strips, size[1] * a)?;
+        let mut large = Spill::new(&strips.folder, size[1] * a)?;
         let norm = self.layer_in_strips(arena, 0, strips, size, Feed::Picture(source), &mut large, None)?;
         let rest = norm.rest();
-        let mut middle = Spill::new(strips, half[1] * b)?;
+        let mut middle = Spill::new(&strips.folder, half[1] * b)?;
         let from = raw(&mut large, None, centred(&norm, &rest));
         let norm = self.layer_in_strips(arena, 1, strips, size, from, &mut middle, None)?;
         drop(large);
         let rest = norm.rest();
-        let body = || Spill::new(strips, quarter[1] * c);
+        let body = || Spill::new(&strips.folder, quarter[1] * c);
         let (mut first, mut second, mut kept, mut keep) = (body()?, body()?, body()?, body()?);
         let from = raw(&mut middle, None, centred(&norm, &rest));
         let mut norm = self.layer_in_strips(arena, 2, strips, half, from, &mut second, None)?;
@@ -227,12 +184,12 @@ impl Network {
         drop((first, keep));
         let end = if blocks == 0 { centred(&norm, &rest) } else { block_end(&norm) };
         let (index, double) = (self.layers.len() - 2, quarter.map(|n| 2 * n));
-        let mut middle = Spill::new(strips, double[1] * b)?;
+        let mut middle = Spill::new(&strips.folder, double[1] * b)?;
         let from = raw(&mut second, (blocks > 0).then_some(&mut kept), end);
         let norm = self.layer_in_strips(arena, index, strips, quarter, from, &mut middle, None)?;
         drop((second, kept));
         let (rest, full) = (norm.rest(), quarter.map(|n| 4 * n));
-        let mut large = Spill::new(strips, full[1] * a)?;
+        let mut large = Spill::new(&strips.folder, full[1] * a)?;
         let from = raw(&mut middle, None, centred(&norm, &rest));
         let norm = self.layer_in_strips(arena, index + 1, strips, double, from, &mut large, None)?;
         drop(middle);

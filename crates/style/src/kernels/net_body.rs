@@ -189,8 +189,8 @@ impl<T: NetElem> NetBody<T> for Cpu {
             if let Some(keep) = &mut keep {
                 keep[image * size..(image + 1) * size].copy_from_slice(&finished);
             }
-            let finished = Finished { h, w, c: cin, values: finished.iter().map(|z| z.to_f32()).collect() };
-            let sums = net_twin::convolve(&finished, window, &values, cout, [ho, wo]);
+            let finished = Finished { first: 0, h, w, c: cin, values: finished.iter().map(|z| z.to_f32()).collect() };
+            let sums = net_twin::convolve(&finished, window, &values, cout, 0..ho, wo);
             let stats = &mut stats[image * T::stats_len(cout)..][..T::stats_len(cout)];
             escaped += net_twin::record::<T>(&sums, gamma_beta, stats);
             let y = &mut y[image * ho * wo * cout..][..ho * wo * cout];

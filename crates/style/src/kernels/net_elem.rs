@@ -41,7 +41,15 @@ pub trait NetElem: Elem + Debug {
     /// Numbers of statistics of an image with `channels`.
     fn stats_len(channels: usize) -> usize;
     /// Writes (`f32`) or adds (`f16`) the statistics of a channel to those of its image, for planes of `pixels`.
-    fn record(stats: &mut [Self::Stat], c: usize, of: Plane, gamma_beta: [f32; 2]);
+    fn record(stats: &mut [Self::Stat], c: usize, of: Plane, gamma_beta: [f32; 2]) {
+        Self::record_part(stats, c, of, of.pixels, gamma_beta);
+    }
+    /// The same for some pixels of planes of `all`: in `f16` all parts add up; in `f32` there is one part alone.
+    fn record_part(stats: &mut [Self::Stat], c: usize, of: Plane, all: usize, gamma_beta: [f32; 2]);
+    /// The plane of a channel, for planes of `pixels`: the reverse of [`record`](Self::record).
+    fn plane(stats: &[Self::Stat], c: usize, channels: usize, pixels: usize, gamma_beta: [f32; 2]) -> Plane;
+    /// Puts other statistics of a channel in the place of those that are there.
+    fn replace(stats: &mut [Self::Stat], c: usize, channels: usize, of: Plane, gamma_beta: [f32; 2]);
     /// The coefficients with which a channel is normalised.
     fn coefficients(stats: &[Self::Stat], c: usize, channels: usize, pixels: usize, gamma_beta: [f32; 2]) -> [f32; 3];
     /// Channels are padded to multiples of this.
@@ -67,9 +75,18 @@ impl NetElem for f32 {
     fn stats_len(channels: usize) -> usize {
         3 * channels
     }
-    fn record(stats: &mut [f32], c: usize, of: Plane, [gamma, beta]: [f32; 2]) {
+    fn record_part(stats: &mut [f32], c: usize, of: Plane, _: usize, [gamma, beta]: [f32; 2]) {
         let scale = f64::from(gamma) / (of.variance + f64::from(NET_EPSILON)).sqrt();
         stats[3 * c..3 * c + 3].copy_from_slice(&[of.mean as f32, scale as f32, beta]);
+    }
+    fn plane(stats: &[f32], c: usize, _: usize, pixels: usize, [gamma, _]: [f32; 2]) -> Plane {
+        // A plane whose scale is 0 is its beta, whatever its variance.
+        let root = if gamma == 0.0 { 0.0 } else { f64::from(gamma) / f64::from(stats[3 * c + 1]) };
+        let variance = (root * root - f64::from(NET_EPSILON)).max(0.0);
+        Plane { pixels, mean: f64::from(stats[3 * c]), variance }
+    }
+    fn replace(stats: &mut [f32], c: usize, _: usize, of: Plane, gamma_beta: [f32; 2]) {
+        Self::record(stats, c, of, gamma_beta);
     }
     fn coefficients(stats: &[f32], c: usize, _: usize, _: usize, _: [f32; 2]) -> [f32; 3] {
         [stats[3 * c], stats[3 * c + 1], stats[3 * c + 2]]
@@ -100,8 +117,8 @@ impl NetElem for f16 {
     fn stats_len(_: usize) -> usize {
         4 * SUMS
     }
-    fn record(stats: &mut [i64], c: usize, of: Plane, _: [f32; 2]) {
-        let [value, square] = units(of.pixels).map(f64::from);
+    fn record_part(stats: &mut [i64], c: usize, of: Plane, all: usize, _: [f32; 2]) {
+        let [value, square] = units(all).map(f64::from);
         let count = of.pixels as f64;
         let squares = (of.variance + of.mean * of.mean) * count * square;
         let whole = squares.round_ties_even();
@@ -110,13 +127,22 @@ impl NetElem for f16 {
             *sum += part.round_ties_even() as i64;
         }
     }
-    fn coefficients(stats: &[i64], c: usize, channels: usize, pixels: usize, gamma_beta: [f32; 2]) -> [f32; 3] {
+    fn plane(stats: &[i64], c: usize, channels: usize, pixels: usize, _: [f32; 2]) -> Plane {
         let [value, square] = units(pixels).map(f64::from);
-        let [gamma, beta] = gamma_beta.map(f64::from);
         let sum = |k: usize| (c..SUMS).step_by(channels).take(SUMS / channels).map(|c| stats[4 * c + k]).sum::<i64>();
         let mean = sum(0) as f64 / value / pixels as f64;
         let squares = (sum(1) as f64 + sum(2) as f64 / FINER) / square / pixels as f64;
-        let variance = (squares - mean * mean).max(0.0);
+        Plane { pixels, mean, variance: (squares - mean * mean).max(0.0) }
+    }
+    fn replace(stats: &mut [i64], c: usize, channels: usize, of: Plane, gamma_beta: [f32; 2]) {
+        for c in (c..SUMS).step_by(channels).take(SUMS / channels) {
+            stats[4 * c..4 * c + 3].fill(0);
+        }
+        Self::record(stats, c, of, gamma_beta);
+    }
+    fn coefficients(stats: &[i64], c: usize, channels: usize, pixels: usize, gamma_beta: [f32; 2]) -> [f32; 3] {
+        let [gamma, beta] = gamma_beta.map(f64::from);
+        let Plane { mean, variance, .. } = Self::plane(stats, c, channels, pixels, gamma_beta);
         let nearest = f64::from(f16::from_f32(mean as f32));
         let mean = if variance <= (nearest - mean).powi(2) { nearest } else { mean };
         let scale = gamma / (variance + f64::from(NET_EPSILON)).sqrt();

@@ -108,8 +108,8 @@ impl<S: Sample, T: NetElem> NetFirst<S, T> for Cpu {
                 let sample = x[S::at(h, w, [image, continued(row, h), continued(col, w), c])].value();
                 T::from_f32(sample - NET_CENTRE).to_f32()
             };
-            let picture = Finished { h: ho, w: wo, c: 3, values: (0..ho * wo * 3).map(value).collect() };
-            let sums = net_twin::convolve(&picture, super::Window::First, &values, cout, [ho, wo]);
+            let picture = Finished { first: 0, h: ho, w: wo, c: 3, values: (0..ho * wo * 3).map(value).collect() };
+            let sums = net_twin::convolve(&picture, super::Window::First, &values, cout, 0..ho, wo);
             escaped += net_twin::record::<T>(&sums, gamma_beta, stats);
             y.iter_mut().zip(&sums).for_each(|(y, &v)| *y = T::from_f32(v));
         }

@@ -106,8 +106,8 @@ impl<S: Sample, T: NetElem> NetLast<S, T> for Cpu {
             let norm = net_twin::coefficients::<T>(stats, gamma_beta, h * w);
             let finish = |(i, &x): (usize, &T)| T::from_f32(x.normalised(&norm[i % cin * 3..]).max(0.0)).to_f32();
             let raw = &x[image * h * w * cin..][..h * w * cin];
-            let finished = Finished { h, w, c: cin, values: raw.iter().enumerate().map(finish).collect() };
-            let sums = net_twin::convolve(&finished, Window::Last, &values, 3, [ho, wo]);
+            let finished = Finished { first: 0, h, w, c: cin, values: raw.iter().enumerate().map(finish).collect() };
+            let sums = net_twin::convolve(&finished, Window::Last, &values, 3, 0..ho, wo);
             for (i, sum) in sums.iter().enumerate() {
                 let at = S::at(ho, wo, [image, i / 3 / wo, i / 3 % wo, i % 3]);
                 y[at] = S::of(sum + bias[i % 3], rounding);

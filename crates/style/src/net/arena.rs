@@ -1,9 +1,18 @@
 //! Working memory of a network for pictures of one size.
 
-use gpu_core::Backend;
+use gpu_core::{Backend, ViewMut};
 
 use super::{Job, Net};
 use crate::kernels::{NetElem, NetScratch};
+
+/// What the frames before were normalised with.
+#[derive(Debug)]
+pub(super) struct History<B: Backend> {
+    /// A frame's share.
+    pub(super) own: f64,
+    /// Mean and variance by channels, and whether there are such, for every layer.
+    pub(super) layers: Vec<(B::Buf<f64>, B::Buf<u32>)>,
+}
 
 /// Buffers that layers read and write. For each pixel of the picture they take about 80 elements at base width 32.
 #[derive(Debug)]
@@ -21,10 +30,12 @@ pub(crate) struct Arena<B: Backend, T: NetElem> {
     pub(super) scratch: NetScratch<B>,
     /// Tiles that left the range of the element type in the last run.
     pub(super) flag: B::Buf<u32>,
+    pub(super) history: Option<History<B>>,
 }
 
 impl<B: Backend, T: NetElem> Arena<B, T> {
-    pub(crate) fn new(b: &B, net: &Net<B, T>, job: &Job) -> gpu_core::Result<Self> {
+    /// `own`: the share of a frame's own statistics, where those of the frames before count too.
+    pub(crate) fn new(b: &B, net: &Net<B, T>, job: &Job, own: Option<f64>) -> gpu_core::Result<Self> {
         let scenes = net.scenes(job);
         let last = scenes.len() - 1;
         let most = |indices: &[usize]| indices.iter().map(|&i| scenes[i].len()).max().unwrap_or(0);
@@ -33,7 +44,13 @@ impl<B: Backend, T: NetElem> Arena<B, T> {
             scene.check()?;
         }
         let stats = scenes[1..].iter().map(|scene| b.zeros(scene.n * T::stats_len(scene.c)));
+        let layer = |scene: &super::Scene| Ok((b.zeros(2 * scene.c)?, b.zeros(1)?));
+        let history = match own {
+            Some(own) => Some(History { own, layers: scenes[1..].iter().map(layer).collect::<gpu_core::Result<_>>()? }),
+            None => None,
+        };
         Ok(Self {
+            history,
             large: b.scratch(large)?,
             middle: b.scratch(middle)?,
             raw: [b.scratch(body)?, b.scratch(body)?],
@@ -42,6 +59,14 @@ impl<B: Backend, T: NetElem> Arena<B, T> {
             scratch: NetScratch::new(b, net.scratch_size(job)?)?,
             flag: b.zeros(1)?,
         })
+    }
+
+    /// Forgets the frames before.
+    pub(crate) fn forget(&mut self, b: &B) -> gpu_core::Result<()> {
+        for (_, seen) in self.history.iter_mut().flat_map(|history| &mut history.layers) {
+            b.upload(&[0], ViewMut::of(seen))?;
+        }
+        Ok(())
     }
 
     /// Tiles that left the range in the last run.

@@ -2,6 +2,7 @@
 
 mod arena;
 mod runner;
+mod strips;
 
 use gpu_core::{Backend, View, ViewMut};
 
@@ -12,9 +13,9 @@ pub(crate) use runner::{Fill, Runner, Take};
 use crate::Result;
 use crate::engine::SizePolicy;
 use crate::kernels::{
-    BodyCall, FirstCall, LastCall, NetBody, NetElem, NetFirst, NetLast, NetPack, NetWeights, Sample, Scene,
-    ScratchSize, Tile, Tiles, Window, net_body, net_body_output, net_body_tile, net_first, net_first_tile, net_last,
-    net_params,
+    BodyCall, FirstCall, HistoryCall, LastCall, NetBody, NetElem, NetFirst, NetHistory, NetLast, NetPack, NetWeights,
+    Sample, Scene, ScratchSize, Tile, Tiles, Window, net_body, net_body_output, net_body_tile, net_first,
+    net_first_tile, net_history, net_last, net_params,
 };
 use crate::kernels::{Norm, OutNorm};
 use crate::mix::Rounding;
@@ -173,7 +174,7 @@ impl<B: Backend, T: NetElem> Net<B, T> {
     }
 }
 
-impl<B: NetBody<T>, T: NetElem> Net<B, T> {
+impl<B: NetBody<T> + NetHistory<T>, T: NetElem> Net<B, T> {
     /// Queues the whole network.
     pub(crate) fn run<S: Sample>(
         &self,
@@ -189,7 +190,7 @@ impl<B: NetBody<T>, T: NetElem> Net<B, T> {
     {
         let (scenes, tiles) = (self.scenes(job), self.tiles(job));
         let count = self.layers.len();
-        let Arena { large, middle, raw, kept, stats, scratch, flag } = arena;
+        let Arena { large, middle, raw, kept, stats, scratch, flag, history } = arena;
         let ([raw, other_raw], [kept, other_kept]) = (raw, kept);
         // Where things are: the raw output of the layer before, the input of the residual block.
         let (mut raw, mut other_raw, mut kept, mut other_kept) = (raw, other_raw, kept, other_kept);
@@ -243,6 +244,17 @@ impl<B: NetBody<T>, T: NetElem> Net<B, T> {
                 if opens {
                     std::mem::swap(&mut kept, &mut other_kept);
                 }
+            }
+            if let Some(history) = history
+                && let Some((values, seen)) = history.layers.get_mut(i)
+            {
+                let call = HistoryCall {
+                    stats: ViewMut::of(written),
+                    gamma_beta: View::of(&layer.gamma_beta),
+                    history: ViewMut::of(values),
+                    seen: ViewMut::of(seen),
+                };
+                net_history(b, to, history.own, call)?;
             }
             if (2..count - 2).contains(&i) {
                 std::mem::swap(&mut raw, &mut other_raw);

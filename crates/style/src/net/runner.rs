@@ -8,7 +8,7 @@ use gpu_core::{Backend, Captured, Error as GpuError, View, ViewMut};
 use super::{Arena, Job, Net, Observer};
 use crate::Result;
 use crate::cpu;
-use crate::kernels::{NetBody, NetElem, NetFirst, NetLast, NetPack, Sample, Tiles};
+use crate::kernels::{NetBody, NetElem, NetFirst, NetHistory, NetLast, NetPack, NetRows, Sample, Tiles};
 use crate::weights::StyleModel;
 
 /// How many sizes are kept ready.
@@ -151,6 +151,8 @@ pub(crate) struct Runner<B: Backend, T: NetElem> {
     net: Arc<Net<B, T>>,
     /// The one used last comes first.
     recorded: Vec<(Job, Recorded<B, T>)>,
+    /// The share of a frame's own statistics, where those of the frames before count too.
+    own: Option<f64>,
 }
 
 /// Fills a buffer with pictures.
@@ -161,11 +163,11 @@ pub(crate) type Take<'a, B, S> = dyn FnMut(View<'_, B, S>, View<'_, B, u32>) -> 
 impl<B: NetPack<T>, T: NetElem> Runner<B, T> {
     /// Uploads a model; none when the element type has no layers that wide.
     pub(crate) fn new(b: &B, model: &StyleModel, tiles: Option<Tiles>) -> Result<Option<Self>> {
-        Ok(Net::new(b, model, tiles)?.map(|net| Self { net: Arc::new(net), recorded: Vec::new() }))
+        Ok(Net::new(b, model, tiles)?.map(|net| Self { net: Arc::new(net), recorded: Vec::new(), own: None }))
     }
 }
 
-impl<B: NetBody<T>, T: NetElem> Runner<B, T> {
+impl<B: NetBody<T> + NetHistory<T>, T: NetElem> Runner<B, T> {
     /// Queues the network on what `fill` brings, and hands the result to `take`.
     pub(crate) fn forward<S: Picture>(
         &mut self,
@@ -178,10 +180,16 @@ impl<B: NetBody<T>, T: NetElem> Runner<B, T> {
         B: NetFirst<S, T> + NetLast<S, T>,
     {
         let known = self.recorded.iter_mut().position(|(known, graph)| known == job && S::unwrap(graph).is_some());
-        let entry = match known {
+        let mut entry = match known {
             Some(at) => self.recorded.remove(at),
             None => (*job, S::wrap(self.record_with_room(b, job)?)),
         };
+        // Frames of another size were between.
+        if known.is_some_and(|at| at > 0)
+            && let Some(graph) = S::unwrap(&mut entry.1)
+        {
+            graph.state_mut().arena.forget(b)?;
+        }
         self.recorded.truncate(KEPT - 1);
         self.recorded.insert(0, entry);
         let Some(graph) = self.recorded.first_mut().and_then(|(_, graph)| S::unwrap(graph)) else { return Ok(()) };
@@ -189,6 +197,16 @@ impl<B: NetBody<T>, T: NetElem> Runner<B, T> {
         graph.replay(b)?;
         let state = graph.state();
         take(View::of(&state.y), View::of(state.arena.flag()))
+    }
+
+    /// Runs one picture, some rows at a time, after giving back what other sizes have; how many tiles left the range.
+    pub(crate) fn in_strips<S: Picture>(&mut self, b: &B, job: &Job, x: &[S], y: &mut [S]) -> gpu_core::Result<u32>
+    where
+        B: NetRows<T>,
+    {
+        self.recorded.clear();
+        b.synchronize()?;
+        self.net.run_in_strips(b, job, x, y)
     }
 
     /// Records; when memory runs out, once more without the sizes of before.
@@ -211,12 +229,23 @@ impl<B: NetBody<T>, T: NetElem> Runner<B, T> {
         B: NetFirst<S, T> + NetLast<S, T>,
     {
         let state = State {
-            arena: Arena::new(b, &self.net, job)?,
+            arena: Arena::new(b, &self.net, job, self.own)?,
             x: b.scratch(job.input_len())?,
             y: b.scratch(job.output_len())?,
         };
         let (net, job) = (Arc::clone(&self.net), *job);
         b.capture(state, move |b, State { arena, x, y }| net.run(b, &job, arena, View::of(x), ViewMut::of(y), None))
+    }
+
+    /// The share of a frame's own statistics from now on; what was remembered is forgotten.
+    pub(crate) fn set_own(&mut self, own: Option<f64>) {
+        self.recorded.clear();
+        self.own = own;
+    }
+
+    /// Gives back what recorded sizes hold.
+    pub(crate) fn forget(&mut self) {
+        self.recorded.clear();
     }
 
     /// Runs planes and shows every layer.
@@ -230,7 +259,7 @@ impl<B: NetBody<T>, T: NetElem> Runner<B, T> {
     where
         B: NetFirst<f32, T> + NetLast<f32, T>,
     {
-        let mut arena = Arena::new(b, &self.net, job)?;
+        let mut arena = Arena::new(b, &self.net, job, None)?;
         let (mut from, mut to) = (b.scratch(job.input_len())?, b.scratch(job.output_len())?);
         b.upload(x, ViewMut::of(&mut from))?;
         self.net.run(b, job, &mut arena, View::of(&from), ViewMut::of(&mut to), Some(observer))?;

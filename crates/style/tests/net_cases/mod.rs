@@ -38,6 +38,8 @@ pub(crate) struct Case {
     pub(crate) bytes: bool,
     pub(crate) nearest: bool,
     pub(crate) tiles: Tiles,
+    /// One image, a row of tiles at a time.
+    pub(crate) strips: bool,
 }
 
 pub(crate) fn cases(sides: [std::ops::Range<usize>; 2], most: usize) -> impl Strategy<Value = Case> {
@@ -49,9 +51,14 @@ pub(crate) fn cases(sides: [std::ops::Range<usize>; 2], most: usize) -> impl Str
         |(look, n, h, w, more, seed, (add, keep, bytes, nearest), tiles)| {
             // The first layer's scene is at most a reflection larger, and the result of the last one is a picture.
             let more = [more[0].min(h.saturating_sub(5)), more[1].min(w.saturating_sub(5))];
-            Case { look, n, h, w, more, seed, add, keep, bytes, nearest, tiles }
+            Case { look, n, h, w, more, seed, add, keep, bytes, nearest, tiles, strips: false }
         },
     )
+}
+
+/// One image of several rows of tiles, which come one after the other.
+pub(crate) fn in_strips(sides: [std::ops::Range<usize>; 2]) -> impl Strategy<Value = Case> {
+    cases(sides, 1).prop_map(|c| Case { strips: true, ..c })
 }
 
 /// Sizes around the tiles of the 3 × 3 layers, which have 2 to 8 rows and 16 columns.
