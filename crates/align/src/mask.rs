@@ -3,7 +3,7 @@
 use gpu_core::{Tensor, View};
 use ndarray::Array2;
 
-use crate::kernels::{ColourTable, demosaic, difference, lane_sum, open_cross, quantile};
+use crate::kernels::{ColourTable, demosaic, demosaic_edges, difference, lane_sum, open_cross, quantile};
 use crate::overlap::overlap;
 use crate::{AlignBackend, Cfa, Error, RawFrame, Rect, Result};
 
@@ -58,7 +58,11 @@ pub fn develop<B: AlignBackend>(b: &B, frame: &RawFrame) -> Result<Developed<B>>
     } else {
         let table = ColourTable::new(b, &frame.cfa, &frame.black, frame.white)?;
         let mosaic = Tensor::from_array(b, frame.mosaic.view())?;
-        demosaic(b, &table, height, width, mosaic.flat(), rgb.flat_mut())?;
+        if matches!(frame.cfa, Cfa::Bayer(_)) {
+            demosaic_edges(b, &table, height, width, mosaic.flat(), rgb.flat_mut())?;
+        } else {
+            demosaic(b, &table, height, width, mosaic.flat(), rgb.flat_mut())?;
+        }
     }
     let values = rgb.to_vec(b)?;
     let rgb_mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;

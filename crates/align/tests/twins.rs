@@ -122,6 +122,42 @@ mod mosaics {
         let out = oracle::demosaic(&values, c.h, c.w, &cfa.letters(), if cfa.period() == 2 { 1 } else { 2 });
         vec![Output::F64(vec![3, c.h, c.w], out)]
     }
+
+    /// A mosaic with Bayer's pattern in one of its four places; odd sides too, and few values, so that differences tie.
+    fn edges(c: &Case) -> (Cfa, BlackLevel, [usize; 2], Vec<u16>) {
+        use align::Colour::{Blue, Green, Red};
+        let [turn, odd] = [c.seed % 4, c.seed / 4 % 4];
+        let Cfa::Bayer(cells) = (match turn {
+            0 => Cfa::RGGB,
+            1 => Cfa::Bayer([[Green, Red], [Blue, Green]]),
+            2 => Cfa::Bayer([[Green, Blue], [Red, Green]]),
+            _ => Cfa::Bayer([[Blue, Green], [Green, Red]]),
+        }) else {
+            unreachable!()
+        };
+        let levels = if c.uneven { [500.0, 501.5, 503.0, 504.5] } else { [512.0; 4] };
+        let black = BlackLevel::repeated(2, 2, 2, &levels).unwrap();
+        let size = [c.h - (odd % 2) as usize, c.w - (odd / 2) as usize];
+        let values = c.values()[..size[0] * size[1]].iter().map(|v| if c.channels { v % 5 } else { *v }).collect();
+        (Cfa::Bayer(cells), black, size, values)
+    }
+
+    pub(super) fn edged<B: DemosaicEdges>(b: &B, c: &Case) -> Result<Outputs> {
+        let (cfa, black, [h, w], values) = edges(c);
+        let table = ColourTable::new(b, &cfa, &black, 16383)?;
+        let mut out = Tensor::<B, f32, 3>::scratch(b, [3, h, w])?;
+        demosaic_edges(b, &table, h, w, up(b, &values)?.flat(), out.flat_mut())?;
+        Ok(vec![Output::of(b, &out)?])
+    }
+
+    pub(super) fn edged_oracle(c: &Case) -> Outputs {
+        let (cfa, black, [h, w], values) = edges(c);
+        let level = |y: usize, x: usize| {
+            let black = f64::from(black.at(y, x));
+            [black, 1.0 / (16383.0 - black)]
+        };
+        vec![Output::F64(vec![3, h, w], oracle::demosaic_edges(&values, h, w, &cfa.letters(), level))]
+    }
 }
 
 mod planes {
@@ -278,6 +314,13 @@ twins! {
     /// 25 products and sums relative to a value of at most 1.3, then a quotient
     demosaic_close: mosaics::cases(), mosaics::Case => |b, c| mosaics::colours(b, c),
         oracle = mosaics::colours_oracle, tolerance = Tolerance::abs(60.0 * UNIT), twins = Tolerance::EXACT;
+}
+
+twins! {
+    kernels = ["demosaic_edges_u16"];
+    /// a level, a scale and their product, then four sums, each relative to a value of at most 1.3
+    demosaic_edges_close: mosaics::cases(), mosaics::Case => |b, c| mosaics::edged(b, c),
+        oracle = mosaics::edged_oracle, tolerance = Tolerance::abs(12.0 * UNIT), twins = Tolerance::EXACT;
 }
 
 twins! {

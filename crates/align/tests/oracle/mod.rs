@@ -235,6 +235,47 @@ pub(crate) fn demosaic(v: &[f64], h: usize, w: usize, pattern: &str, radius: i64
     out
 }
 
+/// All colours of a Bayer mosaic `[3, h, w]`, green along the smaller difference.
+pub(crate) fn demosaic_edges(
+    raw: &[u16],
+    h: usize,
+    w: usize,
+    pattern: &str,
+    level: impl Fn(usize, usize) -> [f64; 2],
+) -> Vec<f64> {
+    // Differences times the scale of the pixels that they are of.
+    let value = |y: usize, x: usize| {
+        let [black, scale] = level(y, x);
+        (f64::from(raw[y * w + x]) - black) * scale
+    };
+    let apart = |a: (usize, usize), b: (usize, usize)| {
+        f64::from(raw[a.0 * w + a.1].abs_diff(raw[b.0 * w + b.1])) * level(a.0, a.1)[1]
+    };
+    let mut out = vec![0.0; 3 * h * w];
+    for (c, colour) in ['R', 'G', 'B'].into_iter().enumerate() {
+        for i in 0..h * w {
+            let (y, x) = ((i / w).clamp(1, h - 2), (i % w).clamp(1, w - 2));
+            let here = |y: usize, x: usize| letter(pattern, y as i64, x as i64);
+            let across = f64::midpoint(value(y, x - 1), value(y, x + 1));
+            let along = f64::midpoint(value(y - 1, x), value(y + 1, x));
+            out[c * h * w + i] = if here(y, x) == colour {
+                value(y, x)
+            } else if colour == 'G' {
+                let turned = apart((y, x - 1), (y, x + 1)) > apart((y - 1, x), (y + 1, x));
+                if turned { along } else { across }
+            } else if here(y, x - 1) == colour {
+                across
+            } else if here(y - 1, x) == colour {
+                along
+            } else {
+                let corners = [(y - 1, x - 1), (y - 1, x + 1), (y + 1, x - 1), (y + 1, x + 1)];
+                corners.into_iter().map(|(y, x)| value(y, x)).sum::<f64>() / 4.0
+            };
+        }
+    }
+    out
+}
+
 /// Opening by the cross: pixels that lie in a cross of ones, zero outside.
 pub(crate) fn open_cross(x: &[u8], h: usize, w: usize) -> Vec<u8> {
     let one =

@@ -23,7 +23,7 @@ pub(crate) struct EstimateArgs {
     /// Largest shift in pixels, or auto: a quarter of the shorter side
     #[arg(long, value_name = "N|auto", default_value = "128")]
     pub(crate) max_shift: Shift,
-    /// Last step: gn refines by Gauss-Newton on the pictures themselves
+    /// What happens after the peak: a second look whose windows follow the shift, and Gauss-Newton on the pictures
     #[arg(long, value_enum, default_value_t)]
     pub(crate) refine: RefineArg,
     /// Align parts of the pictures, too: finds pairs that are turned or scaled
@@ -57,9 +57,11 @@ pub(crate) enum CombineArg {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RefineArg {
     /// The peak's own precision
-    #[default]
     None,
-    /// Gauss-Newton
+    /// Small pictures get a second look with windows that follow the shift
+    #[default]
+    Follow,
+    /// And Gauss-Newton ends it
     Gn,
 }
 
@@ -95,6 +97,7 @@ impl EstimateArgs {
             },
             refine: match self.refine {
                 RefineArg::None => Refine::None,
+                RefineArg::Follow => Refine::Follow,
                 RefineArg::Gn => Refine::Gn,
             },
             tiles: self.tiles,
