@@ -171,19 +171,23 @@ mod planes {
         pub(super) rows: usize,
         pub(super) columns: usize,
         pub(super) alpha: f64,
+        /// Start and length of a window over a part, in eighths of what is possible.
+        pub(super) part: Option<[[u8; 2]; 2]>,
         pub(super) seed: u64,
     }
 
     pub(super) fn cases() -> impl Strategy<Value = Case> {
         let cut = || 0..4_usize;
-        (1..4_usize, 1..24_usize, 1..40_usize, cut(), cut(), 0..=4_u8, any::<u64>()).prop_map(
-            |(count, rows, half, top, left, alpha, seed)| Case {
+        let part = || prop::option::of([[0..8_u8, 0..9_u8], [0..8_u8, 0..9_u8]]);
+        (1..4_usize, 1..24_usize, 1..40_usize, cut(), cut(), 0..=4_u8, part(), any::<u64>()).prop_map(
+            |(count, rows, half, top, left, alpha, part, seed)| Case {
                 count,
                 h: rows + top,
                 w: 2 * half + left,
                 rows,
                 columns: 2 * half,
                 alpha: f64::from(alpha) / 4.0,
+                part,
                 seed,
             },
         )
@@ -200,6 +204,7 @@ mod planes {
             rows,
             columns,
             alpha: 0.0,
+            part: None,
             seed,
         })
     }
@@ -209,7 +214,23 @@ mod planes {
             numbers(self.seed, self.count * self.h * self.w)
         }
         fn window<B: Backend>(&self, b: &B) -> Result<Window<B>> {
-            Window::new(b, [self.h, self.w], [self.rows, self.columns], self.alpha)
+            let p = self.place();
+            if self.part.is_none() {
+                return Window::new(b, p.plane, p.piece, p.alpha);
+            }
+            Window::part(b, p.plane, p.piece, (p.part.map(|k| k[0]), p.part.map(|k| k[1])), p.alpha)
+        }
+        fn place(&self) -> oracle::Place {
+            let piece = [self.rows, self.columns];
+            // Two pixels at least, and in eighths of a pixel.
+            let part = [0, 1].map(|k| {
+                let (n, Some(eighths)) = (piece[k] as f64, self.part) else { return [0.0, piece[k] as f64] };
+                let [a, b] = eighths[k].map(f64::from);
+                let start = ((n - 2.0).max(0.0) * a).floor() / 8.0;
+                let room = n - start;
+                [start, room - ((room - 2.0).max(0.0) * b).floor() / 8.0]
+            });
+            oracle::Place { plane: [self.h, self.w], piece, part, alpha: self.alpha }
         }
     }
 
@@ -222,7 +243,7 @@ mod planes {
 
     pub(super) fn means_oracle(c: &Case) -> Outputs {
         let values = wide(&c.values());
-        let mean = |v: &[f64]| oracle::window_mean(v, [c.h, c.w], [c.rows, c.columns], c.alpha);
+        let mean = |v: &[f64]| oracle::window_mean(v, c.place());
         vec![Output::F64(vec![c.count], values.chunks(c.h * c.w).map(mean).collect())]
     }
 
@@ -238,7 +259,7 @@ mod planes {
 
     pub(super) fn windowed_oracle(c: &Case) -> Outputs {
         let values = wide(&c.values());
-        let apply = |v: &[f64]| oracle::window_apply(v, [c.h, c.w], [c.rows, c.columns], c.alpha);
+        let apply = |v: &[f64]| oracle::window_apply(v, c.place());
         let out = values.chunks(c.h * c.w).flat_map(apply).collect();
         vec![Output::F64(vec![c.count, c.rows, 2 * (c.columns / 2 + 1)], out)]
     }

@@ -79,7 +79,8 @@ impl<B: Backend> Window<B> {
     /// rest of the piece gets 0.
     ///
     /// # Errors
-    /// When the piece is empty or larger than the plane, or the part is empty or larger than the piece.
+    /// When the piece is empty or larger than the plane, or the part is shorter than two pixels or
+    /// not within the piece.
     pub fn part(
         b: &B,
         [height, width]: [usize; 2],
@@ -91,8 +92,12 @@ impl<B: Backend> Window<B> {
             let why = format!("{rows} x {columns} with alpha {alpha} does not fit into {height} x {width}");
             return Err(Error::value("window", why));
         }
-        let fits = |k: usize, n: usize| start[k] >= 0.0 && length[k] >= 1.0 && start[k] + length[k] <= n as f64 + 1e-6;
-        if !fits(0, rows) || !fits(1, columns) {
+        // A part of two pixels has one that is not at its rim, where windows are 0.
+        let fits = |(k, n): (usize, usize)| {
+            let n = n as f64;
+            start[k] >= 0.0 && length[k] >= n.min(2.0) && start[k] + length[k] <= n + 1e-6
+        };
+        if ![rows, columns].into_iter().enumerate().all(fits) {
             let why = format!("{length:?} from {start:?} on do not fit into {rows} x {columns}");
             return Err(Error::value("window", why));
         }
