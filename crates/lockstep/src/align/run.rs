@@ -52,6 +52,9 @@ pub(crate) struct Run {
     /// Write the list that RawNIND's loaders read
     #[arg(long, value_name = "FILE")]
     descriptor: Option<PathBuf>,
+    /// For masks, subtract the black level of the first position everywhere, as RawNIND's own code does
+    #[arg(long)]
+    original_black: bool,
     /// Compare only pairs that are confident
     #[arg(long)]
     strict: bool,
@@ -97,7 +100,9 @@ impl Run {
         let scenes = self.scenes()?;
         let options = self.estimate.options(&self.machine);
         let shard = self.jobs.shard()?;
-        let machines = self.machine.open_all(&shard)?;
+        let own = scenes.iter().enumerate().filter(|(i, _)| shard.takes(*i)).map(|(_, scene)| scene);
+        let bytes: u64 = own.flat_map(Scene::files).filter_map(|p| p.metadata().ok()).map(|m| m.len()).sum();
+        let machines = self.machine.open_all(&shard, bytes, self.compares())?;
         if self.only_plan {
             let Some(first) = machines.first() else { return Err(Failure::usage("there is no device")) };
             return with_backend!(first, |b| self.plan(session, b, &scenes, &options));
@@ -124,6 +129,7 @@ impl Run {
             compare: self.compares(),
             masks: self.masks.as_deref(),
             strict: self.strict,
+            original_black: self.original_black,
         };
         let pages = self.report.then_some(report_folder.as_path());
         let work = |machine: &AnyBackend, scene: Decoding| with_backend!(machine, |b| one_scene(b, &job, pages, scene));
@@ -196,7 +202,7 @@ impl Run {
             "command": "align run", "planes": format!("{:?}", e.planes), "combine": format!("{:?}", e.combine),
             "max_shift": format!("{:?}", e.max_shift), "refine": format!("{:?}", e.refine), "tiles": e.tiles, "masks": self.masks,
             "compare": self.compares(), "strict": self.strict,
-            "report": self.report,
+            "report": self.report, "original_black": self.original_black,
         })
     }
 

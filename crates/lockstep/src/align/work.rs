@@ -10,7 +10,8 @@ use ::align::folder::Scene;
 use ::align::mask::{Comparer, Comparison};
 use ::align::raw::RawlerReader;
 use ::align::{
-    AlignBackend, Cfa, Error, Limits, Options, PairResult, RawFrame, RawReader, SceneWork, State, align_scene, closure,
+    AlignBackend, BlackLevel, Cfa, Error, Limits, Options, PairResult, RawFrame, RawReader, SceneWork, State,
+    align_scene, closure,
 };
 use gpu_core::{Backend, Cpu};
 use rayon::prelude::*;
@@ -106,6 +107,8 @@ pub(crate) struct Job<'a> {
     pub(crate) masks: Option<&'a Path>,
     /// Only pairs that are confident are compared.
     pub(crate) strict: bool,
+    /// They are compared with the black level of the first position.
+    pub(crate) original_black: bool,
 }
 
 /// Pairs of a scene with their shifts.
@@ -176,7 +179,7 @@ impl Job<'_> {
         let of_files: Vec<(usize, usize)> = pairs.iter().map(|&(a, b)| (at[a], at[b])).collect();
         let mut aligned = early.and_then(|work| work.finish(|i| frames[i].as_ref(), &of_files));
         let paths: Vec<&PathBuf> = at.iter().map(|&i| &decoding.files[i]).collect();
-        let usable: Vec<RawFrame> = frames.into_iter().flatten().collect();
+        let mut usable: Vec<RawFrame> = frames.into_iter().flatten().collect();
         let Some(first) = usable.first() else { return Ok(nothing(record)) };
         format!("{} {}", first.meta.make, first.meta.model).trim().clone_into(&mut record.camera);
         record.cfa = first.cfa.letters();
@@ -202,6 +205,11 @@ impl Job<'_> {
             "shifts are known"
         );
         let places = if truths > 1 { Some(closure::close(&pairs, &mut results)) } else { None };
+        if self.original_black {
+            for frame in &mut usable {
+                frame.black = BlackLevel::uniform(frame.cfa.period(), frame.black.at(0, 0));
+            }
+        }
         // With one ground truth each other picture is compared once.
         let useful = if truths > 1 { usable.len() } else { 2 };
         let of = Aligned { frames: &usable, paths: &paths, pairs: &pairs, results, places };
