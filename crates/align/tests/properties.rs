@@ -108,12 +108,13 @@ fn exposure_and_black_level_do_not_matter() {
 fn a_periodic_picture_that_is_rolled_is_found_to_the_bit_of_a_pixel() {
     let mut random = Random::new(8);
     let (h, w) = (240, 320);
-    // Smooth enough to have a spectrum of its own, random enough to have one peak.
+    // Smooth enough to have a spectrum of its own, random enough to have one peak; and each pixel has others of its colour
+    // and value beside it, so that despiking, which does not see around the ends, changes nothing.
     let noise: Vec<f64> = (0..h * w).map(|_| random.uniform()).collect();
     let at = |y: usize, x: usize| {
         let mut sum = 0.0;
         for i in 0..25 {
-            sum += noise[(y / 2 + i / 5) % (h / 2) * w + (x / 2 + i % 5) % (w / 2)];
+            sum += noise[(y / 4 + i / 5) % (h / 4) * w + (x / 4 + i % 5) % (w / 4)];
         }
         (2000.0 + 400.0 * sum) as u16
     };
@@ -123,10 +124,9 @@ fn a_periodic_picture_that_is_rolled_is_found_to_the_bit_of_a_pixel() {
         RawFrame::cropped(&mosaic, None, Cfa::RGGB, &black, 16383, Meta::default()).unwrap()
     };
     let o = Options { alpha: 0.0, ..Options::default() };
-    for (dy, dx) in [(0, 2), (16, 24), (2, 40)] {
+    for (dy, dx) in [(0, 4), (16, 24), (4, 40)] {
         let r = pair(&frame(0, 0), &frame(dy, dx), &o);
-        // Despiking does not see around the ends, which is all that differs.
-        near(r.shift, [dy as f64, dx as f64], 0.02, "roll");
+        near(r.shift, [dy as f64, dx as f64], 1e-3, "roll");
     }
 }
 

@@ -16,7 +16,7 @@ use crate::verdict::Joined;
 use crate::{AlignBackend, Options, Refine, Result};
 
 /// Pulls up to this, in full-resolution pixels, are left.
-const PULL: f64 = 0.005;
+const PULL: f64 = 0.006;
 /// Pictures with a few bright things before a dark ground are pulled up to three times as much.
 const STEEPER: f64 = 3.0;
 /// Pixels of the proxy that must be common along each side.

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::args::{EstimateArgs, MachineArgs};
 use super::record::{SetRecord, read_set};
 use super::report;
-use super::work::{Decoding, Finished, Job, decode};
+use super::work::{Decoding, Finished, Job, Spent, decode};
 use crate::exit::{Exit, Failure, Result};
 use crate::files::make_folder;
 use crate::jobs::{Batch, Item, JobArgs, Outcome};
@@ -134,7 +134,7 @@ impl Run {
         let pages = self.report.then_some(report_folder.as_path());
         let work = |machine: &AnyBackend, scene: Decoding| with_backend!(machine, |b| one_scene(b, &job, pages, scene));
         let machines: Vec<Mutex<AnyBackend>> = machines.into_iter().map(Mutex::new).collect();
-        let mut count = 0;
+        let (mut count, mut spent, begun) = (0, Spent::default(), Instant::now());
         let settings = self.settings();
         // What this command prints about the whole follows in the end.
         let quiet = Session { json: false, quiet: session.quiet || session.json, ..session.clone() };
@@ -152,6 +152,7 @@ impl Run {
                 }
                 count += 1;
                 let finished = ahead.take(at)?;
+                spent += finished.spent;
                 let text = serde_json::to_vec_pretty(&finished.record)
                     .map_err(|e| Failure::new(Exit::Io, format!("cannot write the record: {e}")))?;
                 let mut files = finished.files;
@@ -160,6 +161,12 @@ impl Run {
                 Ok(Outcome { files, value: Value::Null })
             })
         })?;
+        if count > 0 {
+            let rate = spent.pixels as f64 / 1e6 / begun.elapsed().as_secs_f64().max(1e-9);
+            let (waited, worked) = (seconds(spent.waited), seconds(spent.worked));
+            session
+                .note(format!("{rate:.1} megapixels/s; devices waited {waited} for files and worked {worked} beside"));
+        }
         let joined = self.join(session, &batch, count)?;
         Ok(if exit == Exit::Ok { joined } else { exit })
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
@@ -15,6 +16,7 @@ use ::align::{
 };
 use gpu_core::{Backend, Cpu};
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::record::{FileRecord, PairRecord, SCHEMA, SetRecord, UseRecord};
 use crate::exit::{Exit, Failure, Result};
@@ -33,6 +35,14 @@ pub(crate) struct Decoding {
     begun: Instant,
 }
 
+/// Threads that read files, as many as there are for work. Those of the others would begin nothing else, not even to
+/// upload a picture, before all files are read.
+fn readers() -> Option<&'static ThreadPool> {
+    static READERS: OnceLock<Option<ThreadPool>> = OnceLock::new();
+    let made = || ThreadPoolBuilder::new().num_threads(rayon::current_num_threads()).build().ok();
+    READERS.get_or_init(made).as_ref()
+}
+
 /// Starts to read all files of a scene, on all threads. Ground truths come first in the list.
 pub(crate) fn decode(scene: &Scene) -> Decoding {
     let files: Vec<PathBuf> = scene.files().cloned().collect();
@@ -45,8 +55,12 @@ pub(crate) fn decode(scene: &Scene) -> Decoding {
             let _ = send.send((i, RawlerReader.read(&path, &limits)));
         });
     };
+    let started = move || match readers() {
+        Some(pool) => pool.install(read),
+        None => read(),
+    };
     // Without a thread, the sender is gone: the scene ends with an error.
-    let _ = std::thread::Builder::new().name("decode".to_owned()).spawn(read);
+    let _ = std::thread::Builder::new().name("decode".to_owned()).spawn(started);
     Decoding { title: scene.title(), files, gts: scene.gts.len(), arriving, begun: Instant::now() }
 }
 
@@ -128,6 +142,26 @@ pub(crate) struct Finished {
     /// Indices into `frames` of each pair.
     pub(crate) pairs: Vec<(usize, usize)>,
     pub(crate) files: Vec<PathBuf>,
+    pub(crate) spent: Spent,
+}
+
+/// What some scenes have cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spent {
+    /// Pixels of all pictures that were used.
+    pub(crate) pixels: usize,
+    /// Seconds in which devices waited for files.
+    pub(crate) waited: f64,
+    /// Seconds in which they worked without waiting.
+    pub(crate) worked: f64,
+}
+
+impl std::ops::AddAssign for Spent {
+    fn add_assign(&mut self, other: Self) {
+        self.pixels += other.pixels;
+        self.waited += other.waited;
+        self.worked += other.worked;
+    }
 }
 
 fn state(path: &Path, frame: Result<&RawFrame, &Error>) -> FileRecord {
@@ -157,18 +191,27 @@ impl Job<'_> {
             unusable: None,
         };
         let (files, gts, begun) = (decoding.files.len(), decoding.gts, decoding.begun);
+        let taken = Instant::now();
         // Pictures are prepared on the device while others are still read.
         let mut early: Option<::align::Result<SceneWork<B>>> = None;
+        let mut busy = 0.0;
         let Gathered { frames, records } = decoding.gather(|i, first, frame| {
+            let start = Instant::now();
             let work = early.get_or_insert_with(|| SceneWork::new(b, first, files, gts * files, &self.options));
             let added = work.as_mut().map_or(Ok(()), |work| work.add(i, frame));
             if let Err(e) = added {
                 early = Some(Err(e));
             }
+            busy += start.elapsed().as_secs_f64();
         })?;
         let decoded = begun.elapsed().as_secs_f64();
+        let waited = taken.elapsed().as_secs_f64() - busy;
         record.files = records;
-        let nothing = |record: SetRecord| Finished { record, frames: Vec::new(), pairs: Vec::new(), files: Vec::new() };
+        let spent = |pixels: usize| Spent { pixels, waited, worked: taken.elapsed().as_secs_f64() - waited };
+        let nothing = |record: SetRecord| {
+            let (frames, pairs, files) = (Vec::new(), Vec::new(), Vec::new());
+            Finished { record, frames, pairs, files, spent: spent(0) }
+        };
         let at: Vec<usize> = (0..files).filter(|&i| frames[i].is_some()).collect();
         let truths = at.iter().filter(|&&i| i < gts).count();
         let pairs = ::align::all_pairs(truths, at.len());
@@ -222,7 +265,8 @@ impl Job<'_> {
             }
             made => self.pairs(&mut made?, of, &mut record)?,
         };
-        Ok(Finished { record, frames: usable, pairs, files })
+        let spent = spent(usable.len() * record.size[0] * record.size[1]);
+        Ok(Finished { record, frames: usable, pairs, files, spent })
     }
 
     /// Compares pairs that are worth it, and writes down all of them; returns the files of their masks.
