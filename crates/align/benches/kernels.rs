@@ -7,8 +7,8 @@ use std::time::Duration;
 use align::estimate::{Estimator, Store};
 use align::kernels::{
     ColourTable, FourierPlan, FrequencyWeight, MadTask, MosaicTable, PeakFigures, PlaneKind, REFINE_SIDE, RefineTask,
-    Window, cross_weight, demosaic, despike_block, difference, fft_c2r, fft_r2c, mad_pair, open_cross, peak_window,
-    rank_counts, refine_grid, whiten, window_apply, window_sums,
+    Window, cross_weight, demosaic, demosaic_edges, despike_block, difference, fft_c2r, fft_r2c, mad_pair, open_cross,
+    peak_window, rank_counts, refine_grid, whiten, window_apply, window_sums,
 };
 use align::testing::Random;
 use align::{AlignBackend, BlackLevel, Cfa, Meta, Options, Planes, RawFrame, Rect};
@@ -88,6 +88,9 @@ fn of_a_picture<B: AlignBackend>(bench: &mut Bench<'_, B>) -> Result<()> {
     let colours = ColourTable::new(b, &Cfa::RGGB, &black, 16383)?;
     let mut rgb = Tensor::<B, f32, 1>::zeros(b, [3 * PIXELS])?;
     bench.moving("demosaic", 14 * PIXELS, || demosaic(b, &colours, height, width, mosaic.flat(), rgb.flat_mut()));
+    bench.moving("demosaic_edges", 14 * PIXELS, || {
+        demosaic_edges(b, &colours, height, width, mosaic.flat(), rgb.flat_mut())
+    });
     let whole = Rect { top: 0, left: 0, height, width };
     let mut differences = Tensor::<B, f32, 1>::zeros(b, [PIXELS])?;
     let mut losses = Tensor::<B, f64, 1>::zeros(b, [height])?;

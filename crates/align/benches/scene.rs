@@ -9,8 +9,8 @@ use std::time::Duration;
 use align::estimate::{Estimator, Geometry};
 use align::kernels::{
     ColourTable, FourierPlan, FrequencyWeight, MadTask, MosaicTable, PeakFigures, PlaneKind, RefineTask, Window,
-    cross_weight, demosaic, despike_block, difference, fft_c2r, fft_r2c, mad_pair, open_cross, peak_window, quantile,
-    refine_grid, whiten, window_apply, window_sums,
+    cross_weight, demosaic, demosaic_edges, despike_block, difference, fft_c2r, fft_r2c, mad_pair, open_cross,
+    peak_window, quantile, refine_grid, whiten, window_apply, window_sums,
 };
 use align::raw::RawlerReader;
 use align::testing::{Scenery, Shot, xtrans};
@@ -148,9 +148,15 @@ fn operations(bench: &mut Bench<'_>, b: &Cpu, frame: &RawFrame) -> align::Result
     });
     let colours = ColourTable::new(b, &frame.cfa, &frame.black, frame.white)?;
     let mut rgb = Tensor::<Cpu, f32, 1>::scratch(b, [3 * pixels])?;
-    bench.measure("demosaic", 14 * pixels, || {
-        assert!(demosaic(b, &colours, height, width, mosaic.flat(), rgb.flat_mut()).is_ok());
-    });
+    if frame.cfa.period() == 2 {
+        bench.measure("demosaic_edges", 14 * pixels, || {
+            assert!(demosaic_edges(b, &colours, height, width, mosaic.flat(), rgb.flat_mut()).is_ok());
+        });
+    } else {
+        bench.measure("demosaic", 14 * pixels, || {
+            assert!(demosaic(b, &colours, height, width, mosaic.flat(), rgb.flat_mut()).is_ok());
+        });
+    }
     let all = Rect { top: 0, left: 0, height, width };
     let mut differences = Tensor::<Cpu, f32, 1>::scratch(b, [pixels])?;
     let mut losses = Tensor::<Cpu, f64, 1>::scratch(b, [height])?;

@@ -1,5 +1,7 @@
 //! From mosaics to shifts: one picture is prepared once, pairs need spectra alone.
 
+mod follow;
+
 use bytemuck::Zeroable;
 use gpu_core::{Tensor, View};
 use num_complex::Complex32;
@@ -48,6 +50,8 @@ pub struct Geometry {
     pub limit: usize,
     /// Largest shift that counts, in full-resolution pixels.
     pub range: usize,
+    /// Whether some shifts are looked at again ([`Refine::Follow`]).
+    pub follow: bool,
     /// Distinct black levels of a picture at most, each of which takes a look-up table; 1 unless set.
     pub levels: usize,
     /// Bytes that the backend's transforms hold ([`FourierPlan::held_bytes`]); 0 unless set.
@@ -80,7 +84,7 @@ impl Geometry {
         };
         // Below 8 there is nothing to compare the peak with.
         let limit = asked.div_ceil(block).clamp(8, most.max(8));
-        Ok(Self {
+        let mut g = Self {
             mosaic: [height, width],
             period,
             block,
@@ -90,9 +94,12 @@ impl Geometry {
             outputs: if o.combine == Combine::Sum { 1 } else { planes },
             limit,
             range: asked.min(limit * block),
+            follow: false,
             levels: 1,
             held: 0,
-        })
+        };
+        g.follow = g.may_follow(o);
+        Ok(g)
     }
 
     /// Complex elements of a half spectrum.
@@ -128,6 +135,8 @@ pub struct Estimator<B: AlignBackend> {
     work: Tensor<B, Complex32, 1>,
     products: Tensor<B, Complex32, 3>,
     correlations: Tensor<B, f32, 3>,
+    /// Spectra of a pair that is looked at again.
+    looks: Option<Tensor<B, Complex32, 2>>,
     batch: usize,
 }
 
@@ -164,6 +173,7 @@ impl<B: AlignBackend> Estimator<B> {
             work: Tensor::scratch(b, [plan.work_len()])?,
             products: Tensor::scratch(b, [batch, g.outputs, g.area()])?,
             correlations: Tensor::scratch(b, [batch * g.outputs, g.fft[0], g.fft[1]])?,
+            looks: if g.follow { Some(Tensor::scratch(b, [2, g.area()])?) } else { None },
             plan,
             batch,
         })
@@ -299,6 +309,7 @@ impl<B: AlignBackend> Estimator<B> {
             .collect();
         let joined: Vec<Joined> =
             singles.chunks(g.outputs).map(|planes| join(planes, self.o.combine, self.o.planes)).collect();
+        let joined = self.follow(store, pairs, joined)?;
         let joined = self.finer(store, pairs, joined)?;
         let mads = self.differences(store, means, pairs, &joined)?;
         Ok(joined.into_iter().zip(mads).map(|((one, each), mad)| one.result(each, mad, &g)).collect())
@@ -343,7 +354,7 @@ impl<B: AlignBackend> Estimator<B> {
 
     /// [`Refine::Gn`]: the last step where it can be trusted.
     fn finer(&self, store: &Store<B>, pairs: &[(usize, usize)], mut joined: Vec<Joined>) -> Result<Vec<Joined>> {
-        if self.o.refine == Refine::None {
+        if self.o.refine != Refine::Gn {
             return Ok(joined);
         }
         let block = self.g.block as f64;

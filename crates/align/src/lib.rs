@@ -22,7 +22,7 @@
 //! * **Shifts** are `[dy, dx]` in pixels of the mosaic, `noisy(y, x) = gt(y + dy, x + dx)`: positive `dy` drops the
 //!   first rows of the ground truth and the last of the noisy picture.
 //! * **Pictures** are [`RawFrame`]s; with the feature `raw`, `raw::RawlerReader` makes them from files.
-//! * **Estimating**: [`align_scene`] for all pairs of a scene, [`Options`] and [`PairResult`] for what to do and what
+//! * **Estimating**: [`align_scene`] for all pairs of a scene ([`SceneWork`] while its pictures still arrive), [`Options`] and [`PairResult`] for what to do and what
 //!   came out; [`memory`] plans how much of a scene fits a device.
 //! * **Using**: [`overlap`](mod@overlap) cuts pictures, [`mask`] compares them, [`descriptor`] writes what denoiser training reads.
 //! * **Inside**: [`kernels`], one page for each operation.
@@ -61,4 +61,4 @@ pub use error::{Error, Result};
 pub use frame::{BlackLevel, Limits, Meta, Probe, RawFrame, RawReader, Rect, Warning};
 pub use kernels::AlignBackend;
 pub use options::{Combine, MaxShift, Options, PairResult, Planes, Refine, State};
-pub use scene::{align_scene, all_pairs};
+pub use scene::{SceneWork, align_scene, all_pairs};

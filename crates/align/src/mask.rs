@@ -3,7 +3,7 @@
 use gpu_core::{Tensor, View};
 use ndarray::Array2;
 
-use crate::kernels::{ColourTable, demosaic, difference, lane_sum, open_cross, quantile};
+use crate::kernels::{ColourTable, RANK_BINS, demosaic, demosaic_edges, difference, lane_sum, open_cross, quantile};
 use crate::overlap::overlap;
 use crate::{AlignBackend, Cfa, Error, RawFrame, Rect, Result};
 
@@ -58,10 +58,20 @@ pub fn develop<B: AlignBackend>(b: &B, frame: &RawFrame) -> Result<Developed<B>>
     } else {
         let table = ColourTable::new(b, &frame.cfa, &frame.black, frame.white)?;
         let mosaic = Tensor::from_array(b, frame.mosaic.view())?;
-        demosaic(b, &table, height, width, mosaic.flat(), rgb.flat_mut())?;
+        if matches!(frame.cfa, Cfa::Bayer(_)) {
+            demosaic_edges(b, &table, height, width, mosaic.flat(), rgb.flat_mut())?;
+        } else {
+            demosaic(b, &table, height, width, mosaic.flat(), rgb.flat_mut())?;
+        }
     }
-    let values = rgb.to_vec(b)?;
-    let rgb_mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
+    // Some values at a time: a picture may be larger than what the host has left.
+    let (mut sum, mut band) = (0.0, vec![0.0f32; rgb.len().min(1 << 20)]);
+    for start in (0..rgb.len()).step_by(1 << 20) {
+        let band = &mut band[..(rgb.len() - start).min(1 << 20)];
+        b.download(rgb.flat().slice(start..start + band.len())?, band)?;
+        sum = band.iter().fold(sum, |sum, &v| sum + f64::from(v));
+    }
+    let rgb_mean = sum / rgb.len() as f64;
     Ok(Developed { rgb, raw_mean: raw_mean(frame), rgb_mean })
 }
 
@@ -85,6 +95,83 @@ fn raw_mean(frame: &RawFrame) -> f64 {
 /// `min(1, (linear white − black) / (white − black))`, 1 where the file does not say how far the sensor is linear.
 pub fn overexposure(frame: &RawFrame) -> f64 {
     frame.meta.linear_limit.unwrap_or(1.0).min(1.0)
+}
+
+/// Bytes that a picture with all colours takes.
+pub fn picture_bytes([height, width]: [usize; 2]) -> usize {
+    12 * height * width
+}
+
+/// Bytes beside two pictures: the mosaic while colours are interpolated, or differences, their rows' sums and counts, or
+/// three masks while a pair is compared.
+pub fn pair_bytes([height, width]: [usize; 2]) -> usize {
+    4 * height * width + 8 * height + 4 * RANK_BINS + 1024
+}
+
+/// Compares pairs of a scene; keeps as many pictures with all colours as memory allows.
+#[derive(Debug)]
+pub struct Comparer<'a, B: AlignBackend> {
+    b: &'a B,
+    frames: &'a [RawFrame],
+    slots: usize,
+    /// What is held, the oldest first.
+    held: Vec<(usize, Developed<B>)>,
+}
+
+impl<'a, B: AlignBackend> Comparer<'a, B> {
+    /// Plans for pictures of one size, of which no more than `useful` are to be kept, in `memory` bytes of the device
+    /// (`None`: what is free). What is kept changes no result.
+    ///
+    /// # Errors
+    /// [`gpu_core::Error::OutOfMemory`] naming the smallest need when not even one pair fits.
+    pub fn new(b: &'a B, frames: &'a [RawFrame], useful: usize, memory: Option<usize>) -> Result<Self> {
+        let size = frames.first().map_or([0, 0], RawFrame::size);
+        let slots = slots(size, useful, crate::memory::budget(b, memory))?;
+        Ok(Self { b, frames, slots, held: Vec::new() })
+    }
+
+    /// Pictures that are kept at most.
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    fn hold(&mut self, picture: usize, other: usize) -> Result<()> {
+        if self.held.iter().any(|(held, _)| *held == picture) {
+            return Ok(());
+        }
+        let frame =
+            self.frames.get(picture).ok_or_else(|| Error::value("picture", format!("there is none {picture}")))?;
+        if self.held.len() >= self.slots {
+            // Pairs come ground truth by ground truth, each with the same pictures: the last one is needed last.
+            let last = self.held.iter().rposition(|(held, _)| *held != other);
+            last.map(|at| self.held.remove(at));
+        }
+        self.held.push((picture, develop(self.b, frame)?));
+        Ok(())
+    }
+
+    /// Compares a pair of `frames`; see [`compare`].
+    ///
+    /// # Errors
+    /// As [`compare`].
+    pub fn compare(&mut self, gt: usize, noisy: usize, shift: [i32; 2]) -> Result<Comparison> {
+        self.hold(gt, noisy)?;
+        self.hold(noisy, gt)?;
+        let find = |picture: usize| self.held.iter().find(|(held, _)| *held == picture).map(|(_, d)| d);
+        let (Some(a), Some(z)) = (find(gt), find(noisy)) else {
+            return Err(Error::value("picture", "a pair does not fit"));
+        };
+        compare(self.b, (a, &self.frames[gt]), (z, &self.frames[noisy]), shift)
+    }
+}
+
+/// How many pictures with all colours `budget` bytes hold beside what comparing takes: 2 at least, `useful` at most.
+///
+/// # Errors
+/// [`gpu_core::Error::OutOfMemory`] naming the smallest need when not even one pair fits.
+pub fn slots(size: [usize; 2], useful: usize, budget: usize) -> Result<usize> {
+    let pictures = |n: usize| (n + 1) * picture_bytes(size) + pair_bytes(size);
+    Ok(gpu_core::batch_within(&pictures, useful.max(2) - 1, budget).map_err(Error::from)? + 1)
 }
 
 /// Compares an aligned pair and makes its mask.
@@ -127,6 +214,8 @@ pub fn compare<B: AlignBackend>(
         _ => 1.0,
     };
     let kept: Vec<u8> = differences.to_vec(b)?.iter().map(|&l| u8::from(l < threshold)).collect();
+    // Room for the masks.
+    drop((differences, losses));
     let kept = Tensor::<B, u8, 1>::from_slice(b, [area], &kept)?;
     let (mut opened, mut work) = (Tensor::<B, u8, 1>::scratch(b, [area])?, Tensor::<B, u8, 1>::scratch(b, [area])?);
     open_cross(b, [rows, columns], kept.flat(), opened.flat_mut(), work.flat_mut())?;

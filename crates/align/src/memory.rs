@@ -28,13 +28,15 @@ impl Geometry {
         self.planes * (8 * self.area() + 8) + 4 * self.proxy[0] * self.proxy[1]
     }
 
-    /// Bytes to prepare one picture: mosaic, planes, windowed planes, tables, and the transform's workspace.
+    /// Bytes to prepare one picture: mosaic, planes, windowed planes, tables, the transform's
+    /// workspace, and what second looks take.
     pub fn prepare_bytes(&self) -> usize {
         let proxy = 4 * self.proxy[0] * self.proxy[1];
         let planes = if self.planes > 1 { self.planes * proxy } else { 0 };
         let tables = self.levels * LEVEL_TABLE + (64 << 10) + 16 * (self.fft[0] + self.fft[1]) + self.held;
         let sums = 8 * self.planes * self.fft[0];
-        2 * self.mosaic[0] * self.mosaic[1] + planes + self.planes * 8 * self.area() + 8 * self.area() + sums + tables
+        let spectra = (self.planes + 1) * 8 * self.area() + self.follow_bytes();
+        2 * self.mosaic[0] * self.mosaic[1] + planes + spectra + sums + tables
     }
 
     /// Bytes for each pair of a batch: products, correlations, the grids around the peaks with what makes them, and rows

@@ -41,9 +41,11 @@ pub enum MaxShift {
 #[serde(rename_all = "kebab-case")]
 pub enum Refine {
     /// Nothing.
-    #[default]
     None,
-    /// A few steps of Gauss-Newton on the smoothed pictures, kept where they change little.
+    /// Where windows that stand still would pull a shift towards 0, in small pictures, they follow it in a second look.
+    #[default]
+    Follow,
+    /// After that, a few steps of Gauss-Newton on the smoothed pictures, kept where they change little.
     Gn,
 }
 

@@ -30,33 +30,107 @@ pub fn align_scene<B: AlignBackend>(
     if let Some(&(a, b)) = pairs.iter().find(|&&(a, b)| a.max(b) >= frames.len()) {
         return Err(Error::value("pairs", format!("({a}, {b}): there are {} pictures", frames.len())));
     }
-    let work: Vec<(usize, usize)> = pairs.iter().copied().filter(|(a, b)| a != b).collect();
-    let pictures: BTreeSet<usize> = work.iter().flat_map(|&(a, b)| [a, b]).collect();
-    let mut results: BTreeMap<(usize, usize), PairResult> = BTreeMap::new();
-    if !work.is_empty() {
-        let mut g = Geometry::new(&first.cfa, first.size(), o)?;
-        g.levels = frames.iter().map(|f| f.black.distinct()).max().unwrap_or(1);
-        g.held = FourierPlan::held_bytes(b, g.fft[0], g.fft[1]);
-        let plan = g.plan(pictures.len(), work.len(), memory::budget(b, o.memory))?;
-        tracing::debug!(slots = plan.slots, batch = plan.batch, bytes = plan.bytes, "scene planned");
-        let mut estimator = Estimator::new(b, &first.cfa, first.size(), o, plan.batch)?;
-        let mut held = Held { store: estimator.store(plan.slots)?, pictures: vec![None; plan.slots] };
-        for block in blocks(&work, &pictures, plan.slots) {
-            held.load(&mut estimator, &block, frames)?;
-            let slots = held.slots(&block);
-            let mut found = estimator.align(&held.store, &slots)?;
-            after(&estimator, &held.store, &slots, o, &mut found)?;
-            for (pair, result) in block.iter().zip(found) {
-                results.insert(*pair, result);
-            }
-        }
+    let Work { pictures, pairs: work } = Work::of(pairs);
+    if work.is_empty() {
+        return finished(pairs, &BTreeMap::new());
     }
-    let of = |pair: &(usize, usize)| match results.get(pair) {
+    let levels = frames.iter().map(|f| f.black.distinct()).max().unwrap_or(1);
+    SceneWork::planned(b, first, levels, (pictures.len(), work.len()), o)?.finish(|i| frames.get(i), pairs)
+}
+
+/// What of `pairs` takes work: all but those of a picture with itself.
+struct Work {
+    pictures: BTreeSet<usize>,
+    pairs: Vec<(usize, usize)>,
+}
+
+impl Work {
+    fn of(pairs: &[(usize, usize)]) -> Self {
+        let pairs: Vec<(usize, usize)> = pairs.iter().copied().filter(|(a, b)| a != b).collect();
+        Self { pictures: pairs.iter().flat_map(|&(a, b)| [a, b]).collect(), pairs }
+    }
+}
+
+/// The results of `pairs`, from those of pairs that took work.
+fn finished(pairs: &[(usize, usize)], found: &BTreeMap<(usize, usize), PairResult>) -> Result<Vec<PairResult>> {
+    let of = |pair: &(usize, usize)| match found.get(pair) {
         Some(result) => Ok(result.clone()),
         None if pair.0 == pair.1 => Ok(PairResult::identity()),
         None => Err(Error::value("pairs", "a pair was left out")),
     };
     pairs.iter().map(of).collect()
+}
+
+/// A scene whose pictures arrive one by one: each is uploaded, prepared and transformed while others are still decoded.
+#[derive(Debug)]
+pub struct SceneWork<B: AlignBackend> {
+    estimator: Estimator<B>,
+    held: Held<B>,
+    options: Options,
+}
+
+impl<B: AlignBackend> SceneWork<B> {
+    /// Takes the memory for a scene of at most so many pictures and pairs, all like `first`.
+    ///
+    /// # Errors
+    /// For pictures that cannot be aligned, and when not even one pair fits the memory.
+    pub fn new(b: &B, first: &RawFrame, pictures: usize, pairs: usize, o: &Options) -> Result<Self> {
+        // Others may have other levels: two positions' are what cameras have.
+        Self::planned(b, first, first.black.distinct().max(2), (pictures, pairs), o)
+    }
+
+    fn planned(b: &B, first: &RawFrame, levels: usize, (pictures, pairs): (usize, usize), o: &Options) -> Result<Self> {
+        let mut g = Geometry::new(&first.cfa, first.size(), o)?;
+        g.levels = levels;
+        g.held = FourierPlan::held_bytes(b, g.fft[0], g.fft[1]);
+        let plan = g.plan(pictures, pairs, memory::budget(b, o.memory))?;
+        tracing::debug!(slots = plan.slots, batch = plan.batch, bytes = plan.bytes, "scene planned");
+        let estimator = Estimator::new(b, &first.cfa, first.size(), o, plan.batch)?;
+        let held = Held { store: estimator.store(plan.slots)?, pictures: vec![None; plan.slots] };
+        Ok(Self { estimator, held, options: *o })
+    }
+
+    /// Prepares a picture as soon as it is there, if there is room for it; `picture` is its number in
+    /// [`finish`](Self::finish).
+    ///
+    /// # Errors
+    /// When it is of another size or pattern, and what the device says.
+    pub fn add(&mut self, picture: usize, frame: &RawFrame) -> Result<()> {
+        match self.held.pictures.iter().position(Option::is_none) {
+            Some(slot) if self.held.find(picture).is_none() => {
+                self.estimator.prepare(&mut self.held.store, slot, frame)?;
+                self.held.pictures[slot] = Some(picture);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Aligns `pairs` as [`align_scene`] does; `frame` gives the pictures, for those that had no room.
+    ///
+    /// # Errors
+    /// When an index is wrong, and what the device says.
+    pub fn finish<'a>(
+        mut self,
+        frame: impl Fn(usize) -> Option<&'a RawFrame>,
+        pairs: &[(usize, usize)],
+    ) -> Result<Vec<PairResult>> {
+        let Work { pictures, pairs: work } = Work::of(pairs);
+        if let Some(missing) = pairs.iter().flat_map(|&(a, b)| [a, b]).find(|&i| frame(i).is_none()) {
+            return Err(Error::value("pairs", format!("there is no picture {missing}")));
+        }
+        let mut results: BTreeMap<(usize, usize), PairResult> = BTreeMap::new();
+        for block in blocks(&work, &pictures, self.held.pictures.len()) {
+            self.held.load(&mut self.estimator, &block, &frame)?;
+            let slots = self.held.slots(&block);
+            let mut found = self.estimator.align(&self.held.store, &slots)?;
+            after(&self.estimator, &self.held.store, &slots, &self.options, &mut found)?;
+            for (pair, result) in block.iter().zip(found) {
+                results.insert(*pair, result);
+            }
+        }
+        finished(pairs, &results)
+    }
 }
 
 /// What needs no more than the proxies of pairs and their shifts: doubts about places, and tiles where they are asked for.
@@ -93,6 +167,7 @@ fn blocks(work: &[(usize, usize)], pictures: &BTreeSet<usize>, slots: usize) -> 
 }
 
 /// Pictures that are held at the moment.
+#[derive(Debug)]
 struct Held<B: AlignBackend> {
     store: Store<B>,
     pictures: Vec<Option<usize>>,
@@ -104,7 +179,12 @@ impl<B: AlignBackend> Held<B> {
     }
 
     /// Prepares what a block needs and does not find, in place of what it does not need.
-    fn load(&mut self, estimator: &mut Estimator<B>, block: &[(usize, usize)], frames: &[RawFrame]) -> Result<()> {
+    fn load<'a>(
+        &mut self,
+        estimator: &mut Estimator<B>,
+        block: &[(usize, usize)],
+        frame: &impl Fn(usize) -> Option<&'a RawFrame>,
+    ) -> Result<()> {
         let needed: BTreeSet<usize> = block.iter().flat_map(|&(a, b)| [a, b]).collect();
         for &picture in &needed {
             if self.find(picture).is_some() {
@@ -112,7 +192,8 @@ impl<B: AlignBackend> Held<B> {
             }
             let free = self.pictures.iter().position(|held| held.is_none_or(|held| !needed.contains(&held)));
             let slot = free.ok_or_else(|| Error::value("slots", "a block has more pictures than slots"))?;
-            estimator.prepare(&mut self.store, slot, &frames[picture])?;
+            let Some(frame) = frame(picture) else { return Err(Error::value("pairs", "a picture is missing")) };
+            estimator.prepare(&mut self.store, slot, frame)?;
             self.pictures[slot] = Some(picture);
         }
         Ok(())

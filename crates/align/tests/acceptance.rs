@@ -120,8 +120,9 @@ fn cases(scenes: &[(String, Scenery, Cfa)]) -> Vec<Case> {
     all
 }
 
-/// What came out for one case: without and with the last step.
+/// What came out for one case: by the peak alone, as it comes, and with Gauss-Newton.
 struct Answer {
+    first: PairResult,
     plain: PairResult,
     finer: PairResult,
 }
@@ -185,50 +186,50 @@ fn the_accuracy_that_is_promised() {
                 let o = Options { refine, ..Options::default() };
                 align_scene(&cpu, &pair, &[(0, 1)], &o).unwrap().remove(0)
             };
-            Answer { plain: of(Refine::None), finer: of(Refine::Gn) }
+            Answer { first: of(Refine::None), plain: of(Refine::Follow), finer: of(Refine::Gn) }
         })
         .collect();
     if let Some(folder) = std::env::var_os("LOCKSTEP_ACCEPTANCE") {
         keep(&PathBuf::from(folder), &scenes, &cases, &answers);
     }
     let mut missed = Vec::new();
-    // Exact at least, median and 90th percentile of the error at most, and median with the last step. Pictures as small as
-    // these, with the dark corners of a fisheye, are drawn a twentieth of a pixel towards where they lie in the window; the
-    // last step is not.
+    // Exact at least, median and 90th percentile of the error at most, and median with Gauss-Newton.
     for (row, exact, median, high, gn) in [
-        ("photographs", 0.98, 0.06, 0.15, 0.02),
-        ("photographs, ISO 65535", 0.9, 0.5, 1.0, f64::MAX),
-        ("hot pixels, ISO 65535", 0.98, 0.5, 1.0, f64::MAX),
-        ("hot pixels, exposure 1/4", 0.95, 0.5, 1.0, f64::MAX),
-        ("hot pixels, exposure 1/16", 0.8, 0.7, f64::MAX, f64::MAX),
-        ("110 pixels, ISO 6400", 1.0, 0.1, 0.2, 0.05),
-        ("fractions, ISO up to 6400", 0.0, 0.06, 0.15, 0.02),
+        ("photographs", 44.0 / 45.0, 0.04, 0.12, 0.02),
+        ("photographs, ISO 65535", 0.9, 0.1, 0.5, f64::MAX),
+        ("hot pixels, ISO 65535", 0.98, 0.1, 0.5, f64::MAX),
+        ("hot pixels, exposure 1/4", 0.95, 0.15, 0.5, f64::MAX),
+        ("hot pixels, exposure 1/16", 0.8, 0.3, f64::MAX, f64::MAX),
+        ("110 pixels, ISO 6400", 1.0, 0.04, 0.12, 0.05),
+        ("fractions, ISO up to 6400", 0.0, 0.04, 0.12, 0.02),
     ] {
         let of: Vec<_> = cases.iter().zip(&answers).filter(|(c, _)| c.row == row).collect();
         let errors = |f: &dyn Fn(&Answer) -> PairResult| -> Vec<f64> {
             of.iter().map(|(c, a)| error(&f(a), c.shot.shift)).collect()
         };
         let (plain, finer) = (errors(&|a| a.plain.clone()), errors(&|a| a.finer.clone()));
+        let f = quantile(errors(&|a| a.first.clone()), 0.5);
         let right = |(c, a): &&(&Case, &Answer)| (0..2).all(|k| (a.plain.shift[k] - c.shot.shift[k]).abs() < 0.5);
         let right = of.iter().filter(right).count();
         let states = |state| of.iter().filter(|(_, a)| a.plain.state == state).count();
+        let refused = of.iter().filter(|(_, a)| a.plain.state == State::Failed).count();
         let wrong = of
             .iter()
             .filter(|(c, a)| a.plain.state == State::Confident && error(&a.plain, c.shot.shift) > 0.75)
             .count();
         let (m, p, g) = (quantile(plain.clone(), 0.5), quantile(plain, 0.9), quantile(finer, 0.5));
         println!(
-            "{row}: {right} of {} exact, median {m:.3}, p90 {p:.3}, gn {g:.3}; {} confident ({wrong} of them off), {} \
+            "{row}: {right} of {} exact, median {m:.3}, p90 {p:.3}, first look {f:.3}, gn {g:.3}; {} confident ({wrong} of them off), {} \
              doubtful, {} failed",
             of.len(),
             states(State::Confident),
             states(State::Doubtful),
             states(State::Failed),
         );
-        if right as f64 >= exact * of.len() as f64 && m <= median && p <= high && g <= gn {
-            continue;
+        let small = m <= median && p <= high && g <= gn;
+        if !small || (right as f64) < exact * of.len() as f64 || wrong > 0 || (row == "photographs" && refused > 0) {
+            missed.push(row);
         }
-        missed.push(row);
     }
     let others = || cases.iter().zip(&answers).filter(|(c, _)| !c.same);
     let taken = others().filter(|(_, a)| a.plain.state == State::Confident).count();

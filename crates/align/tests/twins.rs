@@ -122,6 +122,42 @@ mod mosaics {
         let out = oracle::demosaic(&values, c.h, c.w, &cfa.letters(), if cfa.period() == 2 { 1 } else { 2 });
         vec![Output::F64(vec![3, c.h, c.w], out)]
     }
+
+    /// A mosaic with Bayer's pattern in one of its four places; odd sides too, and few values, so that differences tie.
+    fn edges(c: &Case) -> (Cfa, BlackLevel, [usize; 2], Vec<u16>) {
+        use align::Colour::{Blue, Green, Red};
+        let [turn, odd] = [c.seed % 4, c.seed / 4 % 4];
+        let Cfa::Bayer(cells) = (match turn {
+            0 => Cfa::RGGB,
+            1 => Cfa::Bayer([[Green, Red], [Blue, Green]]),
+            2 => Cfa::Bayer([[Green, Blue], [Red, Green]]),
+            _ => Cfa::Bayer([[Blue, Green], [Green, Red]]),
+        }) else {
+            unreachable!()
+        };
+        let levels = if c.uneven { [500.0, 501.5, 503.0, 504.5] } else { [512.0; 4] };
+        let black = BlackLevel::repeated(2, 2, 2, &levels).unwrap();
+        let size = [c.h - (odd % 2) as usize, c.w - (odd / 2) as usize];
+        let values = c.values()[..size[0] * size[1]].iter().map(|v| if c.channels { v % 5 } else { *v }).collect();
+        (Cfa::Bayer(cells), black, size, values)
+    }
+
+    pub(super) fn edged<B: DemosaicEdges>(b: &B, c: &Case) -> Result<Outputs> {
+        let (cfa, black, [h, w], values) = edges(c);
+        let table = ColourTable::new(b, &cfa, &black, 16383)?;
+        let mut out = Tensor::<B, f32, 3>::scratch(b, [3, h, w])?;
+        demosaic_edges(b, &table, h, w, up(b, &values)?.flat(), out.flat_mut())?;
+        Ok(vec![Output::of(b, &out)?])
+    }
+
+    pub(super) fn edged_oracle(c: &Case) -> Outputs {
+        let (cfa, black, [h, w], values) = edges(c);
+        let level = |y: usize, x: usize| {
+            let black = f64::from(black.at(y, x));
+            [black, 1.0 / (16383.0 - black)]
+        };
+        vec![Output::F64(vec![3, h, w], oracle::demosaic_edges(&values, h, w, &cfa.letters(), level))]
+    }
 }
 
 mod planes {
@@ -135,19 +171,23 @@ mod planes {
         pub(super) rows: usize,
         pub(super) columns: usize,
         pub(super) alpha: f64,
+        /// Start and length of a window over a part, in eighths of what is possible.
+        pub(super) part: Option<[[u8; 2]; 2]>,
         pub(super) seed: u64,
     }
 
     pub(super) fn cases() -> impl Strategy<Value = Case> {
         let cut = || 0..4_usize;
-        (1..4_usize, 1..24_usize, 1..40_usize, cut(), cut(), 0..=4_u8, any::<u64>()).prop_map(
-            |(count, rows, half, top, left, alpha, seed)| Case {
+        let part = || prop::option::of([[0..8_u8, 0..9_u8], [0..8_u8, 0..9_u8]]);
+        (1..4_usize, 1..24_usize, 1..40_usize, cut(), cut(), 0..=4_u8, part(), any::<u64>()).prop_map(
+            |(count, rows, half, top, left, alpha, part, seed)| Case {
                 count,
                 h: rows + top,
                 w: 2 * half + left,
                 rows,
                 columns: 2 * half,
                 alpha: f64::from(alpha) / 4.0,
+                part,
                 seed,
             },
         )
@@ -164,6 +204,7 @@ mod planes {
             rows,
             columns,
             alpha: 0.0,
+            part: None,
             seed,
         })
     }
@@ -173,7 +214,23 @@ mod planes {
             numbers(self.seed, self.count * self.h * self.w)
         }
         fn window<B: Backend>(&self, b: &B) -> Result<Window<B>> {
-            Window::new(b, [self.h, self.w], [self.rows, self.columns], self.alpha)
+            let p = self.place();
+            if self.part.is_none() {
+                return Window::new(b, p.plane, p.piece, p.alpha);
+            }
+            Window::part(b, p.plane, p.piece, (p.part.map(|k| k[0]), p.part.map(|k| k[1])), p.alpha)
+        }
+        fn place(&self) -> oracle::Place {
+            let piece = [self.rows, self.columns];
+            // Two pixels at least, and in eighths of a pixel.
+            let part = [0, 1].map(|k| {
+                let (n, Some(eighths)) = (piece[k] as f64, self.part) else { return [0.0, piece[k] as f64] };
+                let [a, b] = eighths[k].map(f64::from);
+                let start = ((n - 2.0).max(0.0) * a).floor() / 8.0;
+                let room = n - start;
+                [start, room - ((room - 2.0).max(0.0) * b).floor() / 8.0]
+            });
+            oracle::Place { plane: [self.h, self.w], piece, part, alpha: self.alpha }
         }
     }
 
@@ -186,7 +243,7 @@ mod planes {
 
     pub(super) fn means_oracle(c: &Case) -> Outputs {
         let values = wide(&c.values());
-        let mean = |v: &[f64]| oracle::window_mean(v, [c.h, c.w], [c.rows, c.columns], c.alpha);
+        let mean = |v: &[f64]| oracle::window_mean(v, c.place());
         vec![Output::F64(vec![c.count], values.chunks(c.h * c.w).map(mean).collect())]
     }
 
@@ -202,7 +259,7 @@ mod planes {
 
     pub(super) fn windowed_oracle(c: &Case) -> Outputs {
         let values = wide(&c.values());
-        let apply = |v: &[f64]| oracle::window_apply(v, [c.h, c.w], [c.rows, c.columns], c.alpha);
+        let apply = |v: &[f64]| oracle::window_apply(v, c.place());
         let out = values.chunks(c.h * c.w).flat_map(apply).collect();
         vec![Output::F64(vec![c.count, c.rows, 2 * (c.columns / 2 + 1)], out)]
     }
@@ -278,6 +335,13 @@ twins! {
     /// 25 products and sums relative to a value of at most 1.3, then a quotient
     demosaic_close: mosaics::cases(), mosaics::Case => |b, c| mosaics::colours(b, c),
         oracle = mosaics::colours_oracle, tolerance = Tolerance::abs(60.0 * UNIT), twins = Tolerance::EXACT;
+}
+
+twins! {
+    kernels = ["demosaic_edges_u16"];
+    /// a level, a scale and their product, then four sums, each relative to a value of at most 1.3
+    demosaic_edges_close: mosaics::cases(), mosaics::Case => |b, c| mosaics::edged(b, c),
+        oracle = mosaics::edged_oracle, tolerance = Tolerance::abs(12.0 * UNIT), twins = Tolerance::EXACT;
 }
 
 twins! {

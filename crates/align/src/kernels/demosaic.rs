@@ -4,7 +4,8 @@
 //! `v = (mosaic − black) / (white − black)`. The weights `k` are products of binomial coefficients, `1 2 1` for Bayer,
 //! where this is bilinear interpolation, and `1 4 6 4 1` for X-Trans, where every 5 × 5 pixels have all colours. Pixels
 //! outside of the picture are left out. Sums run row by row in `f32`, product and sum rounded alone: twins agree to the
-//! bit. For comparing pictures; nothing here is good enough to look at.
+//! bit. For comparing pictures with X-Trans' pattern; Bayer's
+//! have [`demosaic_edges`](super::demosaic_edges).
 //!
 //! Floor: 2 bytes in and 12 out a pixel; 18 operations for Bayer, 50 for X-Trans.
 //! Share of it on a GPU: not measured yet.
@@ -34,14 +35,14 @@ pub struct DemosaicParams {
 /// Colours and levels of one pattern in the memory of a device.
 #[derive(Debug)]
 pub struct ColourTable<B: Backend> {
-    period: usize,
+    pub(super) period: usize,
     radius: usize,
     /// 0, 1 or 2 for each position.
-    colours: Tensor<B, u32, 1>,
+    pub(super) colours: Tensor<B, u32, 1>,
     /// Black of each position.
-    black: Tensor<B, f32, 1>,
+    pub(super) black: Tensor<B, f32, 1>,
     /// 1 / (white − black) of each position.
-    scale: Tensor<B, f32, 1>,
+    pub(super) scale: Tensor<B, f32, 1>,
 }
 
 impl<B: Backend> ColourTable<B> {

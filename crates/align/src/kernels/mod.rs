@@ -8,6 +8,7 @@
 
 mod cross_weight;
 mod demosaic;
+mod demosaic_edges;
 mod despike_block;
 mod difference;
 mod fft_c2r;
@@ -31,6 +32,7 @@ use gpu_core::{Backend, Error, Result};
 
 pub use cross_weight::{CrossWeight, CrossWeightParams, FrequencyWeight, cross_weight};
 pub use demosaic::{ColourTable, Demosaic, DemosaicParams, demosaic};
+pub use demosaic_edges::{DemosaicEdges, DemosaicEdgesParams, demosaic_edges};
 pub use despike_block::{DespikeBlock, DespikeParams, MosaicTable, PlaneKind, despike_block};
 pub use difference::{Difference, DifferenceParams, difference};
 pub use fft_c2r::{FftC2r, fft_c2r};
@@ -58,6 +60,7 @@ macro_rules! operations {
 operations![
     CrossWeight,
     Demosaic,
+    DemosaicEdges,
     DespikeBlock,
     Difference,
     FftC2r,
@@ -129,6 +132,7 @@ pub(crate) mod cuda {
         pub(crate) static KERNELS = [
             ("cross_weight", ["sm_75"]),
             ("demosaic", ["sm_75"]),
+            ("demosaic_edges", ["sm_75"]),
             ("despike_block", ["sm_75"]),
             ("difference", ["sm_75"]),
             ("fft", ["sm_75"]),

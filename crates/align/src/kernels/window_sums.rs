@@ -48,12 +48,20 @@ pub struct Window<B: Backend> {
     pub(super) horizontal: Tensor<B, f32, 1>,
 }
 
-/// `w(i)` at `t = i + 1/2`: `(1 − cos(π t / e)) / 2` for `t < e = alpha · n / 2`, mirrored at the other end, else 1.
-fn tukey(n: usize, alpha: f64) -> Vec<f32> {
-    let e = alpha * n as f64 / 2.0;
+/// `n` values of a window of `length` from `start` on. At `t = i + 1/2 − start`: `(1 − cos(π t / e)) / 2` for
+/// `t < e = alpha · length / 2`, mirrored at the other end, else 1; 0 outside.
+fn tukey(n: usize, (start, length): (f64, f64), alpha: f64) -> Vec<f32> {
+    let e = alpha * length / 2.0;
     let at = |i: usize| {
-        let t = i.min(n - 1 - i) as f64 + 0.5;
-        if t < e { (1.0 - (std::f64::consts::PI * t / e).cos()) / 2.0 } else { 1.0 }
+        let t = i as f64 + 0.5 - start;
+        let t = t.min(length - t);
+        if t <= 0.0 {
+            0.0
+        } else if t < e {
+            (1.0 - (std::f64::consts::PI * t / e).cos()) / 2.0
+        } else {
+            1.0
+        }
     };
     (0..n).map(|i| at(i) as f32).collect()
 }
@@ -63,12 +71,38 @@ impl<B: Backend> Window<B> {
     ///
     /// # Errors
     /// When the piece is empty or larger than the plane.
-    pub fn new(b: &B, [height, width]: [usize; 2], [rows, columns]: [usize; 2], alpha: f64) -> Result<Self> {
+    pub fn new(b: &B, plane: [usize; 2], piece: [usize; 2], alpha: f64) -> Result<Self> {
+        Self::part(b, plane, piece, ([0.0; 2], piece.map(|n| n as f64)), alpha)
+    }
+
+    /// A window over a part of the piece, `length` rows and columns from `start` on, in pixels and fractions of them; the
+    /// rest of the piece gets 0.
+    ///
+    /// # Errors
+    /// When the piece is empty or larger than the plane, or the part is shorter than two pixels or
+    /// not within the piece.
+    pub fn part(
+        b: &B,
+        [height, width]: [usize; 2],
+        [rows, columns]: [usize; 2],
+        (start, length): ([f64; 2], [f64; 2]),
+        alpha: f64,
+    ) -> Result<Self> {
         if rows == 0 || columns == 0 || rows > height || columns > width || !(0.0..=1.0).contains(&alpha) {
             let why = format!("{rows} x {columns} with alpha {alpha} does not fit into {height} x {width}");
             return Err(Error::value("window", why));
         }
-        let (vertical, horizontal) = (tukey(rows, alpha), tukey(columns, alpha));
+        // A part of two pixels has one that is not at its rim, where windows are 0.
+        let fits = |(k, n): (usize, usize)| {
+            let n = n as f64;
+            start[k] >= 0.0 && length[k] >= n.min(2.0) && start[k] + length[k] <= n + 1e-6
+        };
+        if ![rows, columns].into_iter().enumerate().all(fits) {
+            let why = format!("{length:?} from {start:?} on do not fit into {rows} x {columns}");
+            return Err(Error::value("window", why));
+        }
+        let vertical = tukey(rows, (start[0], length[0]), alpha);
+        let horizontal = tukey(columns, (start[1], length[1]), alpha);
         let sum = |w: &[f32]| w.iter().map(|&v| f64::from(v)).sum::<f64>();
         Ok(Self {
             height,

@@ -69,19 +69,34 @@ pub(crate) fn despike_block(
 }
 
 /// The Tukey window at `i` of `n`.
-pub(crate) fn tukey(i: usize, n: usize, alpha: f64) -> f64 {
-    let e = alpha * n as f64 / 2.0;
-    let t = (i as f64 + 0.5).min(n as f64 - i as f64 - 0.5);
-    if t < e { (1.0 - (TAU / 2.0 * t / e).cos()) / 2.0 } else { 1.0 }
+pub(crate) fn tukey(i: usize, [start, length]: [f64; 2], alpha: f64) -> f64 {
+    let e = alpha * length / 2.0;
+    let (before, behind) = (i as f64 + 0.5 - start, start + length - i as f64 - 0.5);
+    let t = before.min(behind);
+    match (t > 0.0, t < e) {
+        (false, _) => 0.0,
+        (true, true) => (1.0 - (TAU / 2.0 * t / e).cos()) / 2.0,
+        (true, false) => 1.0,
+    }
+}
+
+/// Where a window lies: the plane, the piece cut from its middle, and first and number of rows and columns in that.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) plane: [usize; 2],
+    pub(crate) piece: [usize; 2],
+    pub(crate) part: [[f64; 2]; 2],
+    pub(crate) alpha: f64,
 }
 
 /// Window-weighted mean of a piece of `rows * columns` from the middle of a plane.
-pub(crate) fn window_mean(v: &[f64], [h, w]: [usize; 2], [rows, columns]: [usize; 2], alpha: f64) -> f64 {
+pub(crate) fn window_mean(v: &[f64], p: Place) -> f64 {
+    let ([h, w], [rows, columns]) = (p.plane, p.piece);
     let (top, left) = ((h - rows) / 2, (w - columns) / 2);
     let (mut sum, mut total) = (0.0, 0.0);
     for r in 0..rows {
         for c in 0..columns {
-            let weight = tukey(r, rows, alpha) * tukey(c, columns, alpha);
+            let weight = tukey(r, p.part[0], p.alpha) * tukey(c, p.part[1], p.alpha);
             sum += weight * v[(top + r) * w + left + c];
             total += weight;
         }
@@ -90,14 +105,15 @@ pub(crate) fn window_mean(v: &[f64], [h, w]: [usize; 2], [rows, columns]: [usize
 }
 
 /// The piece, levelled and windowed, rows padded with zeros.
-pub(crate) fn window_apply(v: &[f64], [h, w]: [usize; 2], [rows, columns]: [usize; 2], alpha: f64) -> Vec<f64> {
-    let mean = window_mean(v, [h, w], [rows, columns], alpha);
+pub(crate) fn window_apply(v: &[f64], p: Place) -> Vec<f64> {
+    let mean = window_mean(v, p);
+    let ([h, w], [rows, columns]) = (p.plane, p.piece);
     let (top, left) = ((h - rows) / 2, (w - columns) / 2);
     let stride = 2 * (columns / 2 + 1);
     let mut out = vec![0.0; rows * stride];
     for r in 0..rows {
         for c in 0..columns {
-            let weight = tukey(r, rows, alpha) * tukey(c, columns, alpha);
+            let weight = tukey(r, p.part[0], p.alpha) * tukey(c, p.part[1], p.alpha);
             out[r * stride + c] = (v[(top + r) * w + left + c] - mean) * weight;
         }
     }
@@ -230,6 +246,47 @@ pub(crate) fn demosaic(v: &[f64], h: usize, w: usize, pattern: &str, radius: i64
                     _ => 0.0,
                 };
             }
+        }
+    }
+    out
+}
+
+/// All colours of a Bayer mosaic `[3, h, w]`, green along the smaller difference.
+pub(crate) fn demosaic_edges(
+    raw: &[u16],
+    h: usize,
+    w: usize,
+    pattern: &str,
+    level: impl Fn(usize, usize) -> [f64; 2],
+) -> Vec<f64> {
+    // Differences times the scale of the pixels that they are of.
+    let value = |y: usize, x: usize| {
+        let [black, scale] = level(y, x);
+        (f64::from(raw[y * w + x]) - black) * scale
+    };
+    let apart = |a: (usize, usize), b: (usize, usize)| {
+        f64::from(raw[a.0 * w + a.1].abs_diff(raw[b.0 * w + b.1])) * level(a.0, a.1)[1]
+    };
+    let mut out = vec![0.0; 3 * h * w];
+    for (c, colour) in ['R', 'G', 'B'].into_iter().enumerate() {
+        for i in 0..h * w {
+            let (y, x) = ((i / w).clamp(1, h - 2), (i % w).clamp(1, w - 2));
+            let here = |y: usize, x: usize| letter(pattern, y as i64, x as i64);
+            let across = f64::midpoint(value(y, x - 1), value(y, x + 1));
+            let along = f64::midpoint(value(y - 1, x), value(y + 1, x));
+            out[c * h * w + i] = if here(y, x) == colour {
+                value(y, x)
+            } else if colour == 'G' {
+                let turned = apart((y, x - 1), (y, x + 1)) > apart((y - 1, x), (y + 1, x));
+                if turned { along } else { across }
+            } else if here(y, x - 1) == colour {
+                across
+            } else if here(y - 1, x) == colour {
+                along
+            } else {
+                let corners = [(y - 1, x - 1), (y - 1, x + 1), (y + 1, x - 1), (y + 1, x + 1)];
+                corners.into_iter().map(|(y, x)| value(y, x)).sum::<f64>() / 4.0
+            };
         }
     }
     out

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use ::align::{Combine, MaxShift, Options, Planes, Refine};
 use clap::{Args, ValueEnum};
-use gpu_core::AnyBackend;
+use gpu_core::{AnyBackend, Cpu};
 
 use crate::backend::{Place, parse_size, start_threads};
 use crate::exit::Result;
@@ -23,7 +23,7 @@ pub(crate) struct EstimateArgs {
     /// Largest shift in pixels, or auto: a quarter of the shorter side
     #[arg(long, value_name = "N|auto", default_value = "128")]
     pub(crate) max_shift: Shift,
-    /// Last step: gn refines by Gauss-Newton on the pictures themselves
+    /// What happens after the peak: a second look whose windows follow the shift, and Gauss-Newton on the pictures
     #[arg(long, value_enum, default_value_t)]
     pub(crate) refine: RefineArg,
     /// Align parts of the pictures, too: finds pairs that are turned or scaled
@@ -57,9 +57,11 @@ pub(crate) enum CombineArg {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RefineArg {
     /// The peak's own precision
-    #[default]
     None,
-    /// Gauss-Newton
+    /// Small pictures get a second look with windows that follow the shift
+    #[default]
+    Follow,
+    /// And Gauss-Newton ends it
     Gn,
 }
 
@@ -95,6 +97,7 @@ impl EstimateArgs {
             },
             refine: match self.refine {
                 RefineArg::None => Refine::None,
+                RefineArg::Follow => Refine::Follow,
                 RefineArg::Gn => Refine::Gn,
             },
             tiles: self.tiles,
@@ -108,10 +111,10 @@ impl EstimateArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Where to compute")]
 pub(crate) struct MachineArgs {
-    /// auto (GPUs when there are some), cpu, cuda or cuda:N
+    /// auto (GPUs when there are some and work for them), cpu, cuda or cuda:N
     #[arg(long, value_name = "WHERE", default_value = "auto")]
     pub(crate) backend: Place,
-    /// Budget for spectra and workspace, such as 500M or 2G [default: what is free]; results do not depend on it
+    /// Budget for spectra, workspace and colours, such as 500M or 2G [default: what is free]; results do not depend on it
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) memory: Option<usize>,
     /// CPU threads [default: all]
@@ -130,11 +133,52 @@ impl MachineArgs {
         Ok(any)
     }
 
-    /// Opens the backend, and all GPUs where none was named.
-    pub(crate) fn open_all(&self, shard: &Shard) -> Result<Vec<AnyBackend>> {
+    /// Opens the backend, and all GPUs where none was named, to align so many bytes of files. With `auto`, work that the
+    /// CPU has done before a GPU has started stays there.
+    pub(crate) fn open_all(&self, shard: &Shard, bytes: u64, compare: bool) -> Result<Vec<AnyBackend>> {
         if let Some(n) = self.threads {
             start_threads(n)?;
         }
+        if self.backend.is_auto() {
+            let [cpu, gpu] = estimates(bytes, compare, rayon::current_num_threads());
+            if cpu <= gpu {
+                tracing::info!(%cpu, %gpu, "too little work for a GPU, in estimated seconds");
+                return Ok(vec![AnyBackend::Cpu(Cpu::new())]);
+            }
+        }
         self.backend.open_all(shard)
+    }
+}
+
+/// Seconds until a GPU can work: its context, and its kernels compiled by the driver or found in its cache.
+const START: f64 = 0.6;
+/// Nanoseconds a pixel on one thread of a CPU: aligning, and comparing for masks (`BENCHMARKS.md`: `align_further`,
+/// `demosaic` and the kernels behind it).
+const ON_CPU: [f64; 2] = [7.0, 22.0];
+/// The same with a GPU, whatever the threads: a mosaic over the bus, and colours that come back to be summed.
+const ON_GPU: [f64; 2] = [0.4, 4.0];
+
+/// Seconds that a CPU and a GPU are expected to take beside reading, which both wait for alike. RAW files have about a
+/// byte a pixel.
+fn estimates(bytes: u64, compare: bool, threads: usize) -> [f64; 2] {
+    let each = |cost: [f64; 2]| 1e-9 * bytes as f64 * (cost[0] + if compare { cost[1] } else { 0.0 });
+    [each(ON_CPU) / threads.max(1) as f64, START + each(ON_GPU)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::estimates;
+
+    #[test]
+    fn little_work_stays_on_the_cpu() {
+        let better = |bytes, compare, threads| {
+            let [cpu, gpu] = estimates(bytes, compare, threads);
+            if cpu <= gpu { "cpu" } else { "gpu" }
+        };
+        assert_eq!(better(8_000_000, true, 2), "cpu", "one small scene");
+        assert_eq!(better(9 * 30_000_000, false, 2), "gpu", "one scene of 24 megapixels");
+        assert_eq!(better(9 * 30_000_000, false, 16), "cpu", "the same with many threads");
+        assert_eq!(better(200 * 9 * 30_000_000, true, 1), "gpu", "a data set");
+        assert_eq!(better(0, false, 0), "cpu");
     }
 }

@@ -97,6 +97,65 @@ impl Couple<'_> {
     }
 }
 
+/// How many pixels of the couple differ by how much, up to `full`: logarithmic, before in red and after in cyan.
+pub(crate) fn histogram(before: &Couple<'_>, after: &Couple<'_>, full: f32) -> Result<Vec<u8>> {
+    const BINS: usize = 64;
+    const WIDE: usize = 3;
+    const TALL: usize = 120;
+    let counts = |couple: &Couple<'_>| {
+        let mut counts = [0u32; BINS];
+        for b in couple.blocks().2.iter().flatten() {
+            counts[(((b[0] - b[1]).abs() / full * BINS as f32) as usize).min(BINS - 1)] += 1;
+        }
+        counts.map(|n| f64::from(n + 1).ln())
+    };
+    let both = [counts(before), counts(after)];
+    let most = both.iter().flatten().copied().fold(1.0, f64::max);
+    let plane = |k: usize| {
+        (0..TALL * BINS * WIDE).map(move |i| {
+            let height = (TALL - 1 - i / (BINS * WIDE)) as f64 / TALL as f64;
+            if height < both[k][i % (BINS * WIDE) / WIDE] / most { 255.0 } else { 0.0 }
+        })
+    };
+    png(3, TALL, BINS * WIDE, plane(0).chain(plane(1)).chain(plane(1)).collect())
+}
+
+/// Pixels of a drawn proxy that an arrow of one full-resolution pixel has.
+pub(crate) const ARROW: f64 = 12.0;
+
+/// Lines in red from the places of `arrows` over a picture, each with its length in full-resolution pixels; a dot marks
+/// where it starts. Places are pixels of the plane.
+pub(crate) fn arrows(plane: &Plane, arrows: &[([f64; 2], [f64; 2])]) -> Result<Vec<u8>> {
+    let n = plane.reduction();
+    let (height, width) = (plane.height / n, plane.width / n);
+    let blocks: Vec<f32> =
+        (0..height * width).map(|i| plane.block(n, i / width, i % width, [0, 0]).unwrap_or(0.0)).collect();
+    let white = blocks.iter().copied().fold(1e-3, f32::max);
+    // Half as bright, so that arrows are seen.
+    let gray: Vec<f64> = blocks.iter().map(|v| f64::from(v / white) * 128.0).collect();
+    let mut samples = [gray.clone(), gray.clone(), gray].concat();
+    let mut dot = |y: f64, x: f64, colour: [f64; 3]| {
+        if y >= 0.0 && x >= 0.0 && (y as usize) < height && (x as usize) < width {
+            for (k, v) in colour.into_iter().enumerate() {
+                samples[k * height * width + y as usize * width + x as usize] = v;
+            }
+        }
+    };
+    for (at, length) in arrows {
+        let [y, x] = at.map(|v| v / n as f64);
+        let reach = length.map(|d| d * ARROW);
+        let steps = reach[0].hypot(reach[1]).ceil().min(200.0);
+        for i in 0..=steps as usize {
+            let t = i as f64 / steps.max(1.0);
+            dot(y + t * reach[0], x + t * reach[1], [255.0, 64.0, 64.0]);
+        }
+        for (dy, dx) in [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)] {
+            dot(y + dy, x + dx, [255.0, 255.0, 0.0]);
+        }
+    }
+    png(3, height, width, samples)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,5 +173,14 @@ mod tests {
         assert!(of([2, 3]) <= 1e-3 && of([0, 0]) > 1.0);
         let drawn = Couple { gt: &gt, noisy: &noisy, shift: [2, 3] }.overlay().unwrap();
         assert!(drawn.starts_with(b"\x89PNG"));
+        let couple = |shift| Couple { gt: &gt, noisy: &noisy, shift };
+        let drawn = histogram(&couple([0, 0]), &couple([2, 3]), 10.0).unwrap();
+        let drawn = image::load_from_memory(&drawn).unwrap().into_rgb8();
+        // After alignment all pixels differ by nothing: the last bin is red alone.
+        assert_eq!(drawn.get_pixel(drawn.width() - 1, 118).0, [255, 0, 0]);
+        assert_eq!(drawn.get_pixel(0, 118).0[1], 255);
+        let drawn = arrows(&gt, &[([10.0, 10.0], [0.0, 1.0])]).unwrap();
+        let drawn = image::load_from_memory(&drawn).unwrap().into_rgb8();
+        assert_eq!((drawn.get_pixel(10, 10).0, drawn.get_pixel(20, 10).0), ([255, 255, 0], [255, 64, 64]));
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ::align::descriptor::{LEAST_MASK, MOST_LOSS};
 use ::align::estimate::Estimator;
+use ::align::tiles::Tile;
 use ::align::{AlignBackend, Options, State};
 
 use super::drawing::{self, Couple, Plane};
@@ -111,16 +112,35 @@ pub(crate) fn scene<B: AlignBackend>(folder: &Path, b: &B, options: &Options, do
             let (before, after) = (couple([0, 0]), couple(shift));
             let full = before.large_difference().max(after.large_difference());
             let (side, values) = estimator.surface(&store, (0, 1), REACH)?;
-            let pictures = [
+            let mut pictures = vec![
                 (before.overlay()?, "before", "ground truth red, picture cyan"),
                 (after.overlay()?, "after", "gray where they agree"),
                 (drawing::surface(side, &values)?, "correlation", "three decades around no shift"),
                 (before.difference(full)?, "difference before", "gain-matched"),
                 (after.difference(full)?, "difference after", "same scale"),
+                (
+                    drawing::histogram(&before, &after, full)?,
+                    "differences",
+                    "before red, after cyan, counts logarithmic",
+                ),
             ];
+            if let Some(t) = &pair.result.tiles {
+                let own = |k: usize, tile: &Tile| tile.shift[k] - pair.result.shift[k];
+                let arrows: Vec<_> = t
+                    .tiles
+                    .iter()
+                    .map(|tile| (tile.centre.map(|v| v / block as f64), [own(0, tile), own(1, tile)]))
+                    .collect();
+                let drawn = drawing::arrows(&planes[1], &arrows)?;
+                pictures.push((drawn, "tiles", "shifts around the pair's, twelve pixels here are one"));
+            }
             page.section(&format!("{}: {}", short(&pair.file), pair.result.state.name()));
+            let exposed = match pair.exposure {
+                [Some(a), Some(z)] => format!(", exposed for {a:.5} s and {z:.5} s"),
+                _ => String::new(),
+            };
             page.text(&format!(
-                "with `{}`: shift ({:.3}, {:.3}), psr {:.1}, ratio {:.2}",
+                "with `{}`: shift ({:.3}, {:.3}), psr {:.1}, ratio {:.2}{exposed}",
                 short(&pair.gt),
                 pair.result.shift[0],
                 pair.result.shift[1],

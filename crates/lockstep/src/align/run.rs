@@ -8,6 +8,7 @@ use ::align::descriptor::{Entry, Extra, to_yaml};
 use ::align::estimate::Geometry;
 use ::align::folder::{self, Scene};
 use ::align::kernels::FourierPlan;
+use ::align::mask;
 use ::align::raw::RawlerReader;
 use ::align::{AlignBackend, Limits, Options, RawReader, State};
 use clap::Args;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use super::args::{EstimateArgs, MachineArgs};
 use super::record::{SetRecord, read_set};
 use super::report;
-use super::work::{Decoded, Finished, Job, decode};
+use super::work::{Decoding, Finished, Job, Spent, decode};
 use crate::exit::{Exit, Failure, Result};
 use crate::files::make_folder;
 use crate::jobs::{Batch, Item, JobArgs, Outcome};
@@ -51,6 +52,9 @@ pub(crate) struct Run {
     /// Write the list that RawNIND's loaders read
     #[arg(long, value_name = "FILE")]
     descriptor: Option<PathBuf>,
+    /// For masks, subtract the black level of the first position everywhere, as RawNIND's own code does
+    #[arg(long)]
+    original_black: bool,
     /// Compare only pairs that are confident
     #[arg(long)]
     strict: bool,
@@ -96,10 +100,12 @@ impl Run {
         let scenes = self.scenes()?;
         let options = self.estimate.options(&self.machine);
         let shard = self.jobs.shard()?;
-        let machines = self.machine.open_all(&shard)?;
+        let own = scenes.iter().enumerate().filter(|(i, _)| shard.takes(*i)).map(|(_, scene)| scene);
+        let bytes: u64 = own.flat_map(Scene::files).filter_map(|p| p.metadata().ok()).map(|m| m.len()).sum();
+        let machines = self.machine.open_all(&shard, bytes, self.compares())?;
         if self.only_plan {
             let Some(first) = machines.first() else { return Err(Failure::usage("there is no device")) };
-            return with_backend!(first, |b| Self::plan(session, b, &scenes, &options));
+            return with_backend!(first, |b| self.plan(session, b, &scenes, &options));
         }
         let records = self.output.join("sets");
         let report_folder = self.output.join("report");
@@ -120,15 +126,15 @@ impl Run {
         let job = Job {
             options,
             or_cpu: self.machine.backend.is_auto(),
-            compare: self.descriptor.is_some() || self.masks.is_some() || self.report,
+            compare: self.compares(),
             masks: self.masks.as_deref(),
             strict: self.strict,
+            original_black: self.original_black,
         };
         let pages = self.report.then_some(report_folder.as_path());
-        let work =
-            |machine: &AnyBackend, decoded: Decoded| with_backend!(machine, |b| one_scene(b, &job, pages, decoded));
+        let work = |machine: &AnyBackend, scene: Decoding| with_backend!(machine, |b| one_scene(b, &job, pages, scene));
         let machines: Vec<Mutex<AnyBackend>> = machines.into_iter().map(Mutex::new).collect();
-        let mut count = 0;
+        let (mut count, mut spent, begun) = (0, Spent::default(), Instant::now());
         let settings = self.settings();
         // What this command prints about the whole follows in the end.
         let quiet = Session { json: false, quiet: session.quiet || session.json, ..session.clone() };
@@ -146,6 +152,7 @@ impl Run {
                 }
                 count += 1;
                 let finished = ahead.take(at)?;
+                spent += finished.spent;
                 let text = serde_json::to_vec_pretty(&finished.record)
                     .map_err(|e| Failure::new(Exit::Io, format!("cannot write the record: {e}")))?;
                 let mut files = finished.files;
@@ -154,6 +161,12 @@ impl Run {
                 Ok(Outcome { files, value: Value::Null })
             })
         })?;
+        if count > 0 {
+            let rate = spent.pixels as f64 / 1e6 / begun.elapsed().as_secs_f64().max(1e-9);
+            let (waited, worked) = (seconds(spent.waited), seconds(spent.worked));
+            session
+                .note(format!("{rate:.1} megapixels/s; devices waited {waited} for files and worked {worked} beside"));
+        }
         let joined = self.join(session, &batch, count)?;
         Ok(if exit == Exit::Ok { joined } else { exit })
     }
@@ -184,19 +197,24 @@ impl Run {
         Ok(scenes)
     }
 
+    /// Whether pairs are compared after they are aligned.
+    fn compares(&self) -> bool {
+        self.descriptor.is_some() || self.masks.is_some() || self.report
+    }
+
     /// Everything that changes what is written about a scene.
     fn settings(&self) -> Value {
         let e = &self.estimate;
         json!({
             "command": "align run", "planes": format!("{:?}", e.planes), "combine": format!("{:?}", e.combine),
             "max_shift": format!("{:?}", e.max_shift), "refine": format!("{:?}", e.refine), "tiles": e.tiles, "masks": self.masks,
-            "compare": self.descriptor.is_some() || self.masks.is_some() || self.report, "strict": self.strict,
-            "report": self.report,
+            "compare": self.compares(), "strict": self.strict,
+            "report": self.report, "original_black": self.original_black,
         })
     }
 
     /// `--dry-run`.
-    fn plan<B: AlignBackend>(session: &Session, b: &B, scenes: &[Scene], options: &Options) -> Result<Exit> {
+    fn plan<B: AlignBackend>(&self, session: &Session, b: &B, scenes: &[Scene], options: &Options) -> Result<Exit> {
         let mut rows = Vec::new();
         for scene in scenes {
             let pictures = scene.gts.len() + scene.noisy.len();
@@ -208,22 +226,31 @@ impl Run {
             let first = scene.gts.first().and_then(|p| RawlerReader.read(p, &Limits::default()).ok());
             let plan = first.and_then(|f| {
                 let mut g = Geometry::new(&f.cfa, f.size(), options).ok()?;
+                g.levels = f.black.distinct().max(2);
                 g.held = FourierPlan::held_bytes(b, g.fft[0], g.fft[1]);
-                Some((g, g.plan(pictures, pairs, budget)))
+                let useful = if scene.gts.len() > 1 { pictures } else { 2 };
+                let colours = self.compares().then(|| mask::slots(f.size(), useful, budget)).transpose();
+                let colours =
+                    colours.map(|n| n.map_or(0, |n| n * mask::picture_bytes(f.size()) + mask::pair_bytes(f.size())));
+                Some((colours, g.plan(pictures, pairs, budget)))
             });
             let about = match &plan {
-                Some((_, Ok(p))) => {
-                    format!("{} pictures at once, {} pairs at once, {} of memory", p.slots, p.batch, bytes(p.bytes))
+                Some((Ok(colours), Ok(p))) => {
+                    let masks =
+                        if *colours > 0 { format!(", then {} for masks", bytes(*colours)) } else { String::new() };
+                    let memory = bytes(p.bytes);
+                    format!("{} pictures at once, {} pairs at once, {memory} of memory{masks}", p.slots, p.batch)
                 }
-                Some((_, Err(e))) => e.to_string(),
+                Some((Err(e), _) | (_, Err(e))) => e.to_string(),
                 None => "the first ground truth cannot be read".to_owned(),
             };
             let (title, size) = (scene.title(), bytes(size as usize));
             session.say(format!("{title}: {pictures} pictures, {pairs} pairs, {size} of files; {about}"));
+            let colours = plan.as_ref().and_then(|(c, _)| c.as_ref().ok().copied());
             let plan = plan.and_then(|(_, p)| p.ok());
             rows.push(json!({
                 "set": scene.title(), "pictures": pictures, "pairs": pairs, "slots": plan.map(|p| p.slots),
-                "batch": plan.map(|p| p.batch), "bytes": plan.map(|p| p.bytes),
+                "batch": plan.map(|p| p.batch), "bytes": plan.map(|p| p.bytes), "mask_bytes": colours,
             }));
         }
         session.document(&json!({ "sets": rows }))?;
@@ -306,8 +333,8 @@ impl Run {
 }
 
 /// Aligns a scene, and draws its page into a folder.
-fn one_scene<B: AlignBackend>(b: &B, job: &Job<'_>, pages: Option<&Path>, decoded: Decoded) -> Result<Finished> {
-    let mut finished = job.run(b, decoded)?;
+fn one_scene<B: AlignBackend>(b: &B, job: &Job<'_>, pages: Option<&Path>, scene: Decoding) -> Result<Finished> {
+    let mut finished = job.run(b, scene)?;
     if let Some(folder) = pages {
         let page = report::scene(folder, b, &job.options, &finished)?;
         finished.files.extend(page);
@@ -345,7 +372,8 @@ fn entry(pair: &super::record::PairRecord) -> Option<Entry> {
     })
 }
 
-/// Works on some scenes at a time: each is decoded as soon as it is started, and aligned when its device is free.
+/// Works on some scenes at a time: each is decoded as soon as it is started, and goes to its device picture by picture when
+/// that is free.
 struct Ahead<'scope, 'env, W> {
     scope: &'scope Scope<'scope, 'env>,
     scenes: &'env [Scene],
@@ -356,7 +384,7 @@ struct Ahead<'scope, 'env, W> {
     turn: usize,
 }
 
-impl<W: Fn(&AnyBackend, Decoded) -> Result<Finished> + Sync> Ahead<'_, '_, W> {
+impl<W: Fn(&AnyBackend, Decoding) -> Result<Finished> + Sync> Ahead<'_, '_, W> {
     /// Starts to work on a scene, unless that was done before.
     fn start(&mut self, i: usize) {
         if self.started.iter().any(|(known, _)| *known == i) {
@@ -368,17 +396,15 @@ impl<W: Fn(&AnyBackend, Decoded) -> Result<Finished> + Sync> Ahead<'_, '_, W> {
         let thread = std::thread::Builder::new().name("scene".to_owned());
         let started = thread.spawn_scoped(self.scope, move || {
             let begun = Instant::now();
-            let decoded = decode(scene);
-            let ready = Instant::now();
+            let decoding = decode(scene);
             let machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
             let free = Instant::now();
-            let set = decoded.title.clone();
-            let finished = work(&machine, decoded);
+            let set = decoding.title.clone();
+            let finished = work(&machine, decoding);
             tracing::info!(
                 set,
-                decoding = %seconds((ready - begun).as_secs_f64()),
-                waiting = %seconds((free - ready).as_secs_f64()),
-                aligning = %seconds(free.elapsed().as_secs_f64()),
+                waiting = %seconds((free - begun).as_secs_f64()),
+                working = %seconds(free.elapsed().as_secs_f64()),
                 device = %machine.device().name,
                 "scene"
             );

@@ -1,40 +1,113 @@
 //! One scene: decode, align, compare.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
 
 use ::align::descriptor::mask_name;
 use ::align::folder::Scene;
-use ::align::mask::{Comparison, Developed, compare, develop};
+use ::align::mask::{Comparer, Comparison};
 use ::align::raw::RawlerReader;
 use ::align::{
-    AlignBackend, Cfa, Error, Limits, Options, PairResult, RawFrame, RawReader, State, align_scene, closure,
+    AlignBackend, BlackLevel, Cfa, Error, Limits, Options, PairResult, RawFrame, RawReader, SceneWork, State,
+    align_scene, closure,
 };
 use gpu_core::{Backend, Cpu};
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::record::{FileRecord, PairRecord, SCHEMA, SetRecord, UseRecord};
-use crate::exit::{Failure, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::pictures::{Depth, Layout, Picture, encode_png};
+use crate::session::seconds;
 
-/// The pictures of a scene, ground truths first; errors in place of those that cannot be used.
-pub(crate) struct Decoded {
+/// A file of a scene: its place among them, and the picture or why there is none.
+type Arrival = (usize, Result<RawFrame, Error>);
+
+/// A scene whose pictures are being read.
+pub(crate) struct Decoding {
     pub(crate) title: String,
-    pub(crate) frames: Vec<(PathBuf, Result<RawFrame, Error>)>,
+    files: Vec<PathBuf>,
     gts: usize,
+    arriving: Receiver<Arrival>,
+    begun: Instant,
 }
 
-/// Reads all files of a scene, on all threads.
-pub(crate) fn decode(scene: &Scene) -> Decoded {
+/// Threads that read files, as many as there are for work. Those of the others would begin nothing else, not even to
+/// upload a picture, before all files are read.
+fn readers() -> Option<&'static ThreadPool> {
+    static READERS: OnceLock<Option<ThreadPool>> = OnceLock::new();
+    let made = || ThreadPoolBuilder::new().num_threads(rayon::current_num_threads()).build().ok();
+    READERS.get_or_init(made).as_ref()
+}
+
+/// Starts to read all files of a scene, on all threads. Ground truths come first in the list.
+pub(crate) fn decode(scene: &Scene) -> Decoding {
     let files: Vec<PathBuf> = scene.files().cloned().collect();
-    let limits = Limits::default();
-    let frames = files
-        .into_par_iter()
-        .map(|path| {
-            let frame = RawlerReader.read(&path, &limits);
-            (path, frame)
-        })
-        .collect();
-    Decoded { title: scene.title(), frames, gts: scene.gts.len() }
+    let (send, arriving) = channel();
+    let paths = files.clone();
+    let read = move || {
+        let limits = Limits::default();
+        paths.into_par_iter().enumerate().for_each_with(send, |send, (i, path)| {
+            // Nobody waits for pictures any more when the run has ended.
+            let _ = send.send((i, RawlerReader.read(&path, &limits)));
+        });
+    };
+    let started = move || match readers() {
+        Some(pool) => pool.install(read),
+        None => read(),
+    };
+    // Without a thread, the sender is gone: the scene ends with an error.
+    let _ = std::thread::Builder::new().name("decode".to_owned()).spawn(started);
+    Decoding { title: scene.title(), files, gts: scene.gts.len(), arriving, begun: Instant::now() }
+}
+
+/// The pictures of a scene that could be used, by their place in the list of files.
+struct Gathered {
+    frames: Vec<Option<RawFrame>>,
+    records: Vec<FileRecord>,
+}
+
+impl Decoding {
+    /// Waits for all pictures; hands each one that fits the first ground truth to `ready` as soon as it is there, with the
+    /// first one and the number of files.
+    fn gather(&self, mut ready: impl FnMut(usize, &RawFrame, &RawFrame)) -> Result<Gathered> {
+        let n = self.files.len();
+        let mut arrived: Vec<Option<Result<RawFrame, Error>>> = (0..n).map(|_| None).collect();
+        let mut given = vec![false; n];
+        for _ in 0..n {
+            let (i, frame) = self
+                .arriving
+                .recv()
+                .map_err(|_| Failure::new(Exit::Backend, format!("{}: reading its files ended early", self.title)))?;
+            arrived[i] = Some(frame);
+            // The first ground truth that can be read decides what belongs to the scene.
+            let known = arrived[..self.gts].iter().find(|frame| !matches!(frame, Some(Err(_))));
+            let Some(Some(Ok(first))) = known else { continue };
+            for (i, frame) in arrived.iter().enumerate() {
+                if let (false, Some(Ok(frame))) = (given[i], frame)
+                    && first.fits(frame).is_ok()
+                {
+                    given[i] = true;
+                    ready(i, first, frame);
+                }
+            }
+        }
+        let mut all = Gathered { frames: Vec::new(), records: Vec::new() };
+        let first = arrived[..self.gts].iter().position(|frame| matches!(frame, Some(Ok(_))));
+        for (i, (path, frame)) in self.files.iter().zip(arrived).enumerate() {
+            let Some(frame) = frame else { return Err(Failure::usage("a file was read twice")) };
+            let fitting = frame.and_then(|frame| match first.and_then(|first| all.frames.get(first)) {
+                Some(Some(first)) => RawFrame::fits(first, &frame).map(|()| frame),
+                _ => Ok(frame),
+            });
+            all.records.push(state(path, fitting.as_ref()));
+            all.frames.push(fitting.ok().filter(|_| first.is_some_and(|first| i >= first)));
+        }
+        Ok(all)
+    }
 }
 
 /// What to do with a scene.
@@ -48,6 +121,18 @@ pub(crate) struct Job<'a> {
     pub(crate) masks: Option<&'a Path>,
     /// Only pairs that are confident are compared.
     pub(crate) strict: bool,
+    /// They are compared with the black level of the first position.
+    pub(crate) original_black: bool,
+}
+
+/// Pairs of a scene with their shifts.
+struct Aligned<'a> {
+    frames: &'a [RawFrame],
+    paths: &'a [&'a PathBuf],
+    pairs: &'a [(usize, usize)],
+    results: Vec<PairResult>,
+    /// Places of pictures in a scene with several ground truths.
+    places: Option<BTreeMap<usize, [f64; 2]>>,
 }
 
 /// A scene that was worked on: its record, the frames that could be used, and files that were written.
@@ -57,6 +142,26 @@ pub(crate) struct Finished {
     /// Indices into `frames` of each pair.
     pub(crate) pairs: Vec<(usize, usize)>,
     pub(crate) files: Vec<PathBuf>,
+    pub(crate) spent: Spent,
+}
+
+/// What some scenes have cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spent {
+    /// Pixels of all pictures that were used.
+    pub(crate) pixels: usize,
+    /// Seconds in which devices waited for files.
+    pub(crate) waited: f64,
+    /// Seconds in which they worked without waiting.
+    pub(crate) worked: f64,
+}
+
+impl std::ops::AddAssign for Spent {
+    fn add_assign(&mut self, other: Self) {
+        self.pixels += other.pixels;
+        self.waited += other.waited;
+        self.worked += other.worked;
+    }
 }
 
 fn state(path: &Path, frame: Result<&RawFrame, &Error>) -> FileRecord {
@@ -74,11 +179,10 @@ fn state(path: &Path, frame: Result<&RawFrame, &Error>) -> FileRecord {
 
 impl Job<'_> {
     /// Aligns a scene and compares its pairs.
-    pub(crate) fn run<B: AlignBackend>(&self, b: &B, decoded: Decoded) -> Result<Finished> {
-        let Decoded { title, frames, gts } = decoded;
+    pub(crate) fn run<B: AlignBackend>(&self, b: &B, decoding: Decoding) -> Result<Finished> {
         let mut record = SetRecord {
             schema: SCHEMA,
-            set: title,
+            set: decoding.title.clone(),
             camera: String::new(),
             cfa: String::new(),
             size: [0, 0],
@@ -86,32 +190,43 @@ impl Job<'_> {
             pairs: Vec::new(),
             unusable: None,
         };
-        let (mut usable, mut paths, mut truths) = (Vec::<RawFrame>::new(), Vec::new(), 0);
-        for (i, (path, frame)) in frames.into_iter().enumerate() {
-            // The first ground truth that can be read decides what belongs to the scene.
-            let fitting = frame.and_then(|frame| match usable.first() {
-                Some(first) => first.fits(&frame).map(|()| frame),
-                None => Ok(frame),
-            });
-            record.files.push(state(&path, fitting.as_ref()));
-            if let Ok(frame) = fitting
-                && (i < gts || truths > 0)
-            {
-                truths += usize::from(i < gts);
-                usable.push(frame);
-                paths.push(path);
+        let (files, gts, begun) = (decoding.files.len(), decoding.gts, decoding.begun);
+        let taken = Instant::now();
+        // Pictures are prepared on the device while others are still read.
+        let mut early: Option<::align::Result<SceneWork<B>>> = None;
+        let mut busy = 0.0;
+        let Gathered { frames, records } = decoding.gather(|i, first, frame| {
+            let start = Instant::now();
+            let work = early.get_or_insert_with(|| SceneWork::new(b, first, files, gts * files, &self.options));
+            let added = work.as_mut().map_or(Ok(()), |work| work.add(i, frame));
+            if let Err(e) = added {
+                early = Some(Err(e));
             }
-        }
-        let nothing = |record: SetRecord| Finished { record, frames: Vec::new(), pairs: Vec::new(), files: Vec::new() };
-        let Some(first) = usable.first() else {
+            busy += start.elapsed().as_secs_f64();
+        })?;
+        let decoded = begun.elapsed().as_secs_f64();
+        let waited = taken.elapsed().as_secs_f64() - busy;
+        record.files = records;
+        let spent = |pixels: usize| Spent { pixels, waited, worked: taken.elapsed().as_secs_f64() - waited };
+        let nothing = |record: SetRecord| {
+            let (frames, pairs, files) = (Vec::new(), Vec::new(), Vec::new());
+            Finished { record, frames, pairs, files, spent: spent(0) }
+        };
+        let at: Vec<usize> = (0..files).filter(|&i| frames[i].is_some()).collect();
+        let truths = at.iter().filter(|&&i| i < gts).count();
+        let pairs = ::align::all_pairs(truths, at.len());
+        let Some(early) = early else {
             record.unusable = Some("no ground truth can be used".to_owned());
             return Ok(nothing(record));
         };
+        let of_files: Vec<(usize, usize)> = pairs.iter().map(|&(a, b)| (at[a], at[b])).collect();
+        let mut aligned = early.and_then(|work| work.finish(|i| frames[i].as_ref(), &of_files));
+        let paths: Vec<&PathBuf> = at.iter().map(|&i| &decoding.files[i]).collect();
+        let mut usable: Vec<RawFrame> = frames.into_iter().flatten().collect();
+        let Some(first) = usable.first() else { return Ok(nothing(record)) };
         format!("{} {}", first.meta.make, first.meta.model).trim().clone_into(&mut record.camera);
         record.cfa = first.cfa.letters();
         record.size = first.size();
-        let pairs = ::align::all_pairs(truths, usable.len());
-        let mut aligned = align_scene(b, &usable, &pairs, &self.options);
         if let (true, Err(Error::Gpu(e @ gpu_core::Error::OutOfMemory { .. }))) =
             (self.or_cpu && B::NAME != Cpu::NAME, &aligned)
         {
@@ -126,44 +241,68 @@ impl Job<'_> {
                 return Ok(nothing(record));
             }
         };
+        tracing::info!(
+            set = %record.set,
+            decoded = %seconds(decoded),
+            aligned = %seconds(begun.elapsed().as_secs_f64()),
+            "shifts are known"
+        );
         let places = if truths > 1 { Some(closure::close(&pairs, &mut results)) } else { None };
-        let mut developed: Vec<Option<Developed<B>>> = usable.iter().map(|_| None).collect();
+        if self.original_black {
+            for frame in &mut usable {
+                frame.black = BlackLevel::uniform(frame.cfa.period(), frame.black.at(0, 0));
+            }
+        }
+        // With one ground truth each other picture is compared once.
+        let useful = if truths > 1 { usable.len() } else { 2 };
+        let of = Aligned { frames: &usable, paths: &paths, pairs: &pairs, results, places };
+        let memory = self.options.memory;
+        let files = match self.compare.then(|| Comparer::new(b, &usable, useful, memory)).transpose() {
+            Err(Error::Gpu(e @ gpu_core::Error::OutOfMemory { .. })) if self.or_cpu && B::NAME != Cpu::NAME => {
+                tracing::warn!(set = %record.set, %e, "compared on the CPU");
+                let cpu = Cpu::new();
+                self.pairs(&mut Some(Comparer::new(&cpu, &usable, useful, memory)?), of, &mut record)?
+            }
+            made => self.pairs(&mut made?, of, &mut record)?,
+        };
+        let spent = spent(usable.len() * record.size[0] * record.size[1]);
+        Ok(Finished { record, frames: usable, pairs, files, spent })
+    }
+
+    /// Compares pairs that are worth it, and writes down all of them; returns the files of their masks.
+    fn pairs<B: AlignBackend>(
+        &self,
+        comparer: &mut Option<Comparer<'_, B>>,
+        of: Aligned<'_>,
+        record: &mut SetRecord,
+    ) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
-        for (&(gt, other), result) in pairs.iter().zip(results) {
-            let closed = places.as_ref().and_then(|p| {
+        for (&(gt, other), result) in of.pairs.iter().zip(of.results) {
+            let closed = of.places.as_ref().and_then(|p| {
                 let (a, b) = (p.get(&gt)?, p.get(&other)?);
                 Some([a[0] - b[0], a[1] - b[1]])
             });
-            let use_of = if self.compare && self.wanted(&result) {
-                for i in [gt, other] {
-                    if developed[i].is_none() {
-                        developed[i] = Some(develop(b, &usable[i])?);
+            let use_of = match comparer.as_mut().filter(|_| self.wanted(&result)) {
+                None => None,
+                Some(comparer) => match comparer.compare(gt, other, result.rounded) {
+                    Ok(c) => {
+                        let paths = [of.paths[gt].as_path(), of.paths[other]];
+                        Some(self.used(&record.set, &of.frames[gt], paths, c, &mut files)?)
                     }
-                }
-                let (Some(clean), Some(noisy)) = (&developed[gt], &developed[other]) else {
-                    return Err(Failure::usage("a picture was not developed"));
-                };
-                let compared = compare(b, (clean, &usable[gt]), (noisy, &usable[other]), result.rounded);
-                if truths == 1 && other != gt {
-                    // No other pair needs its colours.
-                    developed[other] = None;
-                }
-                match compared {
-                    Ok(c) => Some(self.used(&record.set, &usable[gt], [&paths[gt], &paths[other]], c, &mut files)?),
+                    Err(Error::Gpu(e)) => return Err(e.into()),
                     Err(e) => {
-                        tracing::warn!(gt = %paths[gt].display(), file = %paths[other].display(), %e, "not compared");
+                        let [gt, file] = [of.paths[gt], of.paths[other]].map(|p| p.display());
+                        tracing::warn!(%gt, %file, %e, "not compared");
                         None
                     }
-                }
-            } else {
-                None
+                },
             };
-            let meta = |f: &dyn Fn(&RawFrame) -> Option<f64>| [f(&usable[gt]), f(&usable[other])];
+            let meta = |f: &dyn Fn(&RawFrame) -> Option<f64>| [f(&of.frames[gt]), f(&of.frames[other])];
             record.pairs.push(PairRecord {
                 schema: SCHEMA,
                 set: record.set.clone(),
-                gt: paths[gt].clone(),
-                file: paths[other].clone(),
+                gt: of.paths[gt].clone(),
+                file: of.paths[other].clone(),
                 result,
                 closed,
                 iso: meta(&|f| f.meta.iso),
@@ -171,7 +310,7 @@ impl Job<'_> {
                 use_of,
             });
         }
-        Ok(Finished { record, frames: usable, pairs, files })
+        Ok(files)
     }
 
     fn wanted(&self, result: &PairResult) -> bool {
