@@ -14,4 +14,5 @@ mod val;
 
 pub(crate) use hash::Wide;
 pub(crate) use machine::Fast;
+pub(crate) use keys::{Patch, at, colour_of, place, tint};
 pub(crate) use val::Val;
