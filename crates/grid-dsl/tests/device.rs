@@ -8,7 +8,9 @@ use gpu_core::Cpu;
 use grid_dsl::device::{Coverage, DeviceExecutor, call_batch};
 use grid_dsl::exec::{Options, RunResult};
 use grid_dsl::kernels::{GridBackend, Op, Spill};
-use grid_dsl::{Backend, Batch, Dag, Dialect, ErrClass, ExecOpts, Executor, Limits, Prim, Program, Reference, Sample, Value};
+use grid_dsl::{
+    Backend, Batch, Dag, Dialect, ErrClass, ExecOpts, Executor, Limits, Prim, Program, Reference, Sample, Value,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;

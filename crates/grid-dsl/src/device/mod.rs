@@ -112,13 +112,7 @@ impl<B: GridBackend> DeviceExecutor<B> {
 }
 
 /// Runs samples on one queue, as many at a time as its memory takes.
-fn part<B: GridBackend>(
-    b: &B,
-    dag: &Dag,
-    plan: &Plan,
-    samples: &[Sample],
-    opts: &Options,
-) -> (run::Values, Coverage) {
+fn part<B: GridBackend>(b: &B, dag: &Dag, plan: &Plan, samples: &[Sample], opts: &Options) -> (run::Values, Coverage) {
     let memory = b.memory();
     let budget = (memory.limit as f64 * opts.mem_fraction) as usize;
     let each = plan.slots.max(1) * Arena::<B>::bytes();

@@ -12,7 +12,7 @@ mod step;
 
 use gpu_core::Backend;
 
-pub use augment::{Augment, Item, augment};
+pub use augment::{Augment, AugmentItems, Item, augment, augment_into};
 pub use batch::{GridBatch, SIDE};
 pub use components::{
     Component, Components, ComponentsOf, ComponentsParams, Labels, MODES, Mode, components, objects_batch,
