@@ -127,11 +127,24 @@ impl Job {
 
 /// Whole jobs of every domain. `style` is a weight file that both sides read; without one ours runs alone on random
 /// weights, with which it is as fast.
-fn jobs(backend: &str, style: Option<&Path>) -> Vec<Job> {
+fn jobs(backend: &str, style: Option<&Path>, data: Option<&Path>) -> Vec<Job> {
     let mut all = contourlets(backend);
     all.extend(styles(backend, style));
     all.extend(walls(backend));
+    all.extend(grids(backend, data));
     all
+}
+
+/// The language of grids, on the tasks and programs of the golden data; without them nothing.
+fn grids(backend: &str, data: Option<&Path>) -> Vec<Job> {
+    let Some(data) = data.map(|data| data.join("grid-dsl")).filter(|data| data.is_dir()) else { return Vec::new() };
+    let (tasks, programs) = (data.join("arc/training.jsonl"), data.join("programs/public.jsonl"));
+    let same = format!("grid bench --tasks {}", tasks.display());
+    let many = if backend == "cpu" { "--grids 100000" } else { "--grids 1000000" };
+    vec![
+        Job::alone(format!("{same} {many} --only w1,w1d,w5,w6,w7")),
+        Job::alone(format!("{same} --programs {} --runs 3 --only w2,w3,w7", programs.display())),
+    ]
 }
 
 /// Arguments that both programs understand alike but for one name.
@@ -216,7 +229,11 @@ fn measure(
     keep: &mut dyn FnMut(Result<Vec<Row>>) -> Result<()>,
 ) -> Result<()> {
     let weights = style_weights(root);
-    for job in jobs(backend, weights.as_deref()) {
+    let data = crate::test::data_folder(root)?;
+    if data.is_none() && wants(options, "grid") {
+        println!("NOT MEASURED: grid needs the golden data; set LOCKSTEP_DATA to their folder");
+    }
+    for job in jobs(backend, weights.as_deref(), data.as_deref()) {
         if !wants(options, job.domain()) {
             continue;
         }
@@ -425,7 +442,9 @@ mod tests {
     fn both_sides_of_a_job_get_the_same_sizes() {
         let file = Path::new("w.safetensors");
         for backend in ["cpu", "cuda"] {
-            for job in jobs(backend, Some(file)).iter().filter(|job| job.domain() == "style" && !job.peers.is_empty()) {
+            for job in
+                jobs(backend, Some(file), None).iter().filter(|job| job.domain() == "style" && !job.peers.is_empty())
+            {
                 let sizes = |text: &str| {
                     text.split("--sizes ").nth(1).and_then(|rest| rest.split(' ').next()).map(str::to_owned)
                 };
@@ -435,7 +454,7 @@ mod tests {
                 assert!(job.ours.contains("--model w.safetensors"));
             }
         }
-        assert!(jobs("cuda", None).iter().filter(|job| job.domain() == "style").all(|job| job.peers.is_empty()));
+        assert!(jobs("cuda", None, None).iter().filter(|job| job.domain() == "style").all(|job| job.peers.is_empty()));
     }
 
     #[test]

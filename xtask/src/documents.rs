@@ -1,4 +1,4 @@
-//! What `lockstep nsct bench --json`, `lockstep style bench --json` and the peers print, as rows.
+//! What the `bench --json` of each domain and the peers print, as rows.
 //!
 //! Both are one JSON object: what was measured on what, and under `rows` one object an operation with `median_s`,
 //! `p10_s` and `p90_s`. Peers add `best`, their fastest variant of each operation, which is what counts. A row that

@@ -5,16 +5,19 @@ mod common;
 use std::io::Write;
 
 use gpu_core::Cpu;
-use grid_dsl::device::{Coverage, DeviceExecutor, DeviceOpts, call_batch};
+use grid_dsl::device::{Coverage, DeviceExecutor, call_batch};
+use grid_dsl::exec::{Options, RunResult};
 use grid_dsl::kernels::{GridBackend, Op, Spill};
-use grid_dsl::{Batch, Dag, Dialect, ErrClass, ExecOpts, Limits, Prim, Program, RunResult, Value};
+use grid_dsl::{
+    Backend, Batch, Dag, Dialect, ErrClass, ExecOpts, Executor, Limits, Prim, Program, Reference, Sample, Value,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::value::RawValue;
 
-fn opts() -> DeviceOpts {
-    DeviceOpts { exec: ExecOpts { min_batch: 1, ..ExecOpts::default() }, ..DeviceOpts::default() }
+fn opts() -> Options {
+    Options { min_batch: 1, ..Options::default() }
 }
 
 /// Programs with every way that a node can take: operations of a device, functions of the host, errors, large results.
@@ -86,7 +89,7 @@ fn grids() -> Vec<Value> {
     grids
 }
 
-fn same(dag: &Dag, got: &RunResult, wanted: &RunResult) {
+fn same(dag: &Dag, got: &RunResult, wanted: &grid_dsl::RunResult) {
     assert_eq!(got.samples(), wanted.samples());
     for sample in 0..wanted.samples() {
         for program in 0..dag.programs().len() {
@@ -99,9 +102,9 @@ fn same(dag: &Dag, got: &RunResult, wanted: &RunResult) {
     }
 }
 
-fn check<B: GridBackend>(queues: Vec<B>, dag: &Dag, batch: &Batch, opts: DeviceOpts) -> Coverage {
-    let wanted = dag.run(batch, &opts.exec);
-    let (got, coverage) = DeviceExecutor::new(queues, opts).unwrap().run(dag, batch);
+fn check<B: GridBackend>(queues: Vec<B>, dag: &Dag, batch: &Batch, opts: Options) -> Coverage {
+    let wanted = dag.run(batch, &ExecOpts { limits: opts.limits.clone(), min_batch: opts.min_batch });
+    let (got, coverage) = DeviceExecutor::new(queues).unwrap().run(dag, batch, &opts).unwrap();
     same(dag, &got, &wanted);
     coverage
 }
@@ -123,9 +126,9 @@ fn results_are_those_of_the_definition() {
 fn results_do_not_depend_on_batches_or_queues() {
     let (dag, batch) = (Dag::build(&programs()), Batch::from_grids(grids().into_iter().cycle().take(50)));
     let whole = check(vec![Cpu::new()], &dag, &batch, opts());
-    let small = check(vec![Cpu::new()], &dag, &batch, DeviceOpts { max_batch: 7, ..opts() });
-    let many = check((0..3).map(|_| Cpu::new()).collect(), &dag, &batch, DeviceOpts { multi_gpu_min: 1, ..opts() });
-    assert_eq!((&small, &many), (&whole, &whole));
+    let small = check(vec![Cpu::new()], &dag, &batch, Options { max_batch: Some(7), ..opts() });
+    let many = check((0..3).map(|_| Cpu::new()).collect(), &dag, &batch, Options { multi_gpu_min: 1, ..opts() });
+    assert_eq!((small.counts(), many.counts()), (whole.counts(), whole.counts()));
 }
 
 #[test]
@@ -148,19 +151,59 @@ fn fuel_and_limits_are_those_of_the_definition() {
         Limits { side: 8, ..Limits::default() },
         Limits { elements: 20, ..Limits::default() },
     ] {
-        let opts = DeviceOpts { exec: ExecOpts { limits, min_batch: 1 }, ..opts() };
-        check(vec![Cpu::new()], &dag, &batch, opts);
+        check(vec![Cpu::new()], &dag, &batch, Options { limits, ..opts() });
     }
-    let few = DeviceOpts::default();
+    let few = Options::default();
     let coverage = check(vec![Cpu::new()], &dag, &batch, few);
     assert!(coverage.failures[0].contains("12 samples stay on the host"), "{coverage:?}");
 }
 
+/// As a back end like others: calls, programs line by line, graphs.
+fn check_backend<B: GridBackend>(b: B) {
+    let (device, limits) = (DeviceExecutor::new(vec![b]).unwrap(), Limits::default());
+    let rot = [Value::grid([[1, 2]])];
+    assert_eq!(device.call(Prim::Rot90, &rot, &limits), Reference.call(Prim::Rot90, &rot, &limits));
+    for (program, grid) in programs().iter().zip(grids().into_iter().skip(1)) {
+        for strict in [false, true] {
+            let sample = Sample::new(grid.clone());
+            let wanted = Reference.program(program, &sample, &limits, strict);
+            let got = device.program(program, &sample, &limits, strict);
+            assert_eq!((got.lines, got.returns), (wanted.lines, wanted.returns), "{}", program.name());
+        }
+    }
+    let coverage = device.coverage();
+    assert!(coverage.on_device > 0 && coverage.failures.is_empty(), "{coverage:?}");
+    assert_eq!(device.coverage().on_device, 0);
+    let (dag, batch) = (Dag::build(&programs()), Batch::from_grids(grids()));
+    let wanted = dag.run(&batch, &ExecOpts::default());
+    let executor = Executor::new(device, opts());
+    let got = executor.run(&dag, &batch);
+    same(&dag, &got, &wanted);
+    assert_eq!((got.profile().backend, got.profile().opcodes["rot90"].calls), (B::NAME, 12));
+    let coverage = executor.backend().coverage();
+    let by_reason = |why: Spill| coverage.reasons.iter().filter(|((_, w), _)| *w == why).map(|(_, n)| n).sum::<u64>();
+    assert!(coverage.spills.iter().all(|(&why, &n)| by_reason(why) == n), "{coverage:?}");
+}
+
+#[test]
+fn it_is_a_back_end_like_others() {
+    check_backend(Cpu::new());
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+#[ignore = "needs a CUDA device"]
+fn it_is_a_back_end_like_others_on_cuda() {
+    check_backend(gpu_core::testing::cuda());
+}
+
 #[test]
 fn what_an_executor_needs_is_named() {
-    let none = DeviceExecutor::<Cpu>::new(vec![], opts()).unwrap_err().to_string();
+    let none = DeviceExecutor::<Cpu>::new(vec![]).unwrap_err().to_string();
     assert!(none.contains("queues"), "{none}");
-    let all = DeviceExecutor::new(vec![Cpu::new()], DeviceOpts { mem_fraction: 1.5, ..opts() }).unwrap_err();
+    let (dag, batch) = (Dag::build(&programs()), Batch::from_grids(grids()));
+    let much = Options { mem_fraction: 1.5, ..opts() };
+    let all = DeviceExecutor::new(vec![Cpu::new()]).unwrap().run(&dag, &batch, &much).unwrap_err();
     assert!(all.to_string().contains("1.5"), "{all}");
 }
 
@@ -191,7 +234,11 @@ fn coverage_of_the_stored_programs() {
     let text: Vec<String> = functions.iter().take(24).map(|(name, [d, h])| format!("{name} {d}+{h}")).collect();
     // What a person who asked for this test wants to see.
     let all = (coverage.fraction(), coverage.on_device, coverage.on_host, &coverage.spills);
-    writeln!(std::io::stderr(), "{all:?}\n{}", text.join("\n")).unwrap();
+    let mut reasons: Vec<_> = coverage.reasons.iter().collect();
+    reasons.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
+    let why: Vec<String> =
+        reasons.iter().take(60).map(|((name, why), n)| format!("{n} {name}: {}", why.name())).collect();
+    writeln!(std::io::stderr(), "{all:?}\n{}\n{}", text.join("\n"), why.join("\n")).unwrap();
     assert!(coverage.fraction() > 0.65, "{all:?}: {}", text.join(", "));
 }
 
@@ -210,7 +257,7 @@ fn graphs_on_cuda() {
 #[test]
 fn errors_come_from_the_leftmost_operand() {
     let (dag, batch) = (Dag::build(&programs()), Batch::from_grids(vec![Value::grid([[1, 2]])]));
-    let (got, _) = DeviceExecutor::new(vec![Cpu::new()], opts()).unwrap().run(&dag, &batch);
+    let (got, _) = DeviceExecutor::new(vec![Cpu::new()]).unwrap().run(&dag, &batch, &opts()).unwrap();
     assert_eq!(got.value(3, 0, 0), Err(ErrClass::DivZero));
 }
 
@@ -300,5 +347,5 @@ fn stored_vectors() {
 #[test]
 #[ignore = "needs a CUDA device and LOCKSTEP_DATA"]
 fn golden_vectors_on_cuda() {
-    assert_eq!(check_vectors(&gpu_core::testing::cuda()), check_vectors(&Cpu::new()));
+    assert_eq!(check_vectors(&gpu_core::testing::cuda()).counts(), check_vectors(&Cpu::new()).counts());
 }

@@ -5,7 +5,7 @@ use gpu_core::testing::proptest::collection::vec;
 use gpu_core::testing::proptest::prelude::*;
 use gpu_core::testing::{Output, Outputs, Tolerance};
 use gpu_core::{Cpu, Result, twins};
-use grid_dsl::kernels::{Arena, GridBackend, Instruction, Op, Slot, Spill, step};
+use grid_dsl::kernels::{Arena, GridBackend, HEAD, Instruction, Op, PAYLOAD, Slot, Spill, put, step, take};
 use grid_dsl::{ErrClass, Prim, Value, call};
 
 /// An operand: a value, or the objects of a grid with flags, which only a device makes.
@@ -262,6 +262,104 @@ fn expected(case: &Case) -> Outputs {
 const WRITERS: usize = Op::Fill as usize;
 const FINDERS: usize = Op::Ofcolor as usize;
 const SHAPES: usize = Op::Toindices as usize;
+
+/// Values in an arena, places of some of them, and numbers that are written there.
+#[derive(Clone, Debug)]
+struct Places {
+    values: Vec<Value>,
+    places: Vec<u32>,
+    seed: u32,
+}
+
+fn places() -> impl Strategy<Value = Places> {
+    let value = prop_oneof![any_grid(), any_patch(), any_pair(), Just(Value::None)];
+    (vec(value, 1..9), any::<u32>(), any::<u16>()).prop_map(|(mut values, seed, chosen)| {
+        // Two samples.
+        if values.len() % 2 == 1 {
+            values.push(Value::Int(7));
+        }
+        let mut places: Vec<u32> = (0..values.len() as u32).filter(|n| chosen >> n & 1 == 1).collect();
+        let first = seed as usize % places.len().max(1);
+        places.rotate_left(first);
+        Places { values, places, seed }
+    })
+}
+
+/// Numbers that are written, `width` each.
+fn numbers(case: &Places, width: usize) -> Vec<u32> {
+    (0..case.places.len() * width).map(|n| (n as u32).wrapping_mul(case.seed | 1)).collect()
+}
+
+/// What is taken, and the arena's words after heads alone and after all words were written.
+fn run_places<B: GridBackend>(b: &B, case: &Places) -> Result<Outputs> {
+    let slots: Vec<Slot> = case.values.iter().map(|v| Slot::Known(Ok(v.clone()))).collect();
+    let mut arena = Arena::of(b, 2, &slots)?;
+    let mut out = Vec::new();
+    let mut add = |(heads, payloads): (Vec<i32>, Vec<u32>)| {
+        out.push(Output::U32(vec![heads.len()], heads.into_iter().map(|word| word as u32).collect()));
+        out.push(Output::U32(vec![payloads.len()], payloads));
+    };
+    let all: Vec<u32> = (0..slots.len() as u32).collect();
+    add(take(b, &arena, &case.places, false)?);
+    add(take(b, &arena, &case.places, true)?);
+    let heads: Vec<i32> = numbers(case, HEAD).into_iter().map(|n| n as i32).collect();
+    put(b, &mut arena, &case.places, &heads, &[])?;
+    add(take(b, &arena, &all, true)?);
+    let mut changed = heads;
+    changed.iter_mut().for_each(|n| *n ^= 1);
+    put(b, &mut arena, &case.places, &changed, &numbers(case, PAYLOAD))?;
+    add(take(b, &arena, &all, true)?);
+    Ok(out)
+}
+
+/// The same on lists of words, value by value.
+fn expected_places(case: &Places) -> Outputs {
+    let b = Cpu::new();
+    let known = case.values.iter().map(|v| Slot::Known(Ok(v.clone()))).collect::<Vec<_>>();
+    let plain = Arena::of(&b, 2, &known).and_then(|arena| arena.words(&b)).unwrap();
+    let mut values: Vec<(Vec<i32>, Vec<u32>)> =
+        plain.0.chunks(HEAD).map(<[i32]>::to_vec).zip(plain.1.chunks(PAYLOAD).map(<[u32]>::to_vec)).collect();
+    let mut out = Vec::new();
+    let mut add = |chosen: Vec<&(Vec<i32>, Vec<u32>)>, payloads: bool| {
+        let heads: Vec<u32> = chosen.iter().flat_map(|(head, _)| head.iter().map(|&word| word as u32)).collect();
+        let words: Vec<u32> = chosen.iter().filter(|_| payloads).flat_map(|(_, payload)| payload.clone()).collect();
+        out.push(Output::U32(vec![heads.len()], heads));
+        out.push(Output::U32(vec![words.len()], words));
+    };
+    add(case.places.iter().map(|&p| &values[p as usize]).collect(), false);
+    add(case.places.iter().map(|&p| &values[p as usize]).collect(), true);
+    for round in 0..2 {
+        for (n, &p) in case.places.iter().enumerate() {
+            let (head, payload) = &mut values[p as usize];
+            let number = |k: usize| (k as u32).wrapping_mul(case.seed | 1);
+            for (k, word) in head.iter_mut().enumerate() {
+                *word = number(n * HEAD + k) as i32 ^ round;
+            }
+            for (k, word) in payload.iter_mut().enumerate().filter(|_| round == 1) {
+                *word = number(n * PAYLOAD + k);
+            }
+        }
+        add(values.iter().collect(), true);
+    }
+    out
+}
+
+twins! {
+    kernels = ["grid_take", "grid_put"];
+    /// words: everything is exact
+    places: places(), Places => |b, c| run_places(b, c), oracle = expected_places, tolerance = Tolerance::EXACT;
+}
+
+#[test]
+fn places_that_are_not_there_are_named() {
+    let b = Cpu::new();
+    let mut arena = Arena::new(&b, 2, 3).unwrap();
+    let why = take(&b, &arena, &[6], true).unwrap_err().to_string();
+    assert!(why.contains("6, the arena has 6"), "{why}");
+    let why = put(&b, &mut arena, &[1, 1], &[0; 2 * HEAD], &[]).unwrap_err().to_string();
+    assert!(why.contains("1 comes twice"), "{why}");
+    assert!(put(&b, &mut arena, &[1], &[0; 3], &[]).is_err());
+}
 
 twins! {
     kernels = ["grid_step"];

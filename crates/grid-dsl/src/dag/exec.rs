@@ -92,11 +92,6 @@ impl RunResult {
         Self { values, starts: std::iter::once(0).chain(ends).collect() }
     }
 
-    /// For each sample the outputs of all programs.
-    pub(crate) fn into_values(self) -> Vec<Vec<Result<Value>>> {
-        self.values
-    }
-
     /// What a program returned on a sample.
     pub fn value(&self, program: usize, output: usize, sample: usize) -> Result<&Value> {
         let at = self.starts[program] + output;

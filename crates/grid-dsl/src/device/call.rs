@@ -4,8 +4,8 @@ use gpu_core::Result as Done;
 
 use super::Coverage;
 use crate::error::{Limits, Result};
+use crate::exec::{Backend as _, Cpu};
 use crate::kernels::{Arena, GridBackend, Instruction, Op, Slot, Spill, step};
-use crate::machine::Machine;
 use crate::prim::Prim;
 use crate::value::{Function, Value};
 
@@ -26,7 +26,7 @@ fn operation(prim: Prim, args: &[Value]) -> Option<(Op, u32)> {
 }
 
 /// Calls primitives with their arguments, each with all the fuel of the limits, and says where. Results are those of
-/// [`Machine::prim`], wherever a call is evaluated.
+/// [`call`](crate::call) within the limits, wherever a call is evaluated.
 ///
 /// ```
 /// use grid_dsl::{Limits, Prim, Value, device::call_batch};
@@ -62,9 +62,11 @@ pub fn call_batch<B: GridBackend>(
         for ((prim, args), slots) in calls.iter().zip(after.chunks_exact(SLOTS)) {
             let (result, why) = match &slots[4] {
                 Slot::Known(value) => (value.clone(), None),
-                Slot::Spilled(why) => (Machine::new(limits).prim(*prim, args), Some(*why)),
+                Slot::Spilled(why) => (Cpu.call(*prim, args, limits), Some(*why)),
             };
-            coverage.count(prim.name(), args.iter().any(super::is_container), why);
+            let mut counted = super::Counted::default();
+            counted.add(args.iter().any(super::is_container), why);
+            coverage.count(prim.name(), &counted);
             results.push(result);
         }
     }

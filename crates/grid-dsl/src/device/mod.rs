@@ -1,131 +1,104 @@
 //! Graphs of programs on devices: a wavefront of steps, level by level, for all samples of a batch.
 //!
 //! Values stay in the memory of the device. What has no form there, or is no operation of it, is evaluated on the host with
-//! the definition of its primitive, and counted with its reason. Results are those of
-//! [`Dag::run`](crate::Dag::run), whatever the device, the number of devices and the size of the batch.
+//! the fast layouts of [`Cpu`], and counted with its reason. Results are those of
+//! [`Dag::run`], whatever the device, the number of devices and the size of the batch.
 
 mod call;
+mod coverage;
 mod plan;
 mod run;
 
-use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use gpu_core::Error;
 
-use crate::dag::{Batch, Dag, ExecOpts, RunResult};
-use crate::error::Limits;
-use crate::kernels::{Arena, GridBackend, SIDE, Spill};
+use crate::dag::{Batch, Dag, NodeId};
+use crate::error::{Limits, Result};
+use crate::exec::{Backend, Cache, Cpu, Options, Output, Profile, RunResult};
+use crate::kernels::{Arena, GridBackend, SIDE};
+use crate::lang::Program;
+use crate::prim::Prim;
+use crate::run::{Outcome, Sample};
 use crate::value::Value;
+use coverage::Counted;
 use plan::Plan;
 
 pub use crate::kernels::objects_batch;
 pub use call::call_batch;
+pub use coverage::Coverage;
 
-/// How a graph runs on devices. Nothing here changes a result.
-#[derive(Clone, Debug)]
-pub struct DeviceOpts {
-    /// Limits, and the smallest batch that goes to a device.
-    pub exec: ExecOpts,
-    /// Fewer samples than this stay on the first device.
-    pub multi_gpu_min: usize,
-    /// How much of a device's memory values may take.
-    pub mem_fraction: f64,
-    /// Most samples of one wave; fewer where memory is short.
-    pub max_batch: usize,
-}
+/// Most samples of one wave, unless options say otherwise.
+const MOST_SAMPLES: usize = 1 << 16;
 
-impl Default for DeviceOpts {
-    fn default() -> Self {
-        Self { exec: ExecOpts::default(), multi_gpu_min: 120, mem_fraction: 0.8, max_batch: 1 << 16 }
-    }
-}
-
-/// Where evaluations of nodes took place.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Coverage {
-    /// Evaluations with at least one operand that is a grid, a patch or another container but a pair, on a device.
-    pub on_device: u64,
-    /// The same, on the host.
-    pub on_host: u64,
-    /// For each reason how many evaluations took place on the host, whatever their operands.
-    pub spills: BTreeMap<Spill, u64>,
-    /// For each function evaluations of the first two kinds, on a device and on the host.
-    pub functions: BTreeMap<&'static str, [u64; 2]>,
-    /// What devices failed with; the samples ran on the host.
-    pub failures: Vec<String>,
-}
-
-impl Coverage {
-    /// The part of evaluations that a device did; 0 without any.
-    pub fn fraction(&self) -> f64 {
-        let all = self.on_device + self.on_host;
-        if all == 0 { 0.0 } else { self.on_device as f64 / all as f64 }
-    }
-
-    /// Counts one evaluation of a function, whether it has an operand that counts, and why the host did it.
-    fn count(&mut self, name: &'static str, counts: bool, spill: Option<Spill>) {
-        if let Some(why) = spill {
-            *self.spills.entry(why).or_default() += 1;
-        }
-        if counts {
-            self.functions.entry(name).or_default()[usize::from(spill.is_some())] += 1;
-            *if spill.is_some() { &mut self.on_host } else { &mut self.on_device } += 1;
-        }
-    }
-
-    fn add(&mut self, other: &Self) {
-        self.on_device += other.on_device;
-        self.on_host += other.on_host;
-        for (why, n) in &other.spills {
-            *self.spills.entry(*why).or_default() += n;
-        }
-        for (name, [device, host]) in &other.functions {
-            let own = self.functions.entry(name).or_default();
-            *own = [own[0] + device, own[1] + host];
-        }
-        self.failures.extend(other.failures.iter().cloned());
-    }
-}
+/// Most evaluations of one wave: what the host keeps of each takes some 30 bytes.
+const MOST_EVALUATIONS: usize = 1 << 27;
 
 /// Runs graphs on one or several queues, each of a device of its own.
+///
+/// A batch with fewer samples than [`Options::min_batch`] is run by [`Cpu`], and so is what has no form on a device.
+/// [`Executor`](crate::Executor) takes this as its back end; what took place where is added up until
+/// [`coverage`](Self::coverage) is asked for.
 #[derive(Debug)]
 pub struct DeviceExecutor<B: GridBackend> {
     queues: Vec<B>,
-    opts: DeviceOpts,
+    coverage: Mutex<Coverage>,
 }
 
 impl<B: GridBackend> DeviceExecutor<B> {
     /// An executor on these queues.
     ///
     /// # Errors
-    /// Without queues, or when the part of memory is not above 0 and at most 1.
-    pub fn new(queues: Vec<B>, opts: DeviceOpts) -> gpu_core::Result<Self> {
+    /// Without queues.
+    pub fn new(queues: Vec<B>) -> gpu_core::Result<Self> {
         if queues.is_empty() {
             return Err(Error::value("queues", "none are given; an executor needs at least one"));
         }
-        if !(opts.mem_fraction > 0.0 && opts.mem_fraction <= 1.0) {
-            return Err(Error::value("mem_fraction", format!("{} is not above 0 and at most 1", opts.mem_fraction)));
-        }
-        Ok(Self { queues, opts })
+        Ok(Self { queues, coverage: Mutex::default() })
+    }
+
+    /// The queues.
+    pub fn queues(&self) -> &[B] {
+        &self.queues
+    }
+
+    /// Where everything took place since this was asked last.
+    pub fn coverage(&self) -> Coverage {
+        std::mem::take(&mut *self.coverage.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn took_place(&self, coverage: &Coverage) {
+        self.coverage.lock().unwrap_or_else(PoisonError::into_inner).add(coverage);
     }
 
     /// Runs all programs on all samples, and says where.
-    pub fn run(&self, dag: &Dag, batch: &Batch) -> (RunResult, Coverage) {
+    ///
+    /// # Errors
+    /// When the part of memory is not above 0 and at most 1.
+    pub fn run(&self, dag: &Dag, batch: &Batch, opts: &Options) -> gpu_core::Result<(RunResult, Coverage)> {
+        if !(opts.mem_fraction > 0.0 && opts.mem_fraction <= 1.0) {
+            return Err(Error::value("mem_fraction", format!("{} is not above 0 and at most 1", opts.mem_fraction)));
+        }
+        let (values, coverage) = self.values(dag, batch, opts);
+        let counts = (0..dag.programs().len()).map(|program| dag.outputs(program).len());
+        Ok((RunResult::new(values, counts), coverage))
+    }
+
+    fn values(&self, dag: &Dag, batch: &Batch, opts: &Options) -> (run::Values, Coverage) {
         let samples = batch.samples();
-        let limits = &self.opts.exec.limits;
-        if samples.len() < self.opts.exec.min_batch || !enough(limits) {
+        if samples.len() < opts.min_batch || !enough(&opts.limits) {
             let why =
                 format!("{} samples stay on the host: fewer than min_batch, or limits below a device's", samples.len());
-            return (dag.run(batch, &self.opts.exec), Coverage { failures: vec![why], ..Coverage::default() });
+            return on_host(dag, samples, opts, why);
         }
         let plan = Plan::new(dag);
-        let queues = if samples.len() < self.opts.multi_gpu_min { 1 } else { self.queues.len() };
+        let queues = if samples.len() < opts.multi_gpu_min { 1 } else { self.queues.len() };
         let bounds = parts(samples.iter().map(|s| u64::from(s.input.weight())), queues);
         let all: Vec<_> = std::thread::scope(|scope| {
             let (plan, queues) = (&plan, self.queues.iter().zip(bounds.windows(2)));
             let threads: Vec<_> = queues
                 .map(|(b, bounds)| (bounds[0]..bounds[1], b))
-                .map(|(range, b)| scope.spawn(move || self.part(b, dag, plan, &samples[range])))
+                .map(|(range, b)| scope.spawn(move || part(b, dag, plan, &samples[range], opts)))
                 .collect();
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
         });
@@ -134,40 +107,102 @@ impl<B: GridBackend> DeviceExecutor<B> {
             values.extend(part);
             coverage.add(&counted);
         }
-        (RunResult::gathered(dag, values), coverage)
+        (values, coverage)
     }
+}
 
-    /// Runs samples on one queue, as many at a time as its memory takes.
-    fn part(&self, b: &B, dag: &Dag, plan: &Plan, samples: &[crate::run::Sample]) -> (run::Values, Coverage) {
-        let memory = b.memory();
-        let budget = (memory.limit as f64 * self.opts.mem_fraction) as usize;
-        let each = plan.slots.max(1) * Arena::<B>::bytes();
-        let room = budget.saturating_sub(memory.used).min(memory.free) / each;
-        if room < self.opts.exec.min_batch.max(1).min(samples.len()) {
-            let why = format!("{} samples ran on the host: {budget} bytes hold {room} of {each}", samples.len());
-            let result = dag.run(&Batch::from(samples.to_vec()), &self.opts.exec);
-            return (result.into_values(), Coverage { failures: vec![why], ..Coverage::default() });
-        }
-        let (mut together, mut from) = (room.min(self.opts.max_batch.max(1)), 0);
-        let (mut values, mut coverage) = (Vec::new(), Coverage::default());
-        while from < samples.len() {
-            let now = &samples[from..samples.len().min(from + together)];
-            match run::wave(b, dag, plan, now, &self.opts.exec.limits) {
-                Ok((part, counted)) => {
-                    values.extend(part);
-                    coverage.add(&counted);
-                    from += now.len();
-                }
-                Err(Error::OutOfMemory { .. }) if together > 1 => together = now.len().div_ceil(2).min(together - 1),
-                Err(e) => {
-                    coverage.failures.push(format!("{} samples from number {from} ran on the host: {e}", now.len()));
-                    let result = dag.run(&Batch::from(now.to_vec()), &self.opts.exec);
-                    values.extend(result.into_values());
-                    from += now.len();
-                }
+/// Runs samples on one queue, as many at a time as its memory takes.
+fn part<B: GridBackend>(b: &B, dag: &Dag, plan: &Plan, samples: &[Sample], opts: &Options) -> (run::Values, Coverage) {
+    let memory = b.memory();
+    let budget = (memory.limit as f64 * opts.mem_fraction) as usize;
+    let each = plan.slots.max(1) * Arena::<B>::bytes();
+    // Lists that are copied take some of it, too.
+    let room = (budget.saturating_sub(memory.used).min(memory.free) / 8 * 7) / each;
+    if room < opts.min_batch.max(1).min(samples.len()) {
+        let why = format!("{} samples ran on the host: {budget} bytes hold {room} of {each}", samples.len());
+        return on_host(dag, samples, opts, why);
+    }
+    let most = MOST_SAMPLES.min(MOST_EVALUATIONS / dag.nodes().len().max(1)).max(1);
+    let (mut together, mut from) = (room.min(opts.max_batch.unwrap_or(most).max(1)), 0);
+    let (mut values, mut coverage) = (Vec::new(), Coverage::default());
+    while from < samples.len() {
+        let now = &samples[from..samples.len().min(from + together)];
+        match run::wave(b, dag, plan, now, &opts.limits) {
+            Ok((part, counted)) => {
+                values.extend(part);
+                coverage.add(&counted);
+                from += now.len();
+            }
+            Err(Error::OutOfMemory { .. }) if together > 1 => together = now.len().div_ceil(2).min(together - 1),
+            Err(e) => {
+                let why = format!("{} samples from number {from} ran on the host: {e}", now.len());
+                let (part, counted) = on_host(dag, now, opts, why);
+                values.extend(part);
+                coverage.add(&counted);
+                from += now.len();
             }
         }
-        (values, coverage)
+    }
+    (values, coverage)
+}
+
+/// Runs samples on the host altogether.
+fn on_host(dag: &Dag, samples: &[Sample], opts: &Options, why: String) -> (run::Values, Coverage) {
+    let started = std::time::Instant::now();
+    let batch = Batch::from(samples.to_vec());
+    let done = Cpu.graph(dag, &batch, opts, &Cache::new(0), &mut Profile::default());
+    let host_seconds = started.elapsed().as_secs_f64();
+    (done.into_outputs(), Coverage { failures: vec![why], host_seconds, ..Coverage::default() })
+}
+
+impl<B: GridBackend> Backend for DeviceExecutor<B> {
+    fn name(&self) -> &'static str {
+        B::NAME
+    }
+
+    /// One call; [`call_batch`] does many in less time. When the device fails, the host calls.
+    fn call(&self, prim: Prim, args: &[Value], limits: &Limits) -> Result<Value> {
+        match call_batch(&self.queues[0], &[(prim, args.to_vec())], limits) {
+            Ok((mut results, coverage)) if results.len() == 1 => {
+                self.took_place(&coverage);
+                results.remove(0)
+            }
+            other => {
+                let failures = other.err().map(|e| format!("a call ran on the host: {e}")).into_iter().collect();
+                self.took_place(&Coverage { failures, ..Coverage::default() });
+                Cpu.call(prim, args, limits)
+            }
+        }
+    }
+
+    /// All lines of one program, as one graph. Fuel is not told: a device counts none.
+    fn program(&self, program: &Program, sample: &Sample, limits: &Limits, strict: bool) -> Outcome {
+        let (whole, lines) = program.with_lines_returned(strict);
+        let opts = Options { limits: limits.clone(), min_batch: 1, ..Options::default() };
+        let (values, coverage) = self.values(&Dag::build(&[whole]), &Batch::from(vec![sample.clone()]), &opts);
+        self.took_place(&coverage);
+        let mut values = values.into_iter().flatten().map(|value| value.map(Output::into_value));
+        let mut next = || values.next().unwrap_or(Err(crate::ErrClass::Type));
+        let mut outcome = Outcome { lines: Vec::new(), returns: Vec::new(), used: 0 };
+        outcome.returns = program.returns().iter().map(|_| next()).collect();
+        outcome.lines = lines.into_iter().map(|needed| needed.then(&mut next)).collect();
+        if let Some((_, class)) = outcome.first_failure().filter(|_| strict) {
+            outcome.returns.iter_mut().for_each(|value| *value = Err(class));
+        }
+        outcome
+    }
+
+    fn graph(&self, dag: &Dag, batch: &Batch, opts: &Options, _: &Cache, profile: &mut Profile) -> RunResult {
+        let mem_fraction = opts.mem_fraction.clamp(0.01, 1.0);
+        let (values, coverage) = self.values(dag, batch, &Options { mem_fraction, ..opts.clone() });
+        profile.node_evaluations = profile.samples as u64 * profile.nodes as u64;
+        let nodes = dag.nodes().iter().enumerate().filter(|(_, node)| node.is_call());
+        for (id, node) in nodes {
+            profile.opcodes.entry(node.opcode()).or_default().calls += profile.samples as u64;
+            profile.levels.entry(dag.level(id as NodeId)).or_default();
+        }
+        self.took_place(&coverage);
+        RunResult::new(values, (0..dag.programs().len()).map(|program| dag.outputs(program).len()))
     }
 }
 

@@ -1,33 +1,68 @@
 //! One wave: a number of samples through all levels of a graph.
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
 use gpu_core::Result as Done;
 use rayon::prelude::*;
 
+use super::Coverage;
 use super::plan::{Plan, Way};
-use super::{Coverage, is_container};
 use crate::dag::{Dag, Node, NodeId};
 use crate::error::{ErrClass, Limits, Result};
-use crate::kernels::{Arena, Form, GridBackend, HEAD, Instruction, Slot, Spill, step};
-use crate::machine::Machine;
+use crate::exec::{Output, run_program};
+use crate::fast::{Fast, Val};
+use crate::kernels::{
+    Arena, Form, GridBackend, HEAD, Instruction, PAYLOAD, Spill, Words, decode_val, is_plain, put, step, take, words_of,
+};
 use crate::run::Sample;
-use crate::value::Value;
 
 /// For each sample the outputs of all programs.
-pub(super) type Values = Vec<Vec<Result<Value>>>;
+pub(super) type Values = Vec<Vec<Result<Output>>>;
 
 /// More than the fuel of any evaluation that a device does: operands and results of at most 1,024 cells with a weight of 5,
 /// a few times for functions of each object.
 const MOST_FUEL: u64 = 1 << 17;
 
-/// Values of a node on the host.
-enum Store {
-    /// On the device, or nowhere any more.
-    None,
+/// Values that are copied at once: 38 MB of payloads.
+const TOGETHER: usize = 1 << 15;
+
+/// Heads that are copied at once.
+const HEADS: usize = 1 << 20;
+
+/// What the host knows of a node's values.
+#[derive(Clone, Default)]
+struct Held {
     /// The same for all samples.
-    Uniform(Result<Value>),
-    /// For each sample, where the host has it.
-    Each(Vec<Option<Result<Value>>>),
+    uniform: Option<Result<Val>>,
+    /// For each sample the value, where the host has it; empty where it has none.
+    each: Vec<Option<Result<Val>>>,
+    /// Which values are containers.
+    containers: Vec<bool>,
+    /// The most fuel that the node took for a sample.
+    fuel: u64,
 }
+
+impl Held {
+    fn get(&self, sample: usize) -> Option<&Result<Val>> {
+        self.uniform.as_ref().or_else(|| self.each.get(sample)?.as_ref())
+    }
+
+    fn is_container(&self, sample: usize) -> bool {
+        self.containers.get(sample).or(self.containers.first()).copied().unwrap_or(false)
+    }
+}
+
+/// Whether an evaluation with such an operand counts for the coverage.
+fn is_container(value: &Result<Val>) -> bool {
+    value.as_ref().is_ok_and(|v| v.is_set() || (v.is_tuple() && v.as_pair().is_none()))
+}
+
+/// Nodes with their samples.
+type Items = Vec<(NodeId, u32)>;
+
+/// What evaluations gave, and the fuel that they took.
+type Evaluated = Vec<((NodeId, u32), Result<Val>, u64)>;
 
 struct Wave<'a, B: GridBackend> {
     b: &'a B,
@@ -36,11 +71,7 @@ struct Wave<'a, B: GridBackend> {
     samples: &'a [Sample],
     limits: &'a Limits,
     arena: Arena<B>,
-    stores: Vec<Store>,
-    /// Which values are containers, a node and sample each.
-    containers: Vec<Vec<bool>>,
-    /// Fuel of host evaluations, a node and sample each; none for what a device did.
-    fuel: Vec<Vec<u64>>,
+    held: Vec<Held>,
     coverage: Coverage,
 }
 
@@ -53,195 +84,236 @@ pub(super) fn wave<B: GridBackend>(
     limits: &Limits,
 ) -> Done<(Values, Coverage)> {
     let nodes = dag.nodes().len();
-    let mut wave = Wave {
-        b,
-        dag,
-        plan,
-        samples,
-        limits,
-        arena: Arena::new(b, plan.slots, samples.len())?,
-        stores: (0..nodes).map(|_| Store::None).collect(),
-        containers: vec![Vec::new(); nodes],
-        fuel: vec![Vec::new(); nodes],
-        coverage: Coverage::default(),
-    };
-    let mut returned: Vec<Option<Vec<Result<Value>>>> = vec![None; nodes];
+    let arena = Arena::new(b, plan.slots, samples.len())?;
+    let held = vec![Held::default(); nodes];
+    let mut wave = Wave { b, dag, plan, samples, limits, arena, held, coverage: Coverage::default() };
     for (level, dead) in plan.levels.iter().zip(&plan.last) {
         wave.level(level)?;
-        for &id in level.iter().filter(|&&id| plan.returned[id as usize]) {
-            wave.fetch(id)?;
-            returned[id as usize] = Some((0..samples.len()).map(|s| wave.value(id, s)).collect());
-        }
+        let returned: Vec<NodeId> = level.iter().copied().filter(|&id| plan.returned[id as usize]).collect();
+        wave.fetch(returned.iter().map(|&id| (id, (0..samples.len() as u32).collect())).collect())?;
         for &id in dead {
-            wave.stores[id as usize] = Store::None;
+            let held = &mut wave.held[id as usize];
+            held.containers = Vec::new();
+            if !plan.returned[id as usize] {
+                (held.uniform, held.each) = (None, Vec::new());
+            }
         }
     }
+    let this = &wave;
     let one = |s: usize| {
         let admitted = samples[s].admit(limits);
         let programs = 0..dag.programs().len();
         let outputs = programs.flat_map(|program| {
-            if admitted.is_ok() && dag.runs_alone(program, limits, |id| wave.fuel_of(id, s)) {
+            if admitted.is_ok() && dag.runs_alone(program, limits, |id| this.held[id as usize].fuel) {
                 // Perhaps too much: the program alone tells.
-                return dag.member_program(program).run(&samples[s], limits, false).returns;
+                let alone = run_program(dag.member_program(program), &samples[s], limits, false).returns;
+                return alone.into_iter().map(|value| value.map(Output::Value)).collect();
             }
             let outputs = dag.outputs(program).iter();
-            outputs.map(|&id| admitted.and_then(|()| read(returned[id as usize].as_deref(), s))).collect()
+            let value = |&id: &NodeId| {
+                admitted?;
+                this.value(id, s).clone().map(Output::fast)
+            };
+            outputs.map(value).collect::<Vec<_>>()
         });
         outputs.collect()
     };
-    Ok(((0..samples.len()).into_par_iter().map(one).collect(), wave.coverage))
+    let values = (0..samples.len()).into_par_iter().map(one).collect();
+    Ok((values, wave.coverage))
 }
 
-fn read(values: Option<&[Result<Value>]>, sample: usize) -> Result<Value> {
-    values.and_then(|v| v.get(sample)).cloned().unwrap_or(Err(ErrClass::Type))
-}
+/// What stands for values that nobody has.
+const NOTHING: &Result<Val> = &Err(ErrClass::Type);
 
 impl<B: GridBackend> Wave<'_, B> {
-    fn fuel_of(&self, id: NodeId, sample: usize) -> u64 {
-        self.fuel[id as usize].get(sample).or(self.fuel[id as usize].first()).copied().unwrap_or(MOST_FUEL)
+    /// The value of a node that is on the host.
+    fn value(&self, id: NodeId, sample: usize) -> &Result<Val> {
+        self.held[id as usize].get(sample).unwrap_or(NOTHING)
     }
 
-    /// The value of a node that [`fetch`](Self::fetch) has brought.
-    fn value(&self, id: NodeId, sample: usize) -> Result<Value> {
-        match &self.stores[id as usize] {
-            Store::Uniform(value) => value.clone(),
-            Store::Each(all) => all[sample].clone().unwrap_or(Err(ErrClass::Type)),
-            Store::None => Err(ErrClass::Type),
-        }
-    }
-
-    /// Brings a node's values to the host, where they are not there yet.
-    fn fetch(&mut self, id: NodeId) -> Done<()> {
-        let known = match &self.stores[id as usize] {
-            Store::Uniform(..) => true,
-            Store::Each(all) => all.iter().all(Option::is_some),
-            Store::None => false,
-        };
-        let Some(slot) = self.plan.slot[id as usize].filter(|_| !known) else { return Ok(()) };
-        let slots = self.arena.read(self.b, slot as usize)?;
-        let mut all = match std::mem::replace(&mut self.stores[id as usize], Store::None) {
-            Store::Each(all) => all,
-            _ => vec![None; self.samples.len()],
-        };
-        for (own, slot) in all.iter_mut().zip(slots) {
-            if let (None, Slot::Known(value)) = (&own, slot) {
-                *own = Some(value);
+    /// Brings values to the host that are not there yet.
+    fn fetch(&mut self, wanted: BTreeMap<NodeId, Vec<u32>>) -> Done<()> {
+        let samples = self.samples.len();
+        let mut items: Vec<(NodeId, u32, u32)> = Vec::new();
+        for (id, of) in wanted {
+            let (Some(slot), held) = (self.plan.slot[id as usize], &mut self.held[id as usize]) else { continue };
+            if held.uniform.is_none() {
+                held.each.resize(samples, None);
+                let lacking = of.into_iter().filter(|&s| held.each[s as usize].is_none());
+                items.extend(lacking.map(|s| (id, s, slot * samples as u32 + s)));
             }
         }
-        self.stores[id as usize] = Store::Each(all);
+        items.sort_unstable();
+        items.dedup();
+        for part in items.chunks(TOGETHER) {
+            let places: Vec<u32> = part.iter().map(|(_, _, place)| *place).collect();
+            let (heads, payloads) = take(self.b, &self.arena, &places, true)?;
+            let words = heads.par_chunks_exact(HEAD).zip(payloads.par_chunks_exact(PAYLOAD));
+            let values: Vec<_> = words.map(|(head, payload)| decode_val(head, payload).ok()).collect();
+            for ((id, s, _), value) in part.iter().zip(values) {
+                self.held[*id as usize].each[*s as usize] = value;
+            }
+        }
         Ok(())
     }
 
-    /// What the definition of the node's function says for one sample, and its fuel.
-    fn evaluate(&self, id: NodeId, sample: usize) -> (Result<Value>, u64) {
-        let mut machine = Machine::new(self.limits);
-        let all = |args: &[NodeId]| args.iter().map(|&a| self.value(a, sample)).collect::<Result<Vec<_>>>();
+    /// Operands of evaluations.
+    fn operands(&self, items: &[(NodeId, u32)]) -> BTreeMap<NodeId, Vec<u32>> {
+        let mut wanted: BTreeMap<NodeId, Vec<u32>> = BTreeMap::new();
+        for of_node in items.chunk_by(|a, b| a.0 == b.0) {
+            for operand in self.dag.nodes()[of_node[0].0 as usize].operands() {
+                wanted.entry(operand).or_default().extend(of_node.iter().map(|(_, s)| *s));
+            }
+        }
+        wanted
+    }
+
+    /// A node's value for one sample, from operands on the host, and its fuel.
+    fn evaluate(&self, fast: &mut Fast, id: NodeId, sample: usize) -> (Result<Val>, u64) {
+        fast.refill();
+        let read = |id: NodeId| self.value(id, sample).as_ref().map_err(|class| *class);
+        let all = |args: &[NodeId]| args.iter().map(|&a| read(a)).collect::<Result<Vec<&Val>>>();
         let value = match &self.dag.nodes()[id as usize] {
-            Node::Input(name) => Ok(self.samples[sample].get(name).clone()),
-            Node::Literal(value) => Ok(value.clone()),
-            Node::Prim(prim, args) => all(args).and_then(|args| machine.prim(*prim, &args)),
-            Node::Call(callee, args) => self.value(*callee, sample).and_then(|f| machine.call_value(&f, &all(args)?)),
+            Node::Input(name) => Ok(Val::from(self.samples[sample].get(name))),
+            Node::Literal(value) => Ok(Val::from(value)),
+            Node::Prim(prim, args) => all(args).and_then(|args| fast.prim(*prim, &args)),
+            Node::Call(callee, args) => read(*callee).and_then(|function| fast.call(function, &all(args)?)),
         };
-        (value, machine.used())
+        (value, fast.m.used())
+    }
+
+    /// Evaluates on the host, and gives a device the values that it reads.
+    fn on_host(&mut self, items: &Items) -> Done<()> {
+        let samples = self.samples.len();
+        // All samples of a few nodes at a time: values in words are larger than values.
+        for part in items.chunks(TOGETHER) {
+            let this = &*self;
+            let one = |fast: &mut Fast, &(id, s): &(NodeId, u32)| {
+                let (value, fuel) = this.evaluate(fast, id, s as usize);
+                ((id, s), value, fuel)
+            };
+            let done: Evaluated = part.par_iter().map_init(|| Fast::new(this.limits), one).collect();
+            let plan = self.plan;
+            let place = |id: NodeId, s: u32| plan.slot[id as usize].map(|slot| slot * samples as u32 + s);
+            let list = done.iter().filter_map(|((id, s), value, _)| Some((place(*id, *s)?, value)));
+            let list: Vec<_> = list.collect();
+            self.put(&list)?;
+            for ((id, s), value, fuel) in done {
+                let held = &mut self.held[id as usize];
+                held.each.resize(samples, None);
+                held.containers.resize(samples, false);
+                held.containers[s as usize] = is_container(&value);
+                held.fuel = held.fuel.max(fuel);
+                held.each[s as usize] = Some(value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies values to places of the arena.
+    fn put(&mut self, list: &[(u32, &Result<Val>)]) -> Done<()> {
+        for part in list.chunks(TOGETHER) {
+            let words: Vec<Words> = part.par_iter().map(|(_, value)| words_of(value)).collect();
+            for full in [false, true] {
+                let (mut places, mut heads, mut payloads) = (Vec::new(), Vec::new(), Vec::new());
+                for ((place, _), (head, payload)) in part.iter().zip(&words).filter(|(_, w)| w.1.is_some() == full) {
+                    places.push(*place);
+                    heads.extend_from_slice(head);
+                    payload.iter().for_each(|words| payloads.extend_from_slice(&words[..]));
+                }
+                put(self.b, &mut self.arena, &places, &heads, &payloads)?;
+            }
+        }
+        Ok(())
     }
 
     fn level(&mut self, level: &[NodeId]) -> Done<()> {
-        let mut instructions: Vec<Instruction> = Vec::new();
-        let mut on_device: Vec<NodeId> = Vec::new();
+        let samples = self.samples.len() as u32;
+        let (mut instructions, mut on_device, mut on_host): (Vec<Instruction>, Vec<NodeId>, Items) = Default::default();
         for &id in level {
             match &self.plan.ways[id as usize] {
                 Way::Device(instruction) => {
                     instructions.push(*instruction);
                     on_device.push(id);
                 }
-                way => {
-                    let uniform = matches!(way, Way::Constant);
-                    self.on_host(id, uniform)?;
-                }
+                Way::Constant => self.constant(id)?,
+                Way::Host => on_host.extend((0..samples).map(|s| (id, s))),
             }
         }
+        let started = Instant::now();
+        self.fetch(self.operands(&on_host))?;
+        self.on_host(&on_host)?;
+        for of_node in on_host.chunk_by(|a, b| a.0 == b.0) {
+            if self.dag.nodes()[of_node[0].0 as usize].is_call() {
+                let all = of_node.iter().map(|(_, s)| (*s as usize, Some(Spill::Function)));
+                self.count(of_node[0].0, all.collect());
+            }
+        }
+        self.coverage.host_seconds += started.elapsed().as_secs_f64();
+        let started = Instant::now();
         step(self.b, &mut self.arena, &instructions)?;
-        for (id, instruction) in on_device.into_iter().zip(&instructions) {
-            self.settle(id, instruction.target)?;
+        let each = (HEADS / samples.max(1) as usize).max(1);
+        for (nodes, instructions) in on_device.chunks(each).zip(instructions.chunks(each)) {
+            let left = self.settle(nodes, instructions)?;
+            let begun = Instant::now();
+            self.fetch(self.operands(&left))?;
+            self.on_host(&left)?;
+            self.coverage.host_seconds += begun.elapsed().as_secs_f64();
+            self.coverage.device_seconds -= begun.elapsed().as_secs_f64();
         }
+        self.coverage.device_seconds += started.elapsed().as_secs_f64();
         Ok(())
     }
 
-    /// Evaluates a node on the host, and gives a device the values that it can hold.
-    fn on_host(&mut self, id: NodeId, uniform: bool) -> Done<()> {
-        let operands: Vec<NodeId> = self.dag.nodes()[id as usize].operands().collect();
-        for &operand in &operands {
-            self.fetch(operand)?;
+    /// A literal, or a function of literals.
+    fn constant(&mut self, id: NodeId) -> Done<()> {
+        let (value, fuel) = self.evaluate(&mut Fast::new(self.limits), id, 0);
+        if let Some(slot) = self.plan.slot[id as usize] {
+            let samples = self.samples.len() as u32;
+            let places: Vec<u32> = (slot * samples..(slot + 1) * samples).collect();
+            let (head, payload) = words_of(&value);
+            let payloads = payload.map(|words| words.repeat(places.len())).unwrap_or_default();
+            put(self.b, &mut self.arena, &places, &head.repeat(places.len()), &payloads)?;
         }
+        let containers = vec![is_container(&value)];
+        self.held[id as usize] = Held { uniform: Some(value), each: Vec::new(), containers, fuel };
+        Ok(())
+    }
+
+    /// Looks at what a device did for some nodes: takes over what a head says, and tells what is left to the host.
+    fn settle(&mut self, nodes: &[NodeId], instructions: &[Instruction]) -> Done<Items> {
         let samples = self.samples.len();
-        if uniform {
-            let (value, used) = self.evaluate(id, 0);
-            self.containers[id as usize] = vec![value.as_ref().is_ok_and(is_container); samples];
-            self.fuel[id as usize] = vec![used];
-            self.upload(id, &vec![Slot::Known(value.clone()); samples])?;
-            self.stores[id as usize] = Store::Uniform(value);
-            return Ok(());
+        let targets = instructions.iter().map(|i| i.target * samples as u32);
+        let places: Vec<u32> = targets.flat_map(|from| from..from + samples as u32).collect();
+        let (heads, _) = take(self.b, &self.arena, &places, false)?;
+        let container = |head: &[i32]| {
+            (Form::Grid as i32..=Form::Objects as i32).contains(&head[0]) || head[0] == Form::Strips as i32
+        };
+        let of_node = |heads: &[i32]| {
+            let all = || heads.chunks_exact(HEAD);
+            let each = all().map(|head| if is_plain(head) { decode_val(head, &[]).ok() } else { None }).collect();
+            let held = Held { uniform: None, each, containers: all().map(container).collect(), fuel: MOST_FUEL };
+            let spill = |head: &[i32]| (head[0] == Form::Spilled as i32).then(|| Spill::of(head[1]));
+            (held, all().map(spill).enumerate().collect::<Vec<_>>())
+        };
+        let looked: Vec<_> = heads.par_chunks_exact(HEAD * samples.max(1)).map(of_node).collect();
+        let mut left = Vec::new();
+        for (&id, (held, spills)) in nodes.iter().zip(looked) {
+            left.extend(spills.iter().filter(|(_, spill)| spill.is_some()).map(|(s, _)| (id, *s as u32)));
+            self.held[id as usize] = held;
+            self.count(id, spills);
         }
-        let this = &*self;
-        let all: Vec<_> = (0..samples).into_par_iter().map(|s| this.evaluate(id, s)).collect();
-        if self.dag.nodes()[id as usize].is_call() {
-            for s in 0..samples {
-                self.count(id, &operands, s, Some(Spill::Function));
-            }
-        }
-        self.containers[id as usize] = all.iter().map(|(v, _)| v.as_ref().is_ok_and(is_container)).collect();
-        self.fuel[id as usize] = all.iter().map(|(_, used)| *used).collect();
-        let slots: Vec<Slot> = all.iter().map(|(value, _)| Slot::Known(value.clone())).collect();
-        self.upload(id, &slots)?;
-        self.stores[id as usize] = Store::Each(all.into_iter().map(|(value, _)| Some(value)).collect());
-        Ok(())
+        Ok(left)
     }
 
-    fn upload(&mut self, id: NodeId, slots: &[Slot]) -> Done<()> {
-        match self.plan.slot[id as usize] {
-            Some(slot) => self.arena.write(self.b, slot as usize, slots),
-            None => Ok(()),
+    /// Counts evaluations of a node: for each sample why the host did it, if it did.
+    fn count(&mut self, id: NodeId, spills: Vec<(usize, Option<Spill>)>) {
+        let node = &self.dag.nodes()[id as usize];
+        let operands: Vec<&Held> = node.operands().map(|operand| &self.held[operand as usize]).collect();
+        let mut counted = super::Counted::default();
+        for (sample, spill) in spills {
+            counted.add(operands.iter().any(|operand| operand.is_container(sample)), spill);
         }
-    }
-
-    /// Looks at what a device did for a node, and evaluates on the host what it left.
-    fn settle(&mut self, id: NodeId, target: u32) -> Done<()> {
-        let heads = self.arena.heads(self.b, target as usize)?;
-        let operands: Vec<NodeId> = self.dag.nodes()[id as usize].operands().collect();
-        let containers = Form::Grid as i32..=Form::Objects as i32;
-        let mut kinds: Vec<bool> = heads
-            .chunks_exact(HEAD)
-            .map(|head| containers.contains(&head[0]) || head[0] == Form::Strips as i32)
-            .collect();
-        let spilled = |head: &[i32]| (head[0] == Form::Spilled as i32).then(|| Spill::of(head[1]));
-        let spills: Vec<Option<Spill>> = heads.chunks_exact(HEAD).map(spilled).collect();
-        let left: Vec<usize> = (0..spills.len()).filter(|&s| spills[s].is_some()).collect();
-        let mut used = vec![MOST_FUEL; spills.len()];
-        if !left.is_empty() {
-            for &operand in &operands {
-                self.fetch(operand)?;
-            }
-            let this = &*self;
-            let values: Vec<_> = left.par_iter().map(|&s| (s, this.evaluate(id, s))).collect();
-            let mut all = vec![None; spills.len()];
-            for (s, (value, fuel)) in values {
-                kinds[s] = value.as_ref().is_ok_and(is_container);
-                used[s] = fuel;
-                self.arena.write_one(self.b, target as usize, s, &Slot::Known(value.clone()))?;
-                all[s] = Some(value);
-            }
-            self.stores[id as usize] = Store::Each(all);
-        }
-        for (s, spill) in spills.into_iter().enumerate() {
-            self.count(id, &operands, s, spill);
-        }
-        self.containers[id as usize] = kinds;
-        self.fuel[id as usize] = used;
-        Ok(())
-    }
-
-    fn count(&mut self, id: NodeId, operands: &[NodeId], sample: usize, spill: Option<Spill>) {
-        let counts = operands.iter().any(|&o| self.containers[o as usize].get(sample) == Some(&true));
-        self.coverage.count(self.dag.nodes()[id as usize].opcode(), counts, spill);
+        self.coverage.count(node.opcode(), &counted);
     }
 }

@@ -344,7 +344,7 @@ impl Counted {
 }
 
 /// As [`Program::run`], on values in fixed layouts.
-fn run_program(program: &Program, sample: &Sample, limits: &Limits, strict: bool) -> Outcome {
+pub(crate) fn run_program(program: &Program, sample: &Sample, limits: &Limits, strict: bool) -> Outcome {
     let mut fast = Fast::new(limits);
     let admitted = refused(sample, limits).map_or(Ok(()), Err);
     let inputs = Inputs::new(sample, &[]);

@@ -18,6 +18,7 @@ use crate::value::Value;
 
 pub use cache::{Cache, CacheCounts};
 pub use cpu::Cpu;
+pub(crate) use cpu::run_program;
 pub(crate) use plan::Plan;
 pub use profile::{Knobs, OpcodeProfile, Profile};
 pub(crate) use result::Output;

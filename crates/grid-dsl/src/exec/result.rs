@@ -22,6 +22,13 @@ impl Output {
         Self::Fast(value, OnceLock::new())
     }
 
+    pub(crate) fn into_value(self) -> Value {
+        match self {
+            Self::Value(value) => value,
+            Self::Fast(value, converted) => converted.into_inner().unwrap_or_else(|| value.to_value()),
+        }
+    }
+
     fn value(&self) -> &Value {
         match self {
             Self::Value(value) => value,
@@ -79,6 +86,11 @@ impl RunResult {
     pub(crate) fn finish(&mut self, profile: Profile, batch: &Batch) {
         self.profile = profile;
         self.expected = batch.expected().to_vec();
+    }
+
+    /// For each sample the outputs of all programs, one after the other.
+    pub(crate) fn into_outputs(self) -> Vec<Vec<Result<Output>>> {
+        self.outputs
     }
 
     fn output(&self, program: usize, output: usize, sample: usize) -> &Result<Output> {

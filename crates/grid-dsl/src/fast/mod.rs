@@ -13,5 +13,6 @@ mod tests;
 mod val;
 
 pub(crate) use hash::Wide;
+pub(crate) use keys::{Patch, at, colour_of, place, tint};
 pub(crate) use machine::Fast;
 pub(crate) use val::Val;

@@ -34,6 +34,59 @@ pub trait Augment: Backend {
     ) -> Result<()>;
 }
 
+/// What [`augment_into`] makes, in the memory of a device.
+#[derive(Debug)]
+pub struct AugmentItems<B: Backend> {
+    /// Source, isometry and permutation of each item.
+    words: Tensor<B, u32, 2>,
+    permutations: Tensor<B, u8, 2>,
+    /// Grids that sources are numbers of.
+    grids: usize,
+}
+
+impl<B: Backend> AugmentItems<B> {
+    /// Items for a batch of grids. A permutation says for colours 0 to 15 what they become; other colours stay.
+    ///
+    /// # Errors
+    /// When an item names a grid or a permutation that is not there.
+    pub fn new(b: &B, grids: &GridBatch<B>, permutations: &[[u8; 16]], items: &[Item]) -> Result<Self> {
+        for item in items {
+            let (grid, permutation) = (item.source as usize, item.permutation as usize);
+            if grid >= grids.len() || permutation >= permutations.len() {
+                let (most, all) = (grids.len(), permutations.len());
+                let why = format!("grid {grid} of {most} with permutation {permutation} of {all}");
+                return Err(Error::value("items", why));
+            }
+        }
+        if u32::try_from(items.len()).is_err() {
+            return Err(Error::value("items", format!("{} are more than one call takes", items.len())));
+        }
+        let words: Vec<u32> = items.iter().flat_map(|i| [i.source, i.isometry as u32, i.permutation]).collect();
+        Ok(Self {
+            words: Tensor::from_slice(b, [items.len(), 3], &words)?,
+            permutations: Tensor::from_slice(b, [permutations.len(), 16], permutations.as_flattened())?,
+            grids: grids.len(),
+        })
+    }
+}
+
+/// Makes grids of grids into a batch that is there: as many as items.
+///
+/// # Errors
+/// When the items are for a batch of another length, or `out` has another length.
+pub fn augment_into<B: Augment>(
+    b: &B,
+    grids: &GridBatch<B>,
+    items: &AugmentItems<B>,
+    out: &mut GridBatch<B>,
+) -> Result<()> {
+    let count = items.words.shape()[0];
+    if items.grids != grids.len() || count != out.len() {
+        return Err(Error::shape("items", &[items.grids, count], &[grids.len(), out.len()]));
+    }
+    b.augment_unchecked(items.words.flat(), items.permutations.flat(), grids, out)
+}
+
 /// Makes grids of grids. A permutation says for colours 0 to 15 what they become; other colours stay.
 ///
 /// # Errors
@@ -44,22 +97,9 @@ pub fn augment<B: Augment>(
     permutations: &[[u8; 16]],
     items: &[Item],
 ) -> Result<GridBatch<B>> {
-    for item in items {
-        let (grid, permutation) = (item.source as usize, item.permutation as usize);
-        if grid >= grids.len() || permutation >= permutations.len() {
-            let (most, all) = (grids.len(), permutations.len());
-            let why = format!("grid {grid} of {most} with permutation {permutation} of {all}");
-            return Err(Error::value("items", why));
-        }
-    }
-    if u32::try_from(items.len()).is_err() {
-        return Err(Error::value("items", format!("{} are more than one call takes", items.len())));
-    }
-    let words: Vec<u32> = items.iter().flat_map(|i| [i.source, i.isometry as u32, i.permutation]).collect();
-    let words = Tensor::from_slice(b, [items.len(), 3], &words)?;
-    let permutations = Tensor::from_slice(b, [permutations.len(), 16], permutations.as_flattened())?;
+    let work = AugmentItems::new(b, grids, permutations, items)?;
     let mut out = GridBatch::room(b, items.len())?;
-    b.augment_unchecked(words.flat(), permutations.flat(), grids, &mut out)?;
+    augment_into(b, grids, &work, &mut out)?;
     Ok(out)
 }
 

@@ -1,7 +1,9 @@
 //! Dense grids in the memory of a device.
 
 use gpu_core::{Backend, Error, Result, Tensor};
+use rayon::prelude::*;
 
+use crate::ops::Grid;
 use crate::value::Value;
 
 /// Most rows, and most columns, of a grid on a device.
@@ -78,6 +80,33 @@ impl<B: Backend> GridBatch<B> {
         Ok(Self {
             sizes: Tensor::from_slice(b, [count, 2], &sizes)?,
             cells: Tensor::from_slice(b, [count, SIDE, SIDE], &cells)?,
+        })
+    }
+
+    /// Copies grids in bytes to a device.
+    ///
+    /// # Errors
+    /// When one is larger than [`SIDE`] x [`SIDE`].
+    pub fn of_grids(b: &B, grids: &[Grid]) -> Result<Self> {
+        if let Some(n) = grids.iter().position(|g| g.height() > SIDE || g.width() > SIDE) {
+            let (h, w) = (grids[n].height(), grids[n].width());
+            let why = format!("number {n} is {h} x {w}, a device takes up to {SIDE} x {SIDE}; use the CPU's functions");
+            return Err(Error::value("grids", why));
+        }
+        if u32::try_from(grids.len()).is_err() {
+            return Err(Error::value("grids", format!("{} are more than one batch takes; split them", grids.len())));
+        }
+        let (mut sizes, mut cells) = (vec![0; grids.len() * 2], vec![0; grids.len() * CELLS]);
+        let out = sizes.par_chunks_exact_mut(2).zip(cells.par_chunks_exact_mut(CELLS));
+        out.zip(grids).for_each(|((size, cells), grid)| {
+            size.copy_from_slice(&[grid.height() as u8, grid.width() as u8]);
+            for (row, out) in grid.cells().chunks_exact(grid.width()).zip(cells.chunks_exact_mut(SIDE)) {
+                row.iter().zip(out).for_each(|(&cell, out)| *out = cell as u8);
+            }
+        });
+        Ok(Self {
+            sizes: Tensor::from_slice(b, [grids.len(), 2], &sizes)?,
+            cells: Tensor::from_slice(b, [grids.len(), SIDE, SIDE], &cells)?,
         })
     }
 

@@ -108,6 +108,34 @@ pub struct ComponentsOf {
     pub labels: Vec<Option<u16>>,
 }
 
+impl ComponentsOf {
+    /// The objects as a value, from the grid that they are of.
+    ///
+    /// # Errors
+    /// The class of `objects`, and [`ErrClass::Type`] when labels, table and grid do not fit together.
+    pub fn to_objects(&self, grid: &Value) -> Result<Value, ErrClass> {
+        let table = self.table.as_ref().map_err(|class| *class)?;
+        let cells: Vec<(i32, i32, i32)> = match Value::to_rows(grid) {
+            Some(rows) => rows
+                .iter()
+                .enumerate()
+                .flat_map(|(i, row)| row.iter().enumerate().map(move |(j, &c)| (c, i as i32, j as i32)))
+                .collect(),
+            None => return Err(ErrClass::Type),
+        };
+        let mut objects = vec![Vec::new(); self.count];
+        for (cell, label) in cells.iter().zip(&self.labels).filter_map(|(cell, label)| Some((cell, (*label)?))) {
+            objects.get_mut(usize::from(label)).ok_or(ErrClass::Type)?.push(*cell);
+        }
+        let fits = cells.len() == self.labels.len() && table.len() == self.count;
+        let sizes = table.iter().zip(&objects).all(|(c, own)| usize::from(c.size) == own.len());
+        if !fits || !sizes {
+            return Err(ErrClass::Type);
+        }
+        Ok(Value::set(objects.into_iter().map(Value::object).collect()))
+    }
+}
+
 /// What the kernel gets by value.
 #[derive(Clone, Copy, Debug, DeviceCopy)]
 #[repr(C)]

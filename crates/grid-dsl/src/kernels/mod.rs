@@ -12,7 +12,7 @@ mod step;
 
 use gpu_core::Backend;
 
-pub use augment::{Augment, Item, augment};
+pub use augment::{Augment, AugmentItems, Item, augment, augment_into};
 pub use batch::{GridBatch, SIDE};
 pub use components::{
     Component, Components, ComponentsOf, ComponentsParams, Labels, MODES, Mode, components, objects_batch,
@@ -20,10 +20,12 @@ pub use components::{
 pub use digest::{Digest, digest};
 pub use palette::{FIGURES, Palette, PaletteOf, palette};
 
-pub use step::{Arena, HEAD, Instruction, Op, PAYLOAD, Slot, Spill, Step, StepParams, step};
+pub use step::{
+    Arena, HEAD, Instruction, Op, PAYLOAD, Place, PlaceParams, Slot, Spill, Step, StepParams, put, step, take,
+};
 
 pub(crate) use batch::CELLS;
-pub(crate) use step::Form;
+pub(crate) use step::{Form, Words, decode_val, is_plain, words_of};
 
 macro_rules! operations {
     ($($operation:ident),* $(,)?) => {
@@ -32,7 +34,7 @@ macro_rules! operations {
         impl<B: Backend $(+ $operation)*> GridBackend for B {}
     };
 }
-operations![Components, Palette, Augment, Digest, Step];
+operations![Components, Palette, Augment, Digest, Step, Place];
 
 /// The compiled kernels inside this crate, for programs that list them or try whether a device loads them.
 #[cfg(feature = "cuda")]
@@ -48,6 +50,7 @@ pub(crate) mod cuda {
             ("grid_augment", ["sm_75"]),
             ("grid_components", ["sm_75"]),
             ("grid_palette", ["sm_75"]),
+            ("grid_place", ["sm_75"]),
             ("grid_step", ["sm_75"]),
         ];
     }

@@ -204,6 +204,14 @@ impl Program {
         }
         needed
     }
+
+    /// The program that returns the values of its lines, too, behind what it returns: of all, or of those that are needed.
+    pub(crate) fn with_lines_returned(&self, all: bool) -> (Self, Vec<bool>) {
+        let lines = if all { vec![true; self.lines.len()] } else { self.needed() };
+        let mut whole = self.clone();
+        whole.returns.extend((0..lines.len()).filter(|&at| lines[at]).map(Argument::Line));
+        (whole, lines)
+    }
 }
 
 impl Argument {

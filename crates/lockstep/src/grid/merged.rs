@@ -10,7 +10,7 @@ use grid_dsl::tune::Tuning;
 use grid_dsl::{Batch, Cpu, Dag, ExecOpts, Limits, Pattern, Patterns, Program, RunResult, Simplified, Value, hex};
 use serde_json::json;
 
-use super::sources::Place;
+use super::machine::{Machine, Opened};
 use crate::exit::{Exit, Failure, Result};
 use crate::files;
 use crate::session::{Session, seconds};
@@ -140,7 +140,7 @@ impl Merged {
         grids: &[Value],
         tasks: &[Task],
         limits: Limits,
-        backend: Place,
+        machine: &Machine,
     ) -> Result<Exit> {
         let samples = Samples::new(grids, tasks);
         let (dag, simplified) = self.rewriting.graph(programs);
@@ -148,19 +148,29 @@ impl Merged {
         if let Some(path) = &self.tuning {
             opts.min_batch = tuning(path)?.min_batch;
         }
+        let opened = machine.open(true)?;
+        let options = Options { limits: opts.limits.clone(), min_batch: opts.min_batch, ..Options::default() };
         let started = std::time::Instant::now();
-        let (found, mut profile) = match backend {
-            Place::Reference => {
+        let (found, mut profile, share) = match opened {
+            Opened::Host(_) if machine.is_reference() => {
                 let recorder = Recorder::new();
                 let measured = self.profile.is_some().then_some(&recorder);
                 let found = dag.run_with(&samples.batch, &opts, self.rewriting.patterns(), measured);
-                (Found::Plain(found), recorder.profile())
+                (Found::Plain(found), recorder.profile(), None)
             }
-            Place::Cpu => {
-                let opts = Options { limits: opts.limits.clone(), min_batch: opts.min_batch, ..Options::default() };
-                let found = Executor::new(Cpu, opts).run(&dag, &samples.batch);
+            Opened::Host(_) => {
+                let found = Executor::new(Cpu, options).run(&dag, &samples.batch);
                 let profile = Profile::from(found.profile()).with_levels_of(&dag);
-                (Found::Executed(Box::new(found)), profile)
+                (Found::Executed(Box::new(found)), profile, None)
+            }
+            #[cfg(feature = "cuda")]
+            Opened::Cuda(executor) => {
+                let executor = Executor::new(executor, options);
+                let found = executor.run(&dag, &samples.batch);
+                let share = super::machine::Share::of(executor.backend());
+                let mut profile = Profile::from(found.profile()).with_levels_of(&dag);
+                share.add_to(&mut profile);
+                (Found::Executed(Box::new(found)), profile, Some(share))
             }
         };
         let elapsed = started.elapsed().as_secs_f64();
@@ -185,8 +195,10 @@ impl Merged {
             session.say(format!("outputs of tasks: {} right, {} wrong", counts.right, counts.wrong));
         }
         session.note(format!("{}, {:.0} programs a second", seconds(elapsed), evaluations / elapsed.max(1e-9)));
+        share.iter().for_each(|share| share.tell(session));
         session.document(&json!({
-            "programs": programs.len(), "samples": found.samples(), "counts": counts, "digest": hex(digest),
+            "programs": programs.len(), "samples": found.samples(), "counts": counts,
+            "backend": profile.backend, "gpus": share.map(|share| share.json()), "digest": hex(digest),
             "seconds": elapsed, "min_batch": opts.min_batch, "simplified": simplified,
             "patterns": self.rewriting.patterns().iter().map(Pattern::name).collect::<Vec<_>>(),
         }))?;

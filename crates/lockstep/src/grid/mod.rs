@@ -6,6 +6,7 @@ mod check;
 mod dag;
 mod drawing;
 mod import;
+mod machine;
 mod merged;
 mod report;
 mod run;

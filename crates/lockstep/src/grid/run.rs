@@ -3,11 +3,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use grid_dsl::conform::Task;
-use grid_dsl::{ErrClass, Limits, Mode, Program, Sample, Value, check, draw, hex};
+use grid_dsl::{Backend, ErrClass, Limits, Mode, Program, Sample, Value, check, draw, hex};
 use serde_json::{Value as Json, json};
 
+use super::machine::Machine;
 use super::merged::Merged;
-use super::sources::{Place, Reading, tasks};
+use super::sources::{Reading, tasks};
 use crate::exit::{Exit, Failure, Result};
 use crate::session::Session;
 
@@ -35,7 +36,7 @@ A grid is written with one digit a cell, rows joined by `/`; other inputs in can
 come from files of lines as in arc/training.jsonl, or as the ARC publishes them; their outputs are compared. A program \
 is chosen by --program, by the name of the task (NAME or solve_NAME), or is the only one. Exit code 1 when an output \
 differs from the task's, or a program fails. With --merged all programs run as one graph on all examples of all tasks, \
-for counts, digests and a profile.")]
+for counts, digests and a profile: that is what GPUs are for.")]
 pub(crate) struct Run {
     /// A file of programs, or of solvers in Python (.py)
     #[arg(value_name = "FILE")]
@@ -67,9 +68,8 @@ pub(crate) struct Run {
     /// Element visits that a program may use on one input
     #[arg(long, value_name = "N", default_value_t = Limits::default().fuel)]
     fuel: u64,
-    /// What evaluates programs
-    #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
-    backend: Place,
+    #[command(flatten)]
+    machine: Machine,
     #[command(flatten)]
     merged: Merged,
     #[command(flatten)]
@@ -96,15 +96,16 @@ impl Run {
         let programs = self.reading.sound_programs(&self.file)?;
         if self.merged.wanted {
             let limits = Limits { fuel: self.fuel, ..Limits::default() };
-            return self.merged.run(session, &programs, &self.grid, &self.chosen_tasks()?, limits, self.backend);
+            return self.merged.run(session, &programs, &self.grid, &self.chosen_tasks()?, limits, &self.machine);
         }
+        let opened = self.machine.open(false)?;
         let (mut wrong, mut right, mut documents) = (0, 0, Vec::new());
         let mut run = |program: &Program, cases: Vec<Case>| {
             for warning in check(program, Mode::Warn).diagnostics {
                 session.note(format!("{}: warning: {warning}", program.name()));
             }
             for case in cases {
-                let (good, document) = self.case(session, program, &case);
+                let (good, document) = self.case(session, opened.backend(), program, &case);
                 *if good { &mut right } else { &mut wrong } += 1;
                 documents.push(document);
             }
@@ -132,7 +133,12 @@ impl Run {
         if right + wrong > 1 {
             session.say(format!("{right} in order, {wrong} not"));
         }
-        session.document(&json!({ "runs": documents, "right": right, "wrong": wrong }))?;
+        let share = opened.share();
+        share.iter().for_each(|share| share.tell(session));
+        session.document(&json!({
+            "runs": documents, "right": right, "wrong": wrong, "backend": opened.backend().name(),
+            "gpus": share.map(|share| share.json()),
+        }))?;
         Ok(if wrong > 0 { Exit::Check } else { Exit::Ok })
     }
 
@@ -171,9 +177,9 @@ impl Run {
     }
 
     /// Runs one case and prints it; whether it is as it should be.
-    fn case(&self, session: &Session, program: &Program, case: &Case) -> (bool, Json) {
+    fn case(&self, session: &Session, backend: &dyn Backend, program: &Program, case: &Case) -> (bool, Json) {
         let limits = Limits { fuel: self.fuel, ..Limits::default() };
-        let outcome = self.backend.backend().program(program, &case.sample, &limits, self.strict);
+        let outcome = backend.program(program, &case.sample, &limits, self.strict);
         let first = outcome.returns.first();
         let right = match (&case.expected, first) {
             (Some(expected), Some(found)) => found.as_ref() == Ok(expected),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use grid_dsl::conform::{Record, Task, read};
-use grid_dsl::{Backend, Cpu, Diagnostic, Dialect, Program, Reference, Value, python};
+use grid_dsl::{Diagnostic, Dialect, Program, Value, python};
 use serde_json::{Value as Json, json};
 
 use crate::exit::{Failure, Result};
@@ -18,25 +18,6 @@ enum DialectName {
     Core,
     /// The derived vocabulary too: o_g, p_g, R0..R7, …
     Batt,
-}
-
-/// What evaluates programs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Place {
-    /// Fixed layouts, on all cores
-    #[default]
-    Cpu,
-    /// The definition, value by value
-    Reference,
-}
-
-impl Place {
-    pub(super) fn backend(self) -> &'static dyn Backend {
-        match self {
-            Self::Cpu => &Cpu,
-            Self::Reference => &Reference,
-        }
-    }
 }
 
 /// How programs are read.

@@ -8,7 +8,8 @@ use grid_dsl::{Limits, Mode, Program, check};
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::sources::{Place, Reading, below, text};
+use super::machine::{Machine, Opened};
+use super::sources::{Reading, below, text};
 use crate::exit::{Exit, Failure, Result};
 use crate::session::{Session, seconds};
 
@@ -37,9 +38,8 @@ pub(crate) struct Verify {
     /// Element visits that a program may use on one input
     #[arg(long, value_name = "N", default_value_t = Limits::default().fuel)]
     fuel: u64,
-    /// What evaluates calls and programs
-    #[arg(long, value_enum, default_value_t, value_name = "WHERE")]
-    backend: Place,
+    #[command(flatten)]
+    machine: Machine,
     #[command(flatten)]
     reading: Reading,
 }
@@ -81,7 +81,8 @@ impl Verify {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         let started = Instant::now();
         let limits = Limits { fuel: self.fuel, ..Limits::default() };
-        let backend = self.backend.backend();
+        let opened = self.machine.open(false)?;
+        let backend = opened.backend();
         let mut library = Library::default();
         let mut solvers = Vec::new();
         for path in &self.solvers {
@@ -150,10 +151,11 @@ impl Verify {
         for program in &solvers {
             tally.add("solvers checked", typed(program));
         }
-        self.report(session, &tally, files.len(), started.elapsed().as_secs_f64())
+        self.report(session, &tally, &opened, files.len(), started.elapsed().as_secs_f64())
     }
 
-    fn report(&self, session: &Session, tally: &Tally, files: usize, elapsed: f64) -> Result<Exit> {
+    fn report(&self, session: &Session, tally: &Tally, opened: &Opened, files: usize, elapsed: f64) -> Result<Exit> {
+        let share = opened.share();
         for (kind, Count { right, wrong, unsupported }) in &tally.kinds {
             session.say(format!("{kind:<18} {right:>8} right {wrong:>8} wrong {unsupported:>8} unsupported"));
         }
@@ -166,8 +168,10 @@ impl Verify {
             }
         }
         session.note(format!("{files} files, {}", seconds(elapsed)));
+        share.iter().for_each(|share| share.tell(session));
         session.document(&json!({
-            "path": self.path, "backend": self.backend.backend().name(), "counts": tally.kinds, "seconds": elapsed,
+            "path": self.path, "backend": opened.backend().name(),
+            "gpus": share.map(|share| share.json()), "counts": tally.kinds, "seconds": elapsed,
             "wrong": tally.wrong.iter().take(self.most).collect::<Vec<_>>(),
             "unsupported": tally.unsupported.iter().take(self.most).collect::<Vec<_>>(),
         }))?;

@@ -7,6 +7,7 @@ mod bad_input;
 mod commands;
 mod folders;
 mod grid;
+mod grid_device;
 mod grid_tools;
 mod style;
 mod tools;

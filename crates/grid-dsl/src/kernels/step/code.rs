@@ -64,7 +64,7 @@ pub(super) fn head(form: Form, a: i32, b: i32, c: i32) -> [i32; HEAD] {
     [form as i32, a, b, c, 0, 0, 0, 0]
 }
 
-fn bytes_to_words(cells: &[u8; CELLS], masks: &[u32; SIDE]) -> [u32; PAYLOAD] {
+pub(super) fn bytes_to_words(cells: &[u8; CELLS], masks: &[u32; SIDE]) -> [u32; PAYLOAD] {
     let mut payload = [0; PAYLOAD];
     for (word, bytes) in payload.iter_mut().zip(cells.chunks_exact(4)) {
         *word = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);

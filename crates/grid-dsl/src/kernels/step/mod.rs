@@ -12,7 +12,9 @@
 mod code;
 mod grids;
 mod objects;
+mod packed;
 mod patches;
+mod place;
 mod value;
 
 use gpu_core::{Backend, Cpu, Error, Result, Tensor, View, ViewMut};
@@ -23,6 +25,8 @@ use crate::prim::Prim;
 
 pub(crate) use code::Form;
 pub use code::Slot;
+pub(crate) use packed::{Words, decode_val, is_plain, words_of};
+pub use place::{Place, PlaceParams, put, take};
 use value::{Arg, Out};
 
 /// Words of a value's head.
@@ -226,6 +230,14 @@ impl<B: Backend> Arena<B> {
         Ok(words.map(|(head, payload)| Slot::of_words(head, payload)).collect())
     }
 
+    /// Heads and payloads as they are: slot by slot one a sample.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn words(&self, b: &B) -> Result<(Vec<i32>, Vec<u32>)> {
+        Ok((self.heads.to_vec(b)?, self.payloads.to_vec(b)?))
+    }
+
     /// Bytes that a slot takes a sample.
     pub const fn bytes() -> usize {
         4 * (HEAD + PAYLOAD)
@@ -254,18 +266,6 @@ impl<B: Backend> Arena<B> {
         }
         b.upload(&heads, self.heads.slab_mut(slot..slot + 1)?.flat())?;
         b.upload(&payloads, self.payloads.slab_mut(slot..slot + 1)?.flat())
-    }
-
-    /// Copies one sample's value of a slot to the device.
-    ///
-    /// # Errors
-    /// When there is no such slot or sample.
-    pub fn write_one(&mut self, b: &B, slot: usize, sample: usize, value: &Slot) -> Result<()> {
-        let (head, payload) = value.words();
-        let head_view = self.heads.slab_mut(slot..slot + 1)?.flat();
-        b.upload(&head, head_view.slice(sample * HEAD..(sample + 1) * HEAD)?)?;
-        let view = self.payloads.slab_mut(slot..slot + 1)?.flat();
-        b.upload(&payload, view.slice(sample * PAYLOAD..(sample + 1) * PAYLOAD)?)
     }
 
     /// The heads of a slot, `[samples, HEAD]`.

@@ -1,3 +1,6 @@
+#[cfg(feature = "cuda")]
+mod gpu;
+
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -9,7 +12,9 @@ use grid_dsl::{Backend, Batch, Dag, Limits, Prim, Program, Reference, Sample, Va
 use rayon::prelude::*;
 use serde_json::{Value as Json, json};
 
+use super::machine::{Machine, Opened};
 use super::sources::{Reading, tasks, text};
+use crate::backend::start_threads;
 use crate::exit::{Exit, Failure, Result};
 use crate::session::{Session, seconds};
 
@@ -24,6 +29,12 @@ enum Workload {
     W2,
     /// All programs, merged, on the examples of one task
     W3,
+    /// On GPUs: grids turned, with other colours, and their digests
+    W5,
+    /// On GPUs: the colours of the inputs and outputs of 10 to 1,000,000 samples, beside the CPU
+    W6,
+    /// On several GPUs: w1 and w2 on one, two, four, …
+    W7,
 }
 
 /// Options of `grid bench`.
@@ -33,10 +44,12 @@ Examples:
   lockstep grid bench --tasks arc/training.jsonl --only w1,w1d
   lockstep grid bench --tasks arc/training.jsonl --programs programs/public.jsonl --inputs 100
   lockstep grid bench --tasks arc/training.jsonl --programs solvers.py --json > now.json
+  lockstep grid bench --tasks arc/training.jsonl --programs programs/public.jsonl --backend cuda --grids 1000000
 
 Times are medians of the runs after one to warm up. A rate a core divides by the processor time of all threads: on a \
 machine that does other work, too, that is the steadier figure. A hundredth of the results is compared with the \
-definition in the same run; exit code 1 when one differs. The cache across runs is off.")]
+definition in the same run; exit code 1 when one differs. The cache across runs is off. On a GPU, `resident` rows have grids and results in its \
+memory and are timed by its clock; all others go from the host's memory to the host's.")]
 pub(crate) struct Bench {
     /// A file of tasks: their inputs are the grids
     #[arg(long, value_name = "FILE")]
@@ -59,9 +72,9 @@ pub(crate) struct Bench {
     /// Runs of each measurement
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
-    /// Threads [default: all]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    /// CPU threads [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=4096))]
+    threads: Option<u16>,
     /// Compare one of so many results with the definition; 0 for none
     #[arg(long, value_name = "N", default_value_t = 100)]
     check: usize,
@@ -71,6 +84,8 @@ pub(crate) struct Bench {
     /// Element visits that a program may use on one input
     #[arg(long, value_name = "N", default_value_t = Limits::default().fuel)]
     fuel: u64,
+    #[command(flatten)]
+    machine: Machine,
     #[command(flatten)]
     reading: Reading,
 }
@@ -91,6 +106,12 @@ fn cpu_seconds() -> f64 {
 }
 
 impl Times {
+    /// Times that something else took.
+    fn of(mut wall: Vec<f64>) -> Self {
+        wall.sort_by(f64::total_cmp);
+        Self { cpu: wall.clone(), wall }
+    }
+
     fn measure(runs: u32, mut f: impl FnMut()) -> Self {
         f();
         let mut times = Self { wall: Vec::new(), cpu: Vec::new() };
@@ -122,6 +143,9 @@ impl Times {
     fn row(&self, workload: &str, what: &str, unit: &str, items: f64, checked: usize, wrong: usize) -> Json {
         json!({
             "workload": workload, "what": what, "unit": unit, "items": items, "runs": self.wall.len(),
+            // What the tables of benches/results are ordered by.
+            "kernel": format!("grid {workload}"), "shape": format!("{what}, {items} {unit}"), "dtype": "i8",
+            "samples": self.wall.len(),
             "median_s": self.median(), "p10_s": Self::at(&self.wall, 0.1), "p90_s": Self::at(&self.wall, 0.9),
             "cpu_s": self.cpu(), "per_second": items / self.median(), "per_second_and_core": items / self.cpu(),
             "threads": rayon::current_num_threads(), "checked": checked, "wrong": wrong,
@@ -131,48 +155,69 @@ impl Times {
 
 impl Bench {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
-        let threads = self.threads.unwrap_or(0);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|e| Failure::new(Exit::Io, format!("cannot start {threads} threads: {e}")))?;
-        pool.install(|| self.measure(session))
+        if let Some(n) = self.threads {
+            start_threads(n)?;
+        }
+        let opened = if self.machine.is_reference() {
+            return Err(Failure::usage("--backend reference is what the others are compared with; it is not measured")
+                .help("--backend cpu or cuda"));
+        } else {
+            self.machine.open(true)?
+        };
+        let tasks = tasks(&self.tasks)?;
+        let inputs: Vec<&Value> = tasks.iter().flat_map(Task::examples).map(|(input, _)| input).collect();
+        if inputs.is_empty() {
+            return Err(Failure::input(&self.tasks, "it holds no tasks").help("see arc/training.jsonl of the data"));
+        }
+        let programs = self.read_programs()?;
+        let (backend, copy, rows) = match opened {
+            Opened::Host(_) => ("cpu", None, self.measure(session, &tasks, &inputs, &programs)?),
+            #[cfg(feature = "cuda")]
+            Opened::Cuda(executor) => {
+                let (copy, rows) = self.measure_gpus(session, executor, &tasks, &inputs, &programs)?;
+                ("cuda", Some(copy), rows)
+            }
+        };
+        let wrong = rows.iter().filter_map(|row| row["wrong"].as_u64()).sum::<u64>();
+        session.document(&json!({ "backend": backend, "copy_bytes_per_s": copy, "rows": rows, "wrong": wrong }))?;
+        Ok(if wrong == 0 { Exit::Ok } else { Exit::Check })
     }
 
     fn wants(&self, workload: Workload) -> bool {
         self.only.is_empty() || self.only.contains(&workload)
     }
 
-    fn measure(&self, session: &Session) -> Result<Exit> {
-        let tasks = tasks(&self.tasks)?;
-        let inputs: Vec<&Value> = tasks.iter().flat_map(Task::examples).map(|(input, _)| input).collect();
-        if inputs.is_empty() {
-            return Err(Failure::input(&self.tasks, "it holds no tasks").help("see arc/training.jsonl of the data"));
-        }
+    /// Grids of W1: inputs over and over.
+    fn many(&self, of: &[Grid]) -> Vec<Grid> {
+        (0..self.grids as usize).map(|k| of[k % of.len()].clone()).collect()
+    }
+
+    /// Inputs that are grids.
+    fn grids_of(&self, inputs: &[&Value]) -> Result<Vec<Grid>> {
+        let all: Vec<Grid> = inputs.iter().filter_map(|&input| Grid::try_from(input).ok()).collect();
+        if all.is_empty() { Err(Failure::input(&self.tasks, "no input of its tasks is a grid")) } else { Ok(all) }
+    }
+
+    fn measure(&self, session: &Session, tasks: &[Task], inputs: &[&Value], programs: &[Program]) -> Result<Vec<Json>> {
         let mut rows = Vec::new();
-        let grids = |all: Vec<Grid>| (0..self.grids as usize).map(|k| all[k % all.len()].clone()).collect::<Vec<_>>();
         if self.wants(Workload::W1) {
-            let all: Vec<Grid> = inputs.iter().filter_map(|&input| Grid::try_from(input).ok()).collect();
-            if all.is_empty() {
-                return Err(Failure::input(&self.tasks, "no input of its tasks is a grid"));
-            }
-            rows.extend(self.components(session, "W1", &grids(all)));
+            rows.extend(self.components(session, "W1", &self.many(&self.grids_of(inputs)?)));
         }
         if self.wants(Workload::W1d) {
-            rows.extend(self.components(session, "W1d", &grids(dense(512))));
+            rows.extend(self.components(session, "W1d", &self.many(&dense(512))));
         }
         let graphs = [Workload::W2, Workload::W3].into_iter().any(|w| self.wants(w));
-        if graphs && !self.programs.is_empty() {
-            let programs = self.read_programs()?;
-            let dag = Dag::build(&programs);
+        if graphs && !programs.is_empty() {
+            let dag = Dag::build(programs);
+            let executor = Executor::new(Cpu, self.options());
             if self.wants(Workload::W2) {
-                rows.push(self.graph(session, &programs, &dag, &inputs));
+                rows.push(self.graph(session, &executor, programs, &dag, inputs).0);
             }
             if self.wants(Workload::W3) {
-                rows.push(self.latency(session, &programs, &dag, &tasks));
+                rows.push(self.latency(session, &executor, programs, &dag, tasks));
             }
         }
-        let wrong = rows.iter().filter_map(|row| row["wrong"].as_u64()).sum::<u64>();
-        session.document(&json!({ "backend": "cpu", "rows": rows, "wrong": wrong }))?;
-        Ok(if wrong == 0 { Exit::Ok } else { Exit::Check })
+        Ok(rows)
     }
 
     /// Programs of all files.
@@ -254,11 +299,17 @@ impl Bench {
     }
 
     /// W2: every program on every input.
-    fn graph(&self, session: &Session, programs: &[Program], dag: &Dag, inputs: &[&Value]) -> Json {
+    fn graph<B: Backend>(
+        &self,
+        session: &Session,
+        executor: &Executor<B>,
+        programs: &[Program],
+        dag: &Dag,
+        inputs: &[&Value],
+    ) -> (Json, Times) {
         let step = if self.inputs == 0 { 1 } else { inputs.len().div_ceil(self.inputs) };
         let samples: Vec<Sample> = inputs.iter().step_by(step).map(|&input| Sample::new(input.clone())).collect();
         let batch = Batch::from(samples.clone());
-        let executor = Executor::new(Cpu, self.options());
         let mut last = None;
         let times = Times::measure(self.runs, || last = Some(executor.run(dag, &batch)));
         let (checked, wrong) = last.as_ref().map_or((0, 0), |found| self.differing(programs, &samples, found));
@@ -279,13 +330,19 @@ impl Bench {
             }
             row["profile"] = json!(profile);
         }
-        row
+        (row, times)
     }
 
     /// W3: the examples of one task at a time.
-    fn latency(&self, session: &Session, programs: &[Program], dag: &Dag, tasks: &[Task]) -> Json {
+    fn latency<B: Backend>(
+        &self,
+        session: &Session,
+        executor: &Executor<B>,
+        programs: &[Program],
+        dag: &Dag,
+        tasks: &[Task],
+    ) -> Json {
         let step = tasks.len().div_ceil(self.of_tasks as usize);
-        let executor = Executor::new(Cpu, self.options());
         let (mut medians, mut cpu, mut checked, mut wrong) = (Vec::new(), Vec::new(), 0, 0);
         for task in tasks.iter().step_by(step) {
             let batch = Batch::from_tasks([task]);

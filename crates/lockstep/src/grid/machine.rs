@@ -1,0 +1,216 @@
+//! `--backend`, `--devices` and `--memory` of `lockstep grid`: the processor, GPUs, or the definition.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::Args;
+use grid_dsl::device::Coverage;
+use grid_dsl::profile::{Device, Profile};
+use grid_dsl::{Backend, Cpu, Reference};
+use serde_json::{Value as Json, json};
+
+use crate::backend::{Place, parse_size};
+use crate::exit::{Exit, Failure, Result};
+use crate::session::Session;
+use crate::shard::Shard;
+
+/// What evaluates programs, as the user wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Where {
+    /// The definition, value by value.
+    Reference,
+    At(Place),
+}
+
+impl FromStr for Where {
+    type Err = String;
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "reference" => Ok(Self::Reference),
+            _ => text.parse().map(Self::At).map_err(|e: gpu_core::Error| format!("{e}, reference")),
+        }
+    }
+}
+
+impl fmt::Display for Where {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reference => f.write_str("reference"),
+            Self::At(place) => place.fmt(f),
+        }
+    }
+}
+
+/// Where to compute.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Where to compute")]
+pub(super) struct Machine {
+    /// auto (GPUs when there are some and inputs are many, else the CPU), cpu, cuda (all GPUs), cuda:N, or reference (the
+    /// definition, value by value)
+    #[arg(long, value_name = "WHERE", default_value = "auto")]
+    backend: Where,
+    /// Use so many GPUs [default: all; one when cuda:N names it]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    devices: Option<u16>,
+    /// Budget for values on each GPU, such as 500M or 2G [default: what it has]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    memory: Option<usize>,
+}
+
+/// What evaluates programs, opened.
+pub(super) enum Opened {
+    Host(&'static dyn Backend),
+    #[cfg(feature = "cuda")]
+    Cuda(grid_dsl::device::DeviceExecutor<gpu_core::Cuda>),
+}
+
+impl Machine {
+    /// Whether the definition was asked for.
+    pub(super) fn is_reference(&self) -> bool {
+        self.backend == Where::Reference
+    }
+
+    /// Opens it. What is not for many inputs at once goes to GPUs only when they are named.
+    pub(super) fn open(&self, many: bool) -> Result<Opened> {
+        let place = match self.backend {
+            Where::Reference => return Ok(Opened::Host(&Reference)),
+            Where::At(place) if place.is_auto() && !many => return Ok(Opened::Host(&Cpu)),
+            Where::At(place) => place,
+        };
+        let mut all = place.open_all(&Shard::WHOLE)?;
+        let gpus = all.iter().filter(|any| any.name() != "cpu").count();
+        if let Some(wanted) = self.devices.map(usize::from) {
+            if wanted > gpus && !(place.is_auto() && gpus == 0) {
+                let what = format!("--devices {wanted}: --backend {} has {gpus} GPUs", self.backend);
+                return Err(Failure::new(Exit::Backend, what).help("`lockstep doctor` lists those of this machine"));
+            }
+            all.truncate(wanted);
+        }
+        if let Some(bytes) = self.memory.filter(|_| gpus > 0) {
+            all = all.into_iter().map(|any| any.with_memory_limit(bytes)).collect::<gpu_core::Result<_>>()?;
+        }
+        for any in &all {
+            tracing::info!(backend = any.name(), device = %any.device().name, ordinal = any.device().ordinal, "computing");
+        }
+        Opened::of(all)
+    }
+}
+
+impl Opened {
+    #[cfg(feature = "cuda")]
+    fn of(all: Vec<gpu_core::AnyBackend>) -> Result<Self> {
+        let cuda = |any| if let gpu_core::AnyBackend::Cuda(b) = any { Some(b) } else { None };
+        let queues: Vec<gpu_core::Cuda> = all.into_iter().filter_map(cuda).collect();
+        if queues.is_empty() {
+            return Ok(Self::Host(&Cpu));
+        }
+        Ok(Self::Cuda(grid_dsl::device::DeviceExecutor::new(queues)?))
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[allow(clippy::unnecessary_wraps, clippy::needless_pass_by_value, reason = "as it is with GPUs")]
+    fn of(_: Vec<gpu_core::AnyBackend>) -> Result<Self> {
+        Ok(Self::Host(&Cpu))
+    }
+
+    pub(super) fn backend(&self) -> &dyn Backend {
+        match self {
+            Self::Host(backend) => *backend,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(executor) => executor,
+        }
+    }
+
+    /// What GPUs did since this was asked last; nothing without any.
+    pub(super) fn share(&self) -> Option<Share> {
+        match self {
+            Self::Host(_) => None,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(executor) => Some(Share::of(executor)),
+        }
+    }
+}
+
+/// What GPUs did, and what they left to the processor.
+pub(super) struct Share {
+    coverage: Coverage,
+    devices: Vec<Device>,
+}
+
+impl Share {
+    #[cfg(feature = "cuda")]
+    pub(super) fn of<B: grid_dsl::kernels::GridBackend>(executor: &grid_dsl::device::DeviceExecutor<B>) -> Self {
+        let coverage = executor.coverage();
+        let queues = executor.queues();
+        let device = |b: &B| Device {
+            name: b.device().name.clone(),
+            calls: coverage.on_device / queues.len() as u64,
+            seconds: coverage.device_seconds / queues.len() as f64,
+            peak_bytes: b.memory().peak as u64,
+            memory_bytes: b.memory().limit as u64,
+        };
+        Self { devices: queues.iter().map(device).collect(), coverage }
+    }
+
+    /// As it stands in documents.
+    pub(super) fn json(&self) -> Json {
+        let Coverage { on_device, on_host, spills, functions, reasons, failures, device_seconds, host_seconds } =
+            &self.coverage;
+        let mut most: Vec<_> = reasons.iter().collect();
+        most.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
+        let reason = |((name, why), n): (&(&str, grid_dsl::kernels::Spill), &u64)| json!({ "function": name, "reason": why.name(), "count": n });
+        json!({
+            "devices": self.devices, "coverage": self.coverage.fraction(), "on_device": on_device, "on_host": on_host,
+            "spills": spills.iter().map(|(why, n)| (why.name(), n)).collect::<std::collections::BTreeMap<_, _>>(),
+            "spilled": most.into_iter().map(reason).collect::<Vec<_>>(),
+            "functions": functions, "on_host_altogether": failures,
+            "device_seconds": device_seconds, "host_seconds": host_seconds,
+        })
+    }
+
+    /// In words.
+    pub(super) fn tell(&self, session: &Session) {
+        let Coverage { on_device, on_host, spills, failures, .. } = &self.coverage;
+        if on_device + on_host > 0 {
+            session.note(format!(
+                "on {} GPUs: {:.1} % of {} evaluations with grids, patches or containers",
+                self.devices.len(),
+                100.0 * self.coverage.fraction(),
+                on_device + on_host
+            ));
+        }
+        if !spills.is_empty() {
+            let all: Vec<String> = spills.iter().map(|(why, n)| format!("{n} {}", why.name())).collect();
+            session.note(format!("left to the processor, inside of programs: {}", all.join(", ")));
+        }
+        failures.iter().take(3).for_each(|why| session.note(why));
+        if failures.len() > 3 {
+            session.note(format!("… {} more; --json lists them", failures.len() - 3));
+        }
+    }
+
+    /// Into what a run cost.
+    pub(super) fn add_to(&self, profile: &mut Profile) {
+        profile.device_share = self.coverage.fraction();
+        profile.devices.clone_from(&self.devices);
+        for ((name, why), n) in &self.coverage.reasons {
+            profile.spills.insert(format!("`{name}`: {}", why.name()), *n);
+        }
+        for why in &self.coverage.failures {
+            *profile.spills.entry(why.clone()).or_default() += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_read_and_written() {
+        for text in ["auto", "cpu", "cuda:1", "reference"] {
+            assert_eq!(text.parse::<Where>().unwrap().to_string(), text);
+        }
+        assert!("gpu".parse::<Where>().unwrap_err().ends_with("cuda:N, reference"));
+    }
+}

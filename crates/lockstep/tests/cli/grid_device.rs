@@ -1,0 +1,138 @@
+//! `lockstep grid` on GPUs: the same results, and how much of them a GPU did.
+
+use super::Place;
+
+const PROGRAMS: &str = "\
+program frame(I)
+  x1 = objects(I, T, F, T)
+  x2 = argmax(x1, size)
+  x3 = outbox(x2)
+  x4 = fill(I, 3, x3)
+return x4
+end
+program spread(I)
+  x1 = objects(I, T, T, T)
+  x2 = order(x1, leftmost)
+  x3 = last(x2)
+  x4 = cover(I, x3)
+return x4
+end
+program fails(I)
+  x1 = downscale(I, ZERO)
+  x2 = rot90(x1)
+return x2
+end
+";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write("p.grid", PROGRAMS.as_bytes());
+    let task = |k: usize| {
+        let grid = format!("00{}00/0{}{}00/000{}0/00000", k % 7, k % 5, k % 3, k % 9);
+        format!("{{\"id\":\"t{k}\",\"train\":[[\"{grid}\",\"0\"]],\"test\":[[\"{grid}/11111\",\"0\"]]}}\n")
+    };
+    let tasks: String = (0..20).map(task).collect();
+    place.write("tasks.jsonl", tasks.as_bytes());
+    place
+}
+
+#[test]
+fn places_are_named() {
+    let place = place();
+    place.fails("grid run p.grid -p frame --grid 0 --backend gpu", 2, &["gpu", "cuda:N, reference"]);
+    place.fails("grid run p.grid --merged --grid 0 --backend cuda:1000", 4, &["--backend cpu"]);
+    place.fails("grid verify p.grid --backend cuda:1000", 4, &["--backend cpu"]);
+    place.fails("grid run p.grid --merged --grid 0 --backend cpu --devices 2", 4, &["--devices 2", "0 GPUs", "doctor"]);
+    let of =
+        |backend: &str| place.ok_json(&format!("grid run p.grid --merged --tasks tasks.jsonl --backend {backend}"));
+    let [cpu, reference] = ["cpu", "reference"].map(of);
+    assert_eq!(cpu["digest"], reference["digest"]);
+    assert_eq!((&cpu["backend"], &reference["backend"]), (&"cpu".into(), &"reference".into()));
+    assert!(cpu["gpus"].is_null());
+}
+
+#[test]
+#[ignore = "needs a CUDA device"]
+fn graphs_are_the_same_on_cuda() {
+    let place = place();
+    let line = "grid run p.grid --merged --tasks tasks.jsonl";
+    let cpu = place.ok_json(&format!("{line} --backend cpu"));
+    let cuda = place.ok_json(&format!("{line} --backend cuda --devices 1 --profile profile.json"));
+    assert_eq!((&cuda["digest"], &cuda["counts"]), (&cpu["digest"], &cpu["counts"]));
+    let gpus = &cuda["gpus"];
+    assert!(gpus["coverage"].as_f64().unwrap() > 0.6, "{gpus}");
+    assert_eq!(gpus["on_host_altogether"], serde_json::json!([]));
+    assert_eq!(gpus["spills"]["error or odd value"], 40, "{gpus}");
+    let spilled = gpus["spilled"].as_array().unwrap();
+    assert!(spilled.iter().any(|s| s["function"] == "downscale" && s["count"] == 40), "{gpus}");
+    let profile = place.json("profile.json");
+    assert_eq!((&profile["backend"], &profile["devices"][0]["name"]), (&"cuda".into(), &gpus["devices"][0]["name"]));
+    assert_eq!(profile["spills"]["`downscale`: error or odd value"], 40);
+    let told = place.ok(&format!("{line} --backend cuda"));
+    assert!(told.contains("% of") && told.contains("left to the processor"), "{told}");
+    place.ok("grid report profile.json -o report.html");
+    // A simulated driver then has two devices, which share the samples; with fewer than 120 one does all.
+    let many: String = (0..200).map(|k| format!(" --grid {}{}0/0{}1", k % 9, k % 7, k % 5)).collect();
+    let on = |options: &str| {
+        let mut command = place.command(&format!("grid run p.grid --merged {options} --json{many}"));
+        let out = command.env("SIM_DEVICES", "2").output().unwrap();
+        assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+        serde_json::from_slice::<serde_json::Value>(&out.stdout).unwrap()
+    };
+    let (cpu, both) = (on("--backend cpu"), on("--backend cuda"));
+    assert_eq!((&cpu["digest"], &cpu["counts"]), (&both["digest"], &both["counts"]));
+    let few = place.ok_json("grid run p.grid --merged --grid 010 --backend cuda");
+    assert!(few["gpus"]["on_host_altogether"][0].as_str().unwrap().contains("1 samples stay on the host"));
+}
+
+#[test]
+#[ignore = "needs a CUDA device"]
+fn stored_answers_are_right_on_cuda() {
+    let place = place();
+    place.write(
+        "data/vectors/rot90.jsonl",
+        b"{\"a\":[{\"g\":\"01/23\"}],\"r\":{\"g\":\"20/31\"}}\n{\"a\":[5],\"e\":1}\n",
+    );
+    place.write("data/vectors/index.jsonl", b"{\"a\":[{\"g\":\"01\"},{\"t\":[5,5]}],\"r\":null}\n");
+    place.write("data/p.jsonl", b"{\"id\":\"p\",\"src\":[\"x1 = size(I)\",\"x2 = first(x1)\"],\"cases\":[{\"in\":\"01/23\",\"d\":[\"af63af4c8601a015\"],\"err_at\":\"x2\"}]}\n");
+    let found = place.ok_json("grid verify data --backend cuda");
+    let count = |kind: &str, what: &str| found["counts"][kind][what].as_u64().unwrap();
+    assert_eq!((count("vectors", "right"), count("programs", "right")), (3, 1));
+    assert_eq!(found["backend"], "cuda");
+    assert!(found["gpus"]["on_device"].as_u64().unwrap() >= 3, "{found}");
+    place.write("data/vectors/size.jsonl", b"{\"a\":[{\"t\":[]}],\"r\":1}\n");
+    let ran = place.run("grid verify data/vectors --backend cuda");
+    assert!(ran.code == 1 && ran.out.contains("wrong: size({\"t\":[]}) = 0, expected 1"), "{}", ran.out);
+    let ran = place.ok_json("grid run p.grid -p frame --grid 00000/00200/00000 --backend cuda");
+    assert_eq!((&ran["backend"], &ran["gpus"]["devices"][0]["calls"]), (&"cuda".into(), &4.into()), "{ran}");
+    let cpu = place.ok_json("grid run p.grid -p frame --grid 00000/00200/00000 --backend cpu");
+    assert_eq!(ran["runs"][0]["returns"], cpu["runs"][0]["returns"]);
+}
+
+#[test]
+#[ignore = "needs a CUDA device"]
+fn every_workload_is_measured_on_cuda() {
+    let place = place();
+    let mut command = place.command(
+        "grid bench --tasks tasks.jsonl --programs p.grid --grids 40 --of-tasks 2 --runs 1 --check 3 --backend cuda --json",
+    );
+    let out = command.env("SIM_DEVICES", "2").output().unwrap();
+    assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
+    let found: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let rows = found["rows"].as_array().unwrap();
+    for workload in ["W1", "W1d", "W2", "W3", "W5", "W6"] {
+        let own: Vec<_> = rows.iter().filter(|row| row["workload"] == workload).collect();
+        assert!(!own.is_empty() && own.iter().all(|row| row["checked"].as_u64().unwrap() > 0), "{workload}: {own:?}");
+    }
+    for row in rows {
+        assert!(row["wrong"] == 0 && row["median_s"].as_f64().unwrap() > 0.0, "{row}");
+        assert!(row["kernel"].is_string() && row["shape"].is_string() && row["dtype"].is_string(), "{row}");
+    }
+    assert_eq!((&found["backend"], &found["wrong"]), (&"cuda".into(), &0.into()));
+    assert!(found["copy_bytes_per_s"].as_f64().unwrap() > 0.0);
+    // Where there are two devices, they are measured beside one.
+    let pairs = rows.iter().filter(|row| row["gpus"] == 2);
+    assert!(pairs.clone().all(|row| row["workload"] == "W7" && row["efficiency"].as_f64().unwrap() > 0.0));
+    let refused = place.run("grid bench --tasks tasks.jsonl --backend reference");
+    assert_eq!(refused.code, 2);
+}
