@@ -56,7 +56,6 @@ struct Halves {
 };
 
 // 32-bit blocks: 1024 bytes, four chunks a row, placed so that both a row's lanes and a column's lie in different banks.
-template <unsigned PIECES>
 struct Words {
     typedef float Element;
     typedef float4 Right;
@@ -74,33 +73,26 @@ struct Words {
     }
     static __device__ __forceinline__ Right right(const Line& line, unsigned j, unsigned t) {
         const unsigned at = j * 16 + t;
-        return make_float4(line.one(at), line.one(at + 4), line.one(at + 8), line.one(at + 12));
+        return make_float4(round_tf32(line.one(at)), round_tf32(line.one(at + 4)), round_tf32(line.one(at + 8)),
+                           round_tf32(line.one(at + 12)));
     }
     template <bool MIRRORED>
     static __device__ __forceinline__ void multiply(float (&sums)[4], unsigned from, const Right& x, unsigned lane) {
         const unsigned g = lane / 4, t = lane % 4;
-        const float values[4] = {x.x, x.y, x.z, x.w};
-        unsigned left[PIECES][2][4], right[PIECES][2][2];
-        for (unsigned k = 0; k < 4; ++k) {
-            unsigned pieces[PIECES];
-            split8(pieces, values[k]);
-            for (unsigned q = 0; q < PIECES; ++q) right[q][k / 2][k % 2] = pieces[q];
-        }
+        const unsigned right[1][2][2] = {
+            {{__float_as_uint(x.x), __float_as_uint(x.y)}, {__float_as_uint(x.z), __float_as_uint(x.w)}}};
+        unsigned left[1][2][4];
         for (unsigned k = 0; k < 2; ++k) {
             for (unsigned e = 0; e < 4; ++e) {
                 const unsigned row = g + 8 * (e % 2), column = 8 * k + t + 4 * (e / 2);
-                float v;
-                asm volatile("ld.shared.f32 %0, [%1];"
-                             : "=f"(v)
+                // The matrix has been rounded before.
+                asm volatile("ld.shared.b32 %0, [%1];"
+                             : "=r"(left[0][k][e])
                              : "r"(from + (MIRRORED ? place(column, row) : place(row, column)))
                              : "memory");
-                // One piece has been rounded before.
-                unsigned pieces[PIECES] = {__float_as_uint(v)};
-                if (PIECES > 1) split8(pieces, v);
-                for (unsigned q = 0; q < PIECES; ++q) left[q][k][e] = pieces[q];
             }
         }
-        products8<PIECES>(sums, left, right);
+        products8<1>(sums, left, right);
     }
 };
 
@@ -246,5 +238,4 @@ __device__ __forceinline__ void product_band(const typename F::Element* __restri
     }
 ATA_APPLY_BAND(ata_apply_band_f16, Halves<kF16>)
 ATA_APPLY_BAND(ata_apply_band_bf16, Halves<kBf16>)
-ATA_APPLY_BAND(ata_apply_band_tf32, Words<1>)
-ATA_APPLY_BAND(ata_apply_band_tf32x3, Words<2>)
+ATA_APPLY_BAND(ata_apply_band_tf32, Words)

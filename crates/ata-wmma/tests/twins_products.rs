@@ -244,19 +244,6 @@ twins! {
     band_tf32_tall: tall(), Case => |b, c| run(b, c, how(Precision::Tf32, Engine::Band, true)), oracle = expected,
         tolerance = Tolerance::EXACT;
 }
-twins! {
-    kernels = ["ata_apply_band_tf32x3"];
-    /// small integers: every operand, product and sum is exact
-    band_tf32x3_exact: upper(true), Case => |b, c| run(b, c, how(Precision::Tf32x3, Engine::Band, true)), oracle = expected,
-        tolerance = Tolerance::EXACT;
-    /// the bound that the precision states; between twins that of sums of the same products
-    band_tf32x3_close: upper(false), Case => |b, c| run(b, c, how(Precision::Tf32x3, Engine::Band, true)), oracle = expected,
-        tolerance = bound(Precision::Tf32x3), twins = sums;
-    /// small integers, and warps that add to each other's rows
-    band_tf32x3_tall: tall(), Case => |b, c| run(b, c, how(Precision::Tf32x3, Engine::Band, true)), oracle = expected,
-        tolerance = Tolerance::EXACT;
-}
-
 mod figures {
     use super::*;
 

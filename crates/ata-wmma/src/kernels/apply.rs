@@ -59,12 +59,13 @@ pub enum Engine {
     /// Fused multiply-adds; `F32` only.
     Fma,
     /// `mma.sync`, each block fetched once for both triangles: for matrices larger than the caches whose diagonals lie
-    /// near each other. `F16` with vectors near [0, 1], `Bf16`, `Tf32` and `Tf32x3`.
+    /// near each other. `F16` with vectors near [0, 1], `Bf16` and `Tf32`: pieces
+    /// split in registers cost more than the bytes saved.
     Band,
 }
 
 /// What [`Engine::Band`] multiplies in.
-pub(crate) const BANDS: [Precision; 4] = [Precision::F16, Precision::Bf16, Precision::Tf32, Precision::Tf32x3];
+pub(crate) const BANDS: [Precision; 3] = [Precision::F16, Precision::Bf16, Precision::Tf32];
 
 /// What a product needs beside its operands, for as many frames or fewer.
 #[derive(Debug)]
@@ -219,7 +220,6 @@ fn of_band<'a>(
         Precision::F16 => ("ata_apply_band_f16", 2),
         Precision::Bf16 => ("ata_apply_band_bf16", 2),
         Precision::Tf32 => ("ata_apply_band_tf32", 4),
-        Precision::Tf32x3 => ("ata_apply_band_tf32x3", 4),
         _ => return Ok(None),
     };
     let shared = band.shared(element);

@@ -5,8 +5,9 @@
 //! rows; at the end a row's own sum is added to its mirrored one. Warps depend on the matrix's size alone, so the sums of
 //! a frame do too. What rows a warp group lacks is fetched twice: at most `reach / rows` of the bytes.
 //!
-//! Floor: as of [`apply`](super::apply()). An H200 took 202 µs for 352 MB of `f16` blocks, 43 % of the bytes it copies a
-//! second, when every block was fetched for each triangle; the figures of this kernel stand in the table of benchmarks.
+//! Floor: as of [`apply`](super::apply()). On an H200, 28 contiguous diagonals of 131072 unknowns, 3 channels, 8 frames:
+//! `f16` (352 MB) 166 µs, 54 % of the bytes that it copies a second, where a fetch for each triangle took 202 µs; `Tf32`
+//! (704 MB) 242 µs, 71 %. `Tf32x3` took 637 µs against 579: it stays with a fetch for each triangle.
 
 use gpu_core::{Backend, Tensor};
 use rustacuda_derive::DeviceCopy;
