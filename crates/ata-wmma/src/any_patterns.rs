@@ -250,9 +250,10 @@ impl AnyPatterns {
         }
         let alone = parts!(self, p => p.len() == 1);
         let input = |c: usize| -> Result<(Tensor<B, f32, 1>, Tensor<B, f32, 1>)> {
-            let lines: Vec<f32> = match alone {
-                true => x.to_vec(),
-                false => x.chunks_exact(n).skip(c).step_by(channels).flatten().copied().collect(),
+            let lines: Vec<f32> = if alone {
+                x.to_vec()
+            } else {
+                x.chunks_exact(n).skip(c).step_by(channels).flatten().copied().collect()
             };
             let out = Tensor::scratch(b, [lines.len() / n * width * height])?;
             Ok((Tensor::from_slice(b, [lines.len()], &lines)?, out))

@@ -66,7 +66,6 @@ fn fista_comes_to_the_optimum_of_a_large_wall() {
             Solver::new(&plan, options).unwrap().solve(&cpu, &right, &mut x).unwrap();
             let x: Vec<f64> = x.to_vec(&cpu).unwrap().into_iter().map(f64::from).collect();
             let excess = (wide.objective(&x, &b).iter().sum::<f64>() - lowest) / residual;
-            println!("{precision} {products}: {excess:e}");
             assert!(excess <= limit, "{precision}, {products} products: {excess:e} > {limit:e}");
             if products == 1000 {
                 let level = kernels::level::<u8>;

@@ -42,17 +42,17 @@ mod gram {
         Ok(vec![Output::F32(vec![sums.len()], sums)])
     }
     pub(super) fn expected(s: &Scene) -> Outputs {
-        let mut out = Vec::new();
+        let (mut out, corners) = (Vec::new(), s.corners());
         for c in 0..s.channels {
             for (i, j) in list(s) {
                 for at in 0..256 {
                     let (l, m) = (16 * i as usize + at / 16, 16 * j as usize + at % 16);
                     let mut sum = 0.0;
                     if l < s.n && m < s.n {
-                        for row in 0..s.height {
-                            for column in 0..s.width {
-                                sum += s.real_light(l, c, row, column) * s.real_light(m, c, row, column);
-                            }
+                        let [top, left] = corners[l].map(|v| v as usize);
+                        for (row, column) in (0..s.side).flat_map(|u| (0..s.side).map(move |v| (top + u, left + v))) {
+                            sum += s.real_light(corners[l], [l, c], row, column)
+                                * s.real_light(corners[m], [m, c], row, column);
                         }
                     }
                     out.push(sum);
@@ -95,15 +95,14 @@ mod atb {
             Transfer::Table(tables) => f64::from(tables[c][usize::from(v)]) / 65535.0,
             Transfer::Identity => f64::from(v) / 255.0,
         };
-        let mut out = Vec::new();
+        let (mut out, corners) = (Vec::new(), s.corners());
         for f in 0..s.frames {
             for c in 0..s.channels {
                 for l in 0..s.n {
+                    let [top, left] = corners[l].map(|v| v as usize);
                     let mut sum = 0.0;
-                    for row in 0..s.height {
-                        for column in 0..s.width {
-                            sum += s.real_light(l, c, row, column) * of(c, s.pixel(f, c, row, column));
-                        }
+                    for (row, column) in (0..s.side).flat_map(|u| (0..s.side).map(move |v| (top + u, left + v))) {
+                        sum += s.real_light(corners[l], [l, c], row, column) * of(c, s.pixel(f, c, row, column));
                     }
                     out.push(sum);
                 }
@@ -135,12 +134,12 @@ mod render {
         Ok(vec![Output::of(b, &out)?])
     }
     pub(super) fn expected(s: &Scene) -> Outputs {
-        let x = x(s);
+        let (x, corners) = (x(s), s.corners());
         let mut out = Vec::new();
         for line in 0..s.frames * s.channels {
             for row in 0..s.height {
                 for column in 0..s.width {
-                    let light = |l: usize| s.real_light(l, line % s.channels, row, column);
+                    let light = |l: usize| s.real_light(corners[l], [l, line % s.channels], row, column);
                     out.push((0..s.n).map(|l| light(l) * x[line * s.n + l]).sum::<f64>());
                 }
             }

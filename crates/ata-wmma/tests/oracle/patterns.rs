@@ -89,9 +89,8 @@ impl Scene {
         (0..self.n * self.channels * each).map(of).collect()
     }
 
-    /// Real light of unknown `l` at a pixel of the picture.
-    pub fn real_light(&self, l: usize, c: usize, row: usize, column: usize) -> f64 {
-        let [top, left] = self.corners()[l];
+    /// Real light of unknown `l`, whose window begins at a corner, at a pixel of the picture.
+    pub fn real_light(&self, [top, left]: [i32; 2], [l, c]: [usize; 2], row: usize, column: usize) -> f64 {
         let (u, v) = (row as i64 - i64::from(top), column as i64 - i64::from(left));
         let inside = |w: i64| (0..self.side as i64).contains(&w);
         if inside(u) && inside(v) { self.real(l, c, u as usize, v as usize) } else { 0.0 }

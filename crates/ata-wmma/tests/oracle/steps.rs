@@ -70,7 +70,8 @@ impl Box_ {
                 dd += if rho[i] == 0.0 { 0.0 } else { (d / rho[i].sqrt()).powi(2) };
             }
             if sd > 0.0 {
-                alpha = if odd { ss / sd } else { sd / dd }.max(1e-3).min(1e4);
+                let length = if odd { ss / sd } else { sd / dd };
+                alpha = length.clamp(1e-3, 1e4);
             }
         }
         let next = (0..n).map(|i| if rho[i] == 0.0 { self.lower } else { self.clip(x[i] - alpha * g[i] / rho[i]) });
