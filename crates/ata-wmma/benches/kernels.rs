@@ -7,8 +7,8 @@ use std::time::Duration;
 use ata_wmma::kernels::{self, AtaBackend};
 use ata_wmma::wall::Wall;
 use ata_wmma::{
-    BLOCK, BlockDiag, DevicePatterns, FrameLayout, Graph, Layout, Plan, PlanOptions, Precision, Scale, SolveOptions,
-    Solver, SymmetryPolicy, Transfer, ordering,
+    BLOCK, BlockDiag, DevicePatterns, FrameLayout, Graph, Layout, Method, Patterns, Plan, PlanOptions, Precision, Scale,
+    SolveOptions, Solver, SymmetryPolicy, Transfer, ordering,
 };
 use criterion::{BenchmarkId, Criterion, Throughput};
 use gpu_core::testing::timing::{Flush, warm};
@@ -68,10 +68,14 @@ impl<B: AtaBackend> Bench<'_, B> {
             });
         }
         let plan = Plan::new(b, &a, PlanOptions::default())?;
-        let options = SolveOptions { max_iterations: 10, ..SolveOptions::default() };
-        let bytes = 10 * (a.memory_bytes(Precision::Tf32x3, Layout::Upper) + 36 * len);
-        let solver = Solver::new(&plan, options)?;
-        self.moving("solve_10_iterations", bytes, || solver.solve(b, &x, &mut y).map(drop).map_err(core));
+        for (method, name) in [(Method::Fista, "solve_10_iterations"), (Method::ProjectedBb, "solve_bb_10_iterations")]
+        {
+            let options = SolveOptions { method, max_iterations: 10, ..SolveOptions::default() };
+            let bytes = 10 * (a.memory_bytes(Precision::Tf32x3, Layout::Upper) + 36 * len);
+            let solver = Solver::new(&plan, options)?;
+            let mut work = solver.work(b, FRAMES)?;
+            self.moving(name, bytes, || solver.solve_into(b, &mut work, &x, &mut y).map_err(core));
+        }
         let device = DevicePatterns::new(b, &patterns)?;
         let pixels: Vec<u8> = (0..FRAMES * 3 * width * height).map(|i| (i * 31 % 253) as u8).collect();
         let frames = Tensor::from_slice(b, [pixels.len()], &pixels)?;
@@ -84,6 +88,26 @@ impl<B: AtaBackend> Bench<'_, B> {
         let mut gram = Tensor::<B, u32, 1>::zeros(b, [patterns.channels() * list.len() * ata_wmma::AREA])?;
         self.moving("gram_u8", patterns.data().len() + 4 * gram.len(), || {
             kernels::gram_u8_into(b, &device, &blocks, gram.flat_mut())
+        });
+        let tiles = kernels::RenderTiles::new(b, &patterns)?;
+        let mut pictures = Tensor::<B, f32, 1>::zeros(b, [pixels.len()])?;
+        self.moving("render", patterns.data().len() + 4 * pixels.len(), || {
+            kernels::render(b, &device, &tiles, x.flat(), pictures.flat_mut())
+        });
+        let light = patterns.data().iter().map(|&v| f32::from(v) / 255.0).collect();
+        let real =
+            Patterns::new([patterns.n(), 3, patterns.window()], light, patterns.corners().to_vec(), patterns.size())?;
+        let device = DevicePatterns::new(b, &real)?;
+        let mut gram = Tensor::<B, f32, 1>::zeros(b, [gram.len()])?;
+        self.moving("gram_f32", 4 * (real.data().len() + gram.len()), || {
+            kernels::gram_f32_into(b, &device, &blocks, gram.flat_mut())
+        });
+        self.moving("atb_f32", 4 * real.data().len() + pixels.len(), || {
+            let layout = FrameLayout::Planar;
+            kernels::atb_f32(b, &device, frames.flat(), layout, &Transfer::Identity, y.flat_mut())
+        });
+        self.moving("render_f32", 4 * (real.data().len() + pixels.len()), || {
+            kernels::render_f32(b, &device, &tiles, x.flat(), pictures.flat_mut())
         });
         Ok(())
     }

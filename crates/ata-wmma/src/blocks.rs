@@ -26,10 +26,26 @@ impl Default for SymmetryPolicy {
     }
 }
 
+/// What constructors take. A [`SymmetryPolicy`] stands for one that refuses what is not finite.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Accept {
+    /// What becomes of triangles that differ.
+    pub symmetry: SymmetryPolicy,
+    /// Whether NaN and infinities are taken. They reach every row that a product multiplies them into; zeros in skipped
+    /// blocks hide none of them, but a NaN of a vector does not reach rows whose blocks are skipped.
+    pub non_finite: bool,
+}
+
+impl From<SymmetryPolicy> for Accept {
+    fn from(symmetry: SymmetryPolicy) -> Self {
+        Self { symmetry, non_finite: false }
+    }
+}
+
 /// A symmetric matrix a channel, in blocks: `blocks[c, k, i, r, s] = A_c[16 i + r, 16 (i + d_k) + s]`.
 ///
 /// `offsets` are the block diagonals `d_0 < d_1 < …`, from 0 to the number of block rows; gaps are allowed and 0 may be
-/// absent. What lies below the block diagonal is the mirror image. All values are finite; slots beyond the matrix and
+/// absent. What lies below the block diagonal is the mirror image. All values are finite unless [`Accept`] says otherwise; slots beyond the matrix and
 /// padding behind row `n` are zero. Blocks without a non-zero in any channel are skipped by every product, so `0 · NaN`
 /// of such a block does not reach a result.
 ///
@@ -50,6 +66,8 @@ pub struct BlockDiag {
     /// `[offsets, block rows]`: whether some channel has a non-zero.
     pub(crate) mask: Vec<bool>,
     pub(crate) maybe_indefinite: bool,
+    /// Whether NaN and infinities are meant.
+    pub(crate) non_finite: bool,
 }
 
 /// Offsets strictly ascending, below the number of block rows.
@@ -116,8 +134,8 @@ impl BlockDiag {
         let slots = offsets.len() * nb;
         let len = channels.checked_mul(slots).and_then(|v| v.checked_mul(AREA));
         let len = len.ok_or_else(|| AtaError::value("matrix", "more elements than memory can have"))?;
-        let maybe_indefinite = false;
-        Ok(Self { channels, n, offsets, blocks: vec![0.0; len], mask: vec![false; slots], maybe_indefinite })
+        let (blocks, mask) = (vec![0.0; len], vec![false; slots]);
+        Ok(Self { channels, n, offsets, blocks, mask, maybe_indefinite: false, non_finite: false })
     }
 
     /// From blocks `[C, D, ceil(n / 16), 16, 16]` and their offsets. Slots beyond the matrix, and rows and columns behind
@@ -125,8 +143,14 @@ impl BlockDiag {
     ///
     /// # Errors
     /// For a wrong shape, offsets that are not strictly ascending, values that are not finite, and blocks on the
-    /// diagonal that are less symmetric than the policy accepts.
-    pub fn from_blocks(blocks: ArrayView5<'_, f32>, offsets: &[u32], n: usize, policy: SymmetryPolicy) -> Result<Self> {
+    /// diagonal that are less symmetric than accepted.
+    pub fn from_blocks(
+        blocks: ArrayView5<'_, f32>,
+        offsets: &[u32],
+        n: usize,
+        accept: impl Into<Accept>,
+    ) -> Result<Self> {
+        let accept = accept.into();
         let (c, d, nb, ..) = blocks.dim();
         let expected = [c, offsets.len(), n.div_ceil(BLOCK), BLOCK, BLOCK];
         if blocks.shape() != expected {
@@ -138,7 +162,7 @@ impl BlockDiag {
             if j >= nb || BLOCK * i + r >= n || BLOCK * j + s >= n {
                 continue;
             }
-            if !v.is_finite() {
+            if !v.is_finite() && !accept.non_finite {
                 let index = vec![c, k, i, r, s];
                 return Err(AtaError::NonFinite { what: "blocks".into(), index, value: v.into() });
             }
@@ -147,10 +171,11 @@ impl BlockDiag {
         if out.offsets[0] == 0 {
             for c in 0..c {
                 for i in 0..nb {
-                    settle(out.block_mut(c, 0, i), policy, |v| v as f32, (c, BLOCK * i))?;
+                    settle(out.block_mut(c, 0, i), accept.symmetry, |v| v as f32, (c, BLOCK * i))?;
                 }
             }
         }
+        out.non_finite = accept.non_finite;
         out.find_mask();
         Ok(out)
     }
@@ -160,7 +185,7 @@ impl BlockDiag {
         blocks: ArrayView4<'_, f32>,
         offsets: &[u32],
         nb: usize,
-        policy: SymmetryPolicy,
+        accept: impl Into<Accept>,
     ) -> Result<Self> {
         let (c, d, ..) = blocks.dim();
         let expected = [c, offsets.len(), BLOCK, BLOCK];
@@ -170,7 +195,7 @@ impl BlockDiag {
         let all = blocks.insert_axis(ndarray::Axis(2));
         let all = all.broadcast((c, d, nb, BLOCK, BLOCK));
         let all = all.ok_or_else(|| AtaError::value("block rows", format!("{nb} are too many")))?;
-        Self::from_blocks(all, offsets, BLOCK * nb, policy)
+        Self::from_blocks(all, offsets, BLOCK * nb, accept)
     }
 
     /// Block `i` of diagonal `k`, row-major.

@@ -10,28 +10,30 @@ pub(crate) struct Builder {
     what: &'static str,
     channels: usize,
     n: usize,
+    /// Whether NaN and infinities are taken.
+    non_finite: bool,
     /// Block row and block column, to `[channels, 16, 16]`.
     blocks: BTreeMap<(u32, u32), Vec<f64>>,
 }
 
 impl Builder {
-    pub(crate) fn new(what: &'static str, channels: usize, n: usize) -> Result<Self> {
+    pub(crate) fn new(what: &'static str, channels: usize, n: usize, non_finite: bool) -> Result<Self> {
         if channels == 0 || n == 0 {
             return Err(AtaError::value(what, format!("{channels} channels of {n} unknowns; both must be positive")));
         }
         if n > u32::MAX as usize {
             return Err(AtaError::value(what, format!("{n} unknowns are more than 2^32")));
         }
-        Ok(Self { what, channels, n, blocks: BTreeMap::new() })
+        Ok(Self { what, channels, n, non_finite, blocks: BTreeMap::new() })
     }
 
-    /// Adds to an element; `v` must be finite and the indices inside.
+    /// Adds to an element; the indices must lie inside, and `v` must be finite unless others are taken.
     pub(crate) fn add(&mut self, c: usize, row: usize, column: usize, v: f64) -> Result<()> {
         if row >= self.n || column >= self.n {
             let why = format!("element ({row}, {column}) lies outside of {} x {}", self.n, self.n);
             return Err(AtaError::value(self.what, why));
         }
-        if !v.is_finite() {
+        if !v.is_finite() && !self.non_finite {
             return Err(AtaError::NonFinite { what: self.what.into(), index: vec![c, row, column], value: v });
         }
         if v != 0.0 {
@@ -74,7 +76,7 @@ impl Builder {
                 }
                 for (at, (to, &v)) in out.block_mut(c, k, i as usize).iter_mut().zip(&*block).enumerate() {
                     *to = v as f32;
-                    if !to.is_finite() {
+                    if !to.is_finite() && (v.is_finite() || !self.non_finite) {
                         let (row, column) = (BLOCK * i as usize + at / BLOCK, BLOCK * j as usize + at % BLOCK);
                         let why = format!("element ({row}, {column}) of channel {c} is {v:e}, beyond f32; scale it");
                         return Err(AtaError::Overflow { what: self.what.into(), why });
@@ -82,6 +84,7 @@ impl Builder {
                 }
             }
         }
+        out.non_finite = self.non_finite;
         out.find_mask();
         Ok(out)
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ndarray::{Array3, ArrayView3};
 
-use crate::blocks::{AREA, BLOCK, BlockDiag, SymmetryPolicy};
+use crate::blocks::{AREA, Accept, BLOCK, BlockDiag, SymmetryPolicy};
 use crate::builder::Builder;
 use crate::error::{AtaError, Result};
 
@@ -79,21 +79,23 @@ impl<T> CsrView<'_, T> {
 
 impl BlockDiag {
     /// From dense matrices `[C, n, n]` of `f32` or `f64`.
-    pub fn from_dense<T: Copy + Into<f64>>(dense: ArrayView3<'_, T>, policy: SymmetryPolicy) -> Result<Self> {
+    pub fn from_dense<T: Copy + Into<f64>>(dense: ArrayView3<'_, T>, accept: impl Into<Accept>) -> Result<Self> {
+        let accept = accept.into();
         let (channels, n, columns) = dense.dim();
         if n != columns {
             return Err(AtaError::shape("dense", [channels, n, n], dense.shape()));
         }
-        let mut builder = Builder::new("dense", channels, n)?;
+        let mut builder = Builder::new("dense", channels, n, accept.non_finite)?;
         for ((c, i, j), &v) in dense.indexed_iter() {
             builder.add(c, i, j, v.into())?;
         }
-        builder.finish(policy, false)
+        builder.finish(accept.symmetry, false)
     }
 
     /// From diagonals `[C, K, n]`, column aligned: `data[c, k, j] = A[j - offsets[k], j]`, as `scipy.sparse.dia_array` has
     /// them. Diagonals below the main one must agree with their mirror, or all be absent.
-    pub fn from_dia(data: ArrayView3<'_, f32>, offsets: &[i32], n: usize, policy: SymmetryPolicy) -> Result<Self> {
+    pub fn from_dia(data: ArrayView3<'_, f32>, offsets: &[i32], n: usize, accept: impl Into<Accept>) -> Result<Self> {
+        let accept = accept.into();
         let (channels, count, columns) = data.dim();
         if (count, columns) != (offsets.len(), n) {
             return Err(AtaError::shape("DIA data", [channels, offsets.len(), n], data.shape()));
@@ -106,20 +108,21 @@ impl BlockDiag {
         if let Some(&d) = offsets.iter().find(|d| d.unsigned_abs() as usize >= n) {
             return Err(AtaError::Offsets { why: format!("diagonal {d} lies outside of {n} x {n}") });
         }
-        let mut builder = Builder::new("DIA data", channels, n)?;
+        let mut builder = Builder::new("DIA data", channels, n, accept.non_finite)?;
         for ((c, k, j), &v) in data.indexed_iter() {
             let i = j as i64 - i64::from(offsets[k]);
             if (0..n as i64).contains(&i) {
                 builder.add(c, i as usize, j, v.into())?;
             }
         }
-        builder.finish(policy, offsets.iter().all(|&d| d >= 0))
+        builder.finish(accept.symmetry, offsets.iter().all(|&d| d >= 0))
     }
 
     /// From compressed rows, one matrix a channel; both triangles, entries of one place summed.
-    pub fn from_csr<T: Copy + Into<f64>>(channels: &[CsrView<'_, T>], policy: SymmetryPolicy) -> Result<Self> {
+    pub fn from_csr<T: Copy + Into<f64>>(channels: &[CsrView<'_, T>], accept: impl Into<Accept>) -> Result<Self> {
+        let accept = accept.into();
         let n = channels.first().map_or(0, |m| m.rows);
-        let mut builder = Builder::new("CSR data", channels.len(), n)?;
+        let mut builder = Builder::new("CSR data", channels.len(), n, accept.non_finite)?;
         for (c, m) in channels.iter().enumerate() {
             m.check()?;
             if (m.rows, m.columns) != (n, n) {
@@ -131,7 +134,7 @@ impl BlockDiag {
                 }
             }
         }
-        builder.finish(policy, false)
+        builder.finish(accept.symmetry, false)
     }
 
     /// From entries `(channel, row, column, value)` in any order; entries of one place are summed. With `upper_only` those
@@ -141,9 +144,10 @@ impl BlockDiag {
         n: usize,
         entries: impl IntoIterator<Item = (usize, usize, usize, f64)>,
         upper_only: bool,
-        policy: SymmetryPolicy,
+        accept: impl Into<Accept>,
     ) -> Result<Self> {
-        let mut builder = Builder::new("entries", channels, n)?;
+        let accept = accept.into();
+        let mut builder = Builder::new("entries", channels, n, accept.non_finite)?;
         for (c, i, j, v) in entries {
             if c >= channels {
                 return Err(AtaError::value("entries", format!("channel {c} of {channels}")));
@@ -151,7 +155,7 @@ impl BlockDiag {
             let (i, j) = if upper_only { (i.min(j), i.max(j)) } else { (i, j) };
             builder.add(c, i, j, v)?;
         }
-        builder.finish(policy, upper_only)
+        builder.finish(accept.symmetry, upper_only)
     }
 
     /// From Matrix Market files (`coordinate`, `real` or `integer`, `general` or `symmetric`), one a channel.
@@ -173,7 +177,7 @@ impl BlockDiag {
     /// no dense `n x n` matrix is made.
     pub fn gram_csr<T: Copy + Into<f64>>(channels: &[CsrView<'_, T>]) -> Result<Self> {
         let n = channels.first().map_or(0, |m| m.columns);
-        let mut builder = Builder::new("Gram matrix", channels.len(), n)?;
+        let mut builder = Builder::new("Gram matrix", channels.len(), n, false)?;
         for (c, m) in channels.iter().enumerate() {
             m.check()?;
             if m.columns != n {

@@ -82,6 +82,16 @@ pub enum AtaError {
     },
 }
 
+/// For bodies of recordings, whose errors are those of devices.
+impl From<AtaError> for gpu_core::Error {
+    fn from(error: AtaError) -> Self {
+        match error {
+            AtaError::Gpu(error) => error,
+            other => Self::value("ata", other.to_string()),
+        }
+    }
+}
+
 /// A result with an [`AtaError`].
 pub type Result<T, E = AtaError> = std::result::Result<T, E>;
 

@@ -7,6 +7,7 @@ use ndarray::ArrayView5;
 use crate::blocks::{BLOCK, BlockDiag, SymmetryPolicy};
 use crate::error::{AtaError, Result};
 use crate::npy;
+use crate::ordering::Ordering;
 
 /// Block offsets of a file: integers of any width, none negative.
 pub fn read_offsets(path: &Path) -> Result<Vec<u32>> {
@@ -53,11 +54,27 @@ pub fn load_matrix(folder: &Path) -> Result<BlockDiag> {
 
 /// Writes a matrix folder, which is made when it does not exist.
 pub fn save_matrix(a: &BlockDiag, folder: &Path) -> Result<()> {
+    save_matrix_with(a, folder, None, 1.0)
+}
+
+/// [`save_matrix`] with the order of its unknowns (`order.npy`: the physical index of each), and what its elements are to be
+/// multiplied with to be in the units of light.
+pub fn save_matrix_with(a: &BlockDiag, folder: &Path, order: Option<&Ordering>, scale: f64) -> Result<()> {
+    if let Some(order) = order.filter(|order| order.order.len() != a.n()) {
+        return Err(AtaError::shape("order", [a.n()], &[order.order.len()]));
+    }
     std::fs::create_dir_all(folder).map_err(|e| AtaError::file(folder, "folder", format!("cannot be made: {e}")))?;
     let offsets: Vec<i32> = a.offsets().iter().map(|&d| d as i32).collect();
     let shape = [a.channels(), offsets.len(), a.block_rows(), BLOCK, BLOCK];
     npy::write(&folder.join("blocks.npy"), &shape, a.blocks())?;
     npy::write(&folder.join("offsets.npy"), &[offsets.len()], &offsets)?;
-    let meta = serde_json::json!({ "n": a.n(), "channels": a.channels(), "maybe_indefinite": a.maybe_indefinite() });
+    if let Some(order) = order {
+        let order: Vec<i32> = order.order.iter().map(|&v| v as i32).collect();
+        npy::write(&folder.join("order.npy"), &[order.len()], &order)?;
+    }
+    let meta = serde_json::json!({
+        "n": a.n(), "channels": a.channels(), "maybe_indefinite": a.maybe_indefinite(),
+        "order": order.map(|_| "order.npy"), "scale": scale,
+    });
     npy::write_parts(&folder.join("meta.json"), &[format!("{meta:#}\n").as_bytes()])
 }

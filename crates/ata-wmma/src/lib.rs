@@ -28,6 +28,7 @@
 #[doc = include_str!("../README.md")]
 struct FrontPage;
 
+mod any_patterns;
 mod blocks;
 mod builder;
 mod convert;
@@ -45,16 +46,17 @@ mod schedule;
 mod solver;
 pub mod wall;
 
-pub use blocks::{AREA, BLOCK, BlockDiag, SymmetryPolicy};
+pub use any_patterns::{AnyPatterns, RightSides, split_channels};
+pub use blocks::{AREA, Accept, BLOCK, BlockDiag, SymmetryPolicy};
 pub use convert::{Bsr, Csr, CsrView};
 pub use error::{AtaError, Result};
 pub use kernels::{AtaBackend, Batch, Engine};
 pub use ordering::{Graph, Ordering};
 pub use patterns::{
-    Atb, BYTE_SQUARED, BlockDiagInt, DevicePatterns, FrameLayout, MAX_WINDOW, Patterns, Scale, Transfer,
+    Atb, BYTE_SQUARED, BlockDiagInt, DevicePatterns, FrameLayout, MAX_WINDOW, Patterns, Scale, Texel, Transfer,
 };
 pub use plan::{DotFigures, Plan, PlanOptions, Work};
 pub use precision::Precision;
 pub use queries::{Compensate, Stats};
 pub use schedule::{ABSENT, Layout, PARTS, Packed, Schedule, Tile};
-pub use solver::{Execution, Init, Method, PolishOptions, SolveOptions, SolveReport, Solver};
+pub use solver::{Execution, Init, Method, PolishOptions, SolveOptions, SolveReport, SolveWork, Solver};

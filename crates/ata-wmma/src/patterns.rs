@@ -1,8 +1,8 @@
 //! Light patterns of the unknowns, each in a window of the picture.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use gpu_core::Tensor;
+use gpu_core::{Elem, Tensor};
 
 use crate::blocks::{AREA, BLOCK, BlockDiag, check_offsets};
 use crate::error::{AtaError, Result};
@@ -15,16 +15,23 @@ pub const BYTE_SQUARED: f64 = 65025.0;
 /// Largest side of a window: sums of products of bytes stay below 2^32.
 pub const MAX_WINDOW: usize = 256;
 
-/// What each unknown adds to a picture: `[n, C, B, B]` bytes in a window at `(top, left)`, one window for all channels.
+/// What windows of patterns hold: bytes, 255 of them full light, or light itself in `f32`.
+pub trait Texel: Elem + npy::Number + Into<f64> {}
+impl Texel for u8 {}
+impl Texel for f32 {}
+
+/// What each unknown adds to a picture: `[n, C, B, B]` in a window at `(top, left)`, one window for all channels.
+///
+/// Bytes are summed exactly; real patterns, `Patterns<f32>`, in `f64` and rounded once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Patterns {
+pub struct Patterns<T = u8> {
     pub(crate) n: usize,
     pub(crate) channels: usize,
     pub(crate) side: usize,
     pub(crate) width: usize,
     pub(crate) height: usize,
     pub(crate) corners: Vec<[i32; 2]>,
-    pub(crate) data: Vec<u8>,
+    pub(crate) data: Vec<T>,
 }
 
 /// Exact integer Gram blocks; the real matrix is these over 65025.
@@ -50,14 +57,15 @@ pub enum Scale {
     Raw,
 }
 
-impl Patterns {
+impl<T: Texel> Patterns<T> {
     /// Checks and takes patterns `[n, C, B, B]` with corners `(top, left)`.
     ///
     /// # Errors
-    /// For wrong lengths, windows wider than 256 pixels and windows that reach outside of the picture.
+    /// For wrong lengths, values that are not finite, windows wider than 256 pixels and windows that reach outside of the
+    /// picture.
     pub fn new(
         [n, channels, side]: [usize; 3],
-        data: Vec<u8>,
+        data: Vec<T>,
         corners: Vec<[i32; 2]>,
         [width, height]: [usize; 2],
     ) -> Result<Self> {
@@ -76,6 +84,10 @@ impl Patterns {
         let len = [n, channels, side, side].iter().try_fold(1usize, |a, &b| a.checked_mul(b));
         if len != Some(data.len()) {
             return Err(AtaError::shape("patterns", [n, channels, side, side], &[data.len()]));
+        }
+        if let Some((at, value)) = data.iter().map(|&v| v.into()).enumerate().find(|(_, v): &(_, f64)| !v.is_finite()) {
+            let index = vec![at / (channels * side * side), at / (side * side) % channels, at / side % side, at % side];
+            return Err(AtaError::NonFinite { what: "patterns".into(), index, value });
         }
         if corners.len() != n {
             return Err(AtaError::shape("top_left", [n, 2], &[corners.len(), 2]));
@@ -96,27 +108,8 @@ impl Patterns {
         Ok(Self { n, channels, side, width, height, corners, data })
     }
 
-    /// Reads a folder with `patterns.npy`, `top_left.npy` and `meta.json` (`width`, `height`).
-    pub fn load(folder: &Path) -> Result<Self> {
-        let path = folder.join("meta.json");
-        let text = std::fs::read_to_string(&path)
-            .map_err(|e| AtaError::file(&path, "file", format!("cannot be read: {e}")))?;
-        let meta: serde_json::Value =
-            serde_json::from_str(&text).map_err(|e| AtaError::file(&path, "JSON", e.to_string()))?;
-        let number = |key: &str| {
-            let v = meta[key].as_u64().and_then(|v| usize::try_from(v).ok());
-            v.ok_or_else(|| AtaError::file(&path, key, "is missing or no whole number"))
-        };
-        Self::load_arrays(
-            &folder.join("patterns.npy"),
-            &folder.join("top_left.npy"),
-            [number("width")?, number("height")?],
-        )
-    }
-
-    /// Reads patterns and corners from two files.
-    pub fn load_arrays(patterns: &Path, top_left: &Path, size: [usize; 2]) -> Result<Self> {
-        let (shape, data) = npy::read(patterns)?.of_rank::<u8, 4>(patterns)?;
+    fn of_array(array: npy::NpyArray, patterns: &Path, top_left: &Path, size: [usize; 2]) -> Result<Self> {
+        let (shape, data) = array.of_rank::<T, 4>(patterns)?;
         if shape[2] != shape[3] {
             return Err(AtaError::file(
                 patterns,
@@ -135,7 +128,7 @@ impl Patterns {
         })
     }
 
-    /// Writes a folder that [`load`](Self::load) reads. The folder must exist.
+    /// Writes a folder that [`load`](Patterns::load) reads, or [`load_f32`](Patterns::load_f32). The folder must exist.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let corners: Vec<i32> = self.corners.iter().flatten().copied().collect();
         npy::write(&folder.join("patterns.npy"), &[self.n, self.channels, self.side, self.side], &self.data)?;
@@ -170,7 +163,7 @@ impl Patterns {
     }
 
     /// `[n, C, B, B]`.
-    pub fn data(&self) -> &[u8] {
+    pub fn data(&self) -> &[T] {
         &self.data
     }
 
@@ -199,33 +192,98 @@ impl Patterns {
         blocks.dedup();
         blocks
     }
+}
+
+/// The blocks of `list`, `[C, blocks, 16, 16]`, in their places: offsets, and `[C, D, block rows, 16, 16]`.
+pub(crate) fn place<V: Copy + Default>(
+    [channels, n]: [usize; 2],
+    list: &[(u32, u32)],
+    sums: &[V],
+) -> (Vec<u32>, Vec<V>) {
+    let mut offsets: Vec<u32> = list.iter().map(|(i, j)| j - i).collect();
+    offsets.sort_unstable();
+    offsets.dedup();
+    let nb = n.div_ceil(BLOCK);
+    let mut blocks = vec![V::default(); channels * offsets.len() * nb * AREA];
+    for c in 0..channels {
+        for (at, &(i, j)) in list.iter().enumerate() {
+            let k = offsets.binary_search(&(j - i)).unwrap_or_default();
+            let to = ((c * offsets.len() + k) * nb + i as usize) * AREA;
+            blocks[to..to + AREA].copy_from_slice(&sums[(c * list.len() + at) * AREA..][..AREA]);
+        }
+    }
+    (offsets, blocks)
+}
+
+impl Patterns {
+    /// Reads a folder with `patterns.npy` of bytes, `top_left.npy` and `meta.json` (`width`, `height`).
+    pub fn load(folder: &Path) -> Result<Self> {
+        let (patterns, top_left, size) = files(folder)?;
+        Self::load_arrays(&patterns, &top_left, size)
+    }
+
+    /// Reads patterns of bytes and corners from two files.
+    pub fn load_arrays(patterns: &Path, top_left: &Path, size: [usize; 2]) -> Result<Self> {
+        Self::of_array(npy::read(patterns)?, patterns, top_left, size)
+    }
 
     /// The Gram matrix: exact integer sums over the overlaps of the windows, and their real values rounded once.
     pub fn gram<B: AtaBackend>(&self, b: &B, scale: Scale) -> Result<(BlockDiag, BlockDiagInt)> {
         let list = self.block_list();
         let sums = kernels::gram_u8(b, self, &list)?;
-        let mut offsets: Vec<u32> = list.iter().map(|(i, j)| j - i).collect();
-        offsets.sort_unstable();
-        offsets.dedup();
-        let nb = self.n.div_ceil(BLOCK);
-        let mut blocks = vec![0u32; self.channels * offsets.len() * nb * AREA];
-        for c in 0..self.channels {
-            for (at, &(i, j)) in list.iter().enumerate() {
-                let k = offsets.binary_search(&(j - i)).unwrap_or_default();
-                let to = ((c * offsets.len() + k) * nb + i as usize) * AREA;
-                blocks[to..to + AREA].copy_from_slice(&sums[(c * list.len() + at) * AREA..][..AREA]);
-            }
-        }
-        let mut exact = BlockDiagInt { channels: self.channels, n: self.n, offsets, blocks };
-        exact.prune();
+        let (offsets, blocks) = place([self.channels, self.n], &list, &sums);
+        let exact = BlockDiagInt { channels: self.channels, n: self.n, offsets, blocks }.pruned();
         let real = exact.to_real(scale)?;
         Ok((real, exact))
     }
 }
 
+impl Patterns<f32> {
+    /// Reads a folder with `patterns.npy` of `f32`, `top_left.npy` and `meta.json` (`width`, `height`).
+    pub fn load_f32(folder: &Path) -> Result<Self> {
+        let (patterns, top_left, size) = files(folder)?;
+        Self::of_array(npy::read(&patterns)?, &patterns, &top_left, size)
+    }
+
+    /// The Gram matrix, each element summed in `f64` and rounded once.
+    pub fn gram_f32<B: AtaBackend>(&self, b: &B) -> Result<BlockDiag> {
+        let list = self.block_list();
+        let (offsets, blocks) = place([self.channels, self.n], &list, &kernels::gram_f32(b, self, &list)?);
+        BlockDiag::of_sums([self.channels, self.n], offsets, blocks)
+    }
+}
+
+/// The arrays of a folder, and columns and rows of the picture.
+pub(crate) fn files(folder: &Path) -> Result<(PathBuf, PathBuf, [usize; 2])> {
+    let path = folder.join("meta.json");
+    let text =
+        std::fs::read_to_string(&path).map_err(|e| AtaError::file(&path, "file", format!("cannot be read: {e}")))?;
+    let meta: serde_json::Value =
+        serde_json::from_str(&text).map_err(|e| AtaError::file(&path, "JSON", e.to_string()))?;
+    let number = |key: &str| {
+        let v = meta[key].as_u64().and_then(|v| usize::try_from(v).ok());
+        v.ok_or_else(|| AtaError::file(&path, key, "is missing or no whole number"))
+    };
+    Ok((folder.join("patterns.npy"), folder.join("top_left.npy"), [number("width")?, number("height")?]))
+}
+
+impl BlockDiag {
+    /// From sums of patterns in their places.
+    pub(crate) fn of_sums([channels, n]: [usize; 2], offsets: Vec<u32>, blocks: Vec<f32>) -> Result<Self> {
+        let mut out = Self::zeros(channels, n, offsets)?;
+        if let Some(at) = blocks.iter().position(|v| !v.is_finite()) {
+            let why = format!("the sum at {at} is beyond f32; scale the patterns");
+            return Err(AtaError::Overflow { what: "Gram matrix".into(), why });
+        }
+        out.blocks = blocks;
+        out.prune()?;
+        Ok(out)
+    }
+}
+
 impl BlockDiagInt {
-    /// Drops block diagonals of zeros.
-    fn prune(&mut self) {
+    /// Without block diagonals of zeros.
+    pub(crate) fn pruned(mut self) -> Self {
         let area = self.n.div_ceil(BLOCK) * AREA;
         let d = self.offsets.len();
         let some =
@@ -234,6 +292,7 @@ impl BlockDiagInt {
         let planes = (0..self.channels).flat_map(|c| kept.iter().map(move |k| c * d + k));
         self.blocks = planes.flat_map(|p| &self.blocks[p * area..][..area]).copied().collect();
         self.offsets = kept.iter().map(|&k| self.offsets[k]).collect();
+        self
     }
 
     /// The matrix in `f32`, each element rounded once.
@@ -311,13 +370,13 @@ impl Atb {
 
 /// Patterns in the memory of a device.
 #[derive(Debug)]
-pub struct DevicePatterns<B: gpu_core::Backend> {
+pub struct DevicePatterns<B: gpu_core::Backend, T: Elem = u8> {
     pub(crate) n: usize,
     pub(crate) channels: usize,
     pub(crate) side: usize,
     pub(crate) width: usize,
     pub(crate) height: usize,
-    pub(crate) data: Tensor<B, u8, 1>,
+    pub(crate) data: Tensor<B, T, 1>,
     pub(crate) corners: Tensor<B, i32, 2>,
     /// Stands for the table of pixels where there is none.
     pub(crate) no_table: Tensor<B, u16, 1>,
@@ -335,9 +394,9 @@ pub struct DevicePatterns<B: gpu_core::Backend> {
 /// Side of the tiles that unknowns are sorted into by the corners of their windows.
 pub(crate) const TILE: usize = 32;
 
-impl<B: gpu_core::Backend> DevicePatterns<B> {
+impl<B: gpu_core::Backend, T: Texel> DevicePatterns<B, T> {
     /// Uploads patterns; usable on every queue of the device.
-    pub fn new(b: &B, p: &Patterns) -> Result<Self> {
+    pub fn new(b: &B, p: &Patterns<T>) -> Result<Self> {
         let corners: Vec<i32> = p.corners.iter().flatten().copied().collect();
         let tiles = [p.width.div_ceil(TILE), p.height.div_ceil(TILE)];
         let tile = |l: usize| p.corners[l][0] as usize / TILE * tiles[0] + p.corners[l][1] as usize / TILE;

@@ -3,7 +3,7 @@
 use ndarray::Array2;
 use serde::Serialize;
 
-use crate::blocks::{AREA, BLOCK, BlockDiag, SymmetryPolicy};
+use crate::blocks::{AREA, Accept, BLOCK, BlockDiag, SymmetryPolicy};
 use crate::builder::Builder;
 use crate::error::{AtaError, Result};
 use crate::precision::Precision;
@@ -168,7 +168,7 @@ impl BlockDiag {
     /// The matrix `A[order[i], order[j]]`: row `i` of the result is row `order[i]` of this one.
     pub fn permute(&self, order: &[u32]) -> Result<Self> {
         let inverse = crate::ordering::inverse(order, self.n)?;
-        let mut builder = Builder::new("matrix", self.channels, self.n)?;
+        let mut builder = Builder::new("matrix", self.channels, self.n, self.non_finite)?;
         let mut done = Ok(());
         self.for_each_upper(|c, i, j, v| {
             let (i, j) = (inverse[i] as usize, inverse[j] as usize);
@@ -199,7 +199,7 @@ impl BlockDiag {
                     }
                 }
             }
-            wide.maybe_indefinite = self.maybe_indefinite;
+            (wide.maybe_indefinite, wide.non_finite) = (self.maybe_indefinite, self.non_finite);
             *self = wide;
         }
         for c in 0..self.channels {
@@ -219,7 +219,7 @@ impl BlockDiag {
     }
 
     fn check_finite(&self) -> Result<()> {
-        match self.blocks.iter().position(|v| !v.is_finite()) {
+        match self.blocks.iter().position(|v| !v.is_finite() && !self.non_finite) {
             None => Ok(()),
             Some(at) => {
                 Err(AtaError::NonFinite { what: "matrix".into(), index: vec![at], value: self.blocks[at].into() })
@@ -245,7 +245,7 @@ impl BlockDiag {
             }
         }
         out.find_mask();
-        out.maybe_indefinite = self.maybe_indefinite;
+        (out.maybe_indefinite, out.non_finite) = (self.maybe_indefinite, self.non_finite);
         *self = out;
         Ok(())
     }
@@ -256,11 +256,11 @@ impl BlockDiag {
             return Err(AtaError::value("threshold", format!("{relative} is not in [0, 1)")));
         }
         let mut largest = vec![0.0f32; self.channels];
-        self.for_each_upper(|c, _, _, v| largest[c] = largest[c].max(v.abs()));
+        self.for_each_upper(|c, _, _, v| largest[c] = if v.is_finite() { largest[c].max(v.abs()) } else { largest[c] });
         let mut entries = Vec::new();
         let mut dropped = false;
         self.for_each_upper(|c, i, j, v| {
-            if i == j || v.abs() >= relative * largest[c] {
+            if i == j || !v.is_finite() || v.abs() >= relative * largest[c] {
                 entries.push((c, i, j, f64::from(v)));
             } else {
                 dropped = true;
@@ -269,7 +269,13 @@ impl BlockDiag {
                 }
             }
         });
-        let mut out = Self::from_coo(self.channels, self.n, entries, true, SymmetryPolicy::UpperWins)?;
+        let mut out = Self::from_coo(
+            self.channels,
+            self.n,
+            entries,
+            true,
+            Accept { symmetry: SymmetryPolicy::UpperWins, non_finite: self.non_finite },
+        )?;
         out.maybe_indefinite = self.maybe_indefinite || (dropped && compensate == Compensate::None);
         Ok(out)
     }

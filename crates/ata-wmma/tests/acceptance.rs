@@ -7,7 +7,7 @@ use ata_wmma::wall::Wall;
 use ata_wmma::{
     BlockDiag, Execution, Layout, Plan, PlanOptions, Precision, Scale, SolveOptions, Solver, SymmetryPolicy, ordering,
 };
-use gpu_core::{Cpu, Tensor};
+use gpu_core::{Backend, Cpu, Tensor};
 use oracle::matrix::Recipe;
 use proptest::prelude::*;
 
@@ -146,6 +146,42 @@ fn poison_does_not_spread() {
             plan.apply(&cpu, &mut plan.work(&cpu, 9).unwrap(), x.view(), y.view_mut()).unwrap();
             assert!(y.to_vec(&cpu).unwrap().iter().all(|v| v.is_finite()), "{precision} {layout:?}");
         }
+    }
+}
+
+/// Plans are shared by threads, and everything that a plan queues can be recorded: nothing allocates, moves or waits.
+#[test]
+fn all_operations_of_a_plan_are_recorded() {
+    fn shared<T: Send + Sync + 'static>(_: &T) {}
+    let cpu = Cpu::new();
+    let r = Recipe { n: 70, channels: 2, frames: 5, diagonals: 0b10011, holes: 0, seed: 3, exact: false };
+    let a = matrix(&r, |_, _| 1.0);
+    let shape = [5, 2, 70];
+    for precision in Precision::ALL {
+        let plan = plan(&a, precision);
+        shared(&plan);
+        let x = Tensor::from_slice(&cpu, shape, &narrow(&r.x())).unwrap();
+        let b = Tensor::from_slice(&cpu, shape, &narrow(&r.before())).unwrap();
+        let y = Tensor::from_slice(&cpu, shape, &[1.0; 700]).unwrap();
+        let (g, work) = (Tensor::<Cpu, f32, 3>::zeros(&cpu, shape).unwrap(), plan.work(&cpu, 5).unwrap());
+        let figures = [10, 20].map(|len| Tensor::<Cpu, f64, 1>::zeros(&cpu, [len]).unwrap());
+        let quad = plan.quad(&cpu, &x).unwrap();
+        let product = plan.product(&cpu, &x).unwrap().to_vec(&cpu).unwrap();
+        let mut recorded = cpu
+            .capture((plan, work, [x, b], [y, g], figures), |cpu, (plan, work, [x, b], [y, g], [quad, dots])| {
+                plan.apply_axpby(cpu, work, 2.0, x.view(), -1.0, y.view_mut())?;
+                plan.quad_into(cpu, work, x.view(), quad.flat_mut())?;
+                Ok(plan.residual_into(cpu, work, x.view(), b.view(), g.view_mut(), dots.flat_mut())?)
+            })
+            .unwrap();
+        recorded.replay(&cpu).unwrap();
+        let (_, _, [_, b], [y, g], [quads, dots]) = recorded.state();
+        assert_eq!(quads.to_vec(&cpu).unwrap(), quad, "{precision}");
+        let (y, g, b) = (y.to_vec(&cpu).unwrap(), g.to_vec(&cpu).unwrap(), b.to_vec(&cpu).unwrap());
+        assert!(product.iter().zip(&y).all(|(p, y)| (2.0 * p - 1.0 - y).abs() <= 1e-5 * p.abs().max(1.0)));
+        assert!(product.iter().zip(&b).zip(&g).all(|((p, b), g)| (p - b - g).abs() <= 1e-5 * p.abs().max(1.0)));
+        let gg: f64 = g[..70].iter().map(|v| f64::from(*v).powi(2)).sum();
+        assert!((dots.to_vec(&cpu).unwrap()[0] - gg).abs() <= 1e-5 * gg, "{precision}");
     }
 }
 

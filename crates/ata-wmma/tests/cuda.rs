@@ -4,7 +4,8 @@
 mod oracle;
 
 use ata_wmma::{
-    BlockDiag, Engine, Execution, Init, Method, Plan, PlanOptions, Precision, SolveOptions, Solver, SymmetryPolicy,
+    BlockDiag, Engine, Execution, Init, Method, Plan, PlanOptions, PolishOptions, Precision, SolveOptions, Solver,
+    SymmetryPolicy,
 };
 use gpu_core::testing::cuda;
 use gpu_core::{Backend, Cpu, Cuda, Tensor};
@@ -76,6 +77,32 @@ fn recorded_products_have_the_same_bits_on_cuda() {
             recorded.replay(&b).unwrap();
             assert_eq!(bits(&recorded.state().3.to_vec(&b).unwrap()), wanted, "{options:?}");
         }
+    }
+}
+
+/// One plan on two queues at the same time.
+#[test]
+#[ignore = "needs a CUDA device"]
+fn queues_share_a_plan_on_cuda() {
+    let (b, r) = (cuda(), recipe());
+    let plan = Plan::new(&b, &matrix(&r), PlanOptions::default()).unwrap();
+    let shape = [r.frames, r.channels, r.n];
+    let wanted = bits(&product(&b, &plan, shape, &x(&r, 0..17)));
+    let queues = [b.clone(), b.fork().unwrap(), b.fork().unwrap()];
+    let mut all: Vec<_> = queues
+        .iter()
+        .map(|b| {
+            let x = Tensor::from_slice(b, shape, &x(&r, 0..17)).unwrap();
+            (plan.work(b, r.frames).unwrap(), x, Tensor::<Cuda, f32, 3>::zeros(b, shape).unwrap())
+        })
+        .collect();
+    for _ in 0..5 {
+        for (b, (work, x, y)) in queues.iter().zip(&mut all) {
+            plan.apply(b, work, x.view(), y.view_mut()).unwrap();
+        }
+    }
+    for (b, (.., y)) in queues.iter().zip(&all) {
+        assert_eq!(bits(&y.to_vec(b).unwrap()), wanted);
     }
 }
 
@@ -184,5 +211,59 @@ fn conjugate_gradients_and_descent_stop_as_on_the_cpu_on_cuda() {
         assert!(report.iterations < 60, "{report:?}");
         assert_eq!(report, wanted);
         assert_eq!(bits(&on_cuda.to_vec(&b).unwrap()), bits(&on_cpu.to_vec(&cpu).unwrap()));
+    }
+}
+
+/// A whole solution, looks and polishing too, replayed: the bits and the report of one that was not recorded.
+#[test]
+#[ignore = "needs a CUDA device"]
+fn solutions_are_recorded_whole_on_cuda() {
+    let (b, mut r) = (cuda(), recipe());
+    r.frames = 2;
+    let mut a = matrix(&r);
+    a.add_diagonal(20.0).unwrap();
+    let shape = [r.frames, r.channels, r.n];
+    let right: Vec<f32> = x(&r, 0..2).iter().map(|v| 20.0 * v).collect();
+    for (execution, method) in
+        Method::ALL.map(|m| (Execution::Auto, m)).into_iter().chain([(Execution::Launches, Method::Fista)])
+    {
+        let plan_options = PlanOptions { precision: Precision::F16, unit_range: true, ..PlanOptions::default() };
+        let polish_options = PlanOptions { precision: Precision::Tf32x3, ..plan_options };
+        let options = SolveOptions {
+            method,
+            execution,
+            max_iterations: 12,
+            tolerance: 1e-6,
+            check_every: 5,
+            init: Init::Previous,
+            record_history: true,
+            polish: Some(PolishOptions { iterations: 4 }),
+            ..SolveOptions::default()
+        };
+        let plans = [plan_options, polish_options].map(|options| Plan::new(&b, &a, options).unwrap());
+        let right = Tensor::from_slice(&b, shape, &right).unwrap();
+        let mut x = Tensor::zeros(&b, shape).unwrap();
+        // Two solutions, the second from the last frame of the first; then the same third one, twice: on its own, recorded.
+        let solver = Solver::with_polish(&plans[0], &plans[1], options.clone()).unwrap();
+        let mut work = solver.work(&b, r.frames).unwrap();
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            solver.solve_into(&b, &mut work, &right, &mut x).unwrap();
+            told.push((bits(&x.to_vec(&b).unwrap()), solver.report(&b, &work).unwrap()));
+        }
+        let mut work = solver.work(&b, r.frames).unwrap();
+        solver.solve_into(&b, &mut work, &right, &mut x).unwrap();
+        let again = options.clone();
+        let mut recorded = b
+            .capture((plans, work, right, x), move |b, (plans, work, right, x)| {
+                Ok(Solver::with_polish(&plans[0], &plans[1], again.clone())?.solve_into(b, work, right, x)?)
+            })
+            .unwrap();
+        for wanted in &told[1..] {
+            recorded.replay(&b).unwrap();
+            let (plans, work, _, x) = recorded.state();
+            let solver = Solver::with_polish(&plans[0], &plans[1], options.clone()).unwrap();
+            assert_eq!(&(bits(&x.to_vec(&b).unwrap()), solver.report(&b, work).unwrap()), wanted, "{method}");
+        }
     }
 }

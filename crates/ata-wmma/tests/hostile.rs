@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use ata_wmma::{AtaError, BlockDiag, CsrView, Patterns, SymmetryPolicy, folder, npy, ordering};
+use ata_wmma::{
+    Accept, AnyPatterns, AtaError, BlockDiag, Compensate, CsrView, Patterns, Plan, PlanOptions, Precision,
+    SymmetryPolicy, folder, npy, ordering,
+};
+use gpu_core::{Cpu, Tensor};
 use ndarray::{Array3, Array5};
 
 fn policy() -> SymmetryPolicy {
@@ -83,7 +87,7 @@ fn windows_must_lie_inside_the_picture() {
         says(&new(corner, 16).unwrap_err(), &["top_left", "outside of the picture"]);
     }
     says(&new([0, 0], 15).unwrap_err(), &["patterns", "shape"]);
-    says(&Patterns::new([1, 1, 300], vec![], vec![], [1000, 1000]).unwrap_err(), &["256"]);
+    says(&Patterns::<u8>::new([1, 1, 300], vec![], vec![], [1000, 1000]).unwrap_err(), &["256"]);
 }
 
 fn truncations(path: &Path, read: impl Fn() -> Result<(), AtaError>) {
@@ -169,4 +173,73 @@ fn headers_that_lie_are_refused() {
         says(&write(text, &[0; 16]).unwrap_err(), &["x.npy", field]);
     }
     assert_eq!(write("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", &[0; 8]).unwrap().shape, [2]);
+}
+
+/// NaN and infinities are taken on request, and reach the rows that hold them, no others.
+#[test]
+fn what_is_not_finite_is_taken_on_request() {
+    let accept = Accept { symmetry: policy(), non_finite: true };
+    let mut b = blocks(1, 2, 3);
+    for i in 0..3 {
+        for r in 0..16 {
+            b[(0, 0, i, r, r)] = 2.0;
+        }
+    }
+    (b[(0, 0, 0, 3, 5)], b[(0, 0, 0, 5, 3)]) = (f32::NAN, f32::NAN);
+    b[(0, 1, 0, 7, 9)] = f32::INFINITY;
+    let mut a = BlockDiag::from_blocks(b.view(), &[0, 2], 48, accept).unwrap();
+    says(&BlockDiag::from_blocks(b.view(), &[0, 2], 48, policy()).unwrap_err(), &["blocks", "finite"]);
+    let dense = a.to_dense();
+    says(&BlockDiag::from_dense(dense.view(), policy()).unwrap_err(), &["dense", "finite"]);
+    let again = BlockDiag::from_dense(dense.view(), accept).unwrap();
+    assert!(again.get(0, 3, 5).is_nan() && again.get(0, 41, 7) == f32::INFINITY && again.nnz() == 52);
+    a.add_diagonal(1.0).unwrap();
+    a.prune().unwrap();
+    let order: Vec<u32> = (0..48).rev().collect();
+    assert!(a.permute(&order).unwrap().get(0, 44, 42).is_nan());
+    assert!(a.threshold(0.1, Compensate::None).unwrap().get(0, 5, 3).is_nan());
+    let cpu = Cpu::new();
+    let mut x = [1.0f32; 48];
+    // Row 20 has nothing but its diagonal: a NaN there stays there.
+    x[20] = f32::NAN;
+    let x = Tensor::from_slice(&cpu, [1, 1, 48], &x).unwrap();
+    for precision in Precision::ALL {
+        // A power of two for x is not looked for.
+        let options = PlanOptions { precision, unit_range: true, ..PlanOptions::default() };
+        let y = Plan::new(&cpu, &a, options).unwrap().product(&cpu, &x).unwrap().to_vec(&cpu).unwrap();
+        for (i, v) in y.iter().enumerate() {
+            let in_its_block = (16..32).contains(&i);
+            let infinite = i == 7 || i == 41;
+            assert_eq!(
+                v.is_nan(),
+                i == 3 || i == 5 || in_its_block || infinite && v.is_nan(),
+                "{precision}, row {i}: {v}"
+            );
+            assert!(infinite && !v.is_finite() || v.is_nan() || (v - 3.0).abs() < 0.1, "{precision}, row {i}: {v}");
+        }
+    }
+}
+
+#[test]
+fn real_patterns_are_checked() {
+    let new = |data: Vec<f32>| Patterns::new([2, 1, 2], data, vec![[0, 0], [1, 1]], [4, 4]);
+    assert!(new(vec![0.5; 8]).is_ok());
+    let mut data = vec![0.5; 8];
+    data[5] = f32::NAN;
+    says(&new(data).unwrap_err(), &["patterns", "[1, 0, 0, 1]", "finite"]);
+    says(&new(vec![1e30; 8]).unwrap().gram_f32(&Cpu::new()).unwrap_err(), &["Gram matrix", "beyond f32"]);
+    let folder = tempfile::tempdir().unwrap();
+    let patterns = new((0..8).map(|v| v as f32 / 7.0).collect()).unwrap();
+    patterns.save(folder.path()).unwrap();
+    assert_eq!(AnyPatterns::load(folder.path()).unwrap(), AnyPatterns::Real(vec![patterns.clone()]));
+    assert_eq!(Patterns::load_f32(folder.path()).unwrap(), patterns);
+    says(&Patterns::load(folder.path()).unwrap_err(), &["patterns.npy", "descr"]);
+    npy::write(&folder.path().join("top_left.npy"), &[2, 2, 2], &[0i32; 8]).unwrap();
+    says(&AnyPatterns::load(folder.path()).unwrap_err(), &["top_left.npy", "shape", "[2, 1, 2]"]);
+    npy::write(&folder.path().join("top_left.npy"), &[2, 1, 2], &[0, 0, 2, 3i32]).unwrap();
+    says(&AnyPatterns::load(folder.path()).unwrap_err(), &["top_left.npy", "outside of the picture"]);
+    npy::write(&folder.path().join("top_left.npy"), &[2, 1, 2], &[0, 0, 1, 1i32]).unwrap();
+    assert_eq!(AnyPatterns::load(folder.path()).unwrap(), AnyPatterns::Real(vec![patterns]));
+    npy::write(&folder.path().join("patterns.npy"), &[2, 1, 2, 2], &[0.5f64; 8]).unwrap();
+    says(&AnyPatterns::load(folder.path()).unwrap_err(), &["patterns.npy", "descr"]);
 }

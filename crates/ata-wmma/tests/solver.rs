@@ -3,10 +3,10 @@
 use ata_wmma::kernels::{self, Batch};
 use ata_wmma::wall::Wall;
 use ata_wmma::{
-    Atb, BYTE_SQUARED, BlockDiag, DevicePatterns, FrameLayout, Init, Method, Plan, PlanOptions, Precision, Scale,
-    SolveOptions, SolveReport, Solver, SymmetryPolicy, Transfer, ordering, reference::Matrix64,
+    Atb, BYTE_SQUARED, BlockDiag, DevicePatterns, FrameLayout, Init, Method, Plan, PlanOptions, PolishOptions,
+    Precision, Scale, SolveOptions, SolveReport, Solver, SymmetryPolicy, Transfer, ordering, reference::Matrix64,
 };
-use gpu_core::{Cpu, Tensor};
+use gpu_core::{Backend, Cpu, Tensor};
 
 struct Problem {
     a: BlockDiag,
@@ -79,6 +79,103 @@ fn the_reference_and_f32_take_the_same_steps() {
         assert!(near(&x, &a.steepest_descent(&wide, &[k])[0]) < 1e-4, "descent {k}");
         assert_eq!(report.products, 2 * k + 1);
     }
+}
+
+/// The steps of Barzilai and Borwein end where Fista does, in fewer of them than descent needs, and show their best.
+#[test]
+fn borwein_steps_reach_the_optimum() {
+    let p = problem();
+    let best =
+        objective(&p, &solve(&p, Precision::F32, SolveOptions { max_iterations: 2000, ..SolveOptions::default() }).0);
+    let bb = |k: usize| {
+        let options = SolveOptions { method: Method::ProjectedBb, max_iterations: k, ..SolveOptions::default() };
+        solve(&p, Precision::F32, options)
+    };
+    let (x, report) = bb(300);
+    assert_eq!((report.iterations, report.products), (300, 302));
+    assert!(x.iter().all(|v| (0.0..=1.0).contains(v)));
+    assert!(objective(&p, &x) - best <= 1e-5 * best.abs(), "{} {best}", objective(&p, &x));
+    // Objectives go up and down, those of the shown do not.
+    let mut lowest = f64::INFINITY;
+    for k in [0, 1, 2, 3, 5, 8, 13, 21, 34] {
+        let value = objective(&p, &bb(k).0);
+        assert!(value <= lowest + 1e-5 * value.abs(), "{k}: {value} {lowest}");
+        lowest = lowest.min(value);
+    }
+    let options = SolveOptions { method: Method::SteepestDescent, max_iterations: 34, ..SolveOptions::default() };
+    assert!(lowest < objective(&p, &solve(&p, Precision::F32, options).0));
+    let options =
+        SolveOptions { method: Method::ProjectedBb, max_iterations: 2000, tolerance: 1e-5, ..SolveOptions::default() };
+    let (_, report) = solve(&p, Precision::F32, options);
+    assert!(report.iterations < 2000 && report.converged.iter().all(|&c| c), "{report:?}");
+}
+
+/// A solution is queued without allocating, moving or waiting, whatever it is told: a recording refuses the rest.
+#[test]
+fn solutions_are_recorded_whole() {
+    let (p, cpu) = (problem(), Cpu::new());
+    let shape = [p.frames, p.a.channels(), p.a.n()];
+    for (at, method) in Method::ALL.into_iter().chain([Method::Fista]).enumerate() {
+        let unit_range = at < 4;
+        let plan_options = PlanOptions { precision: Precision::F16, unit_range, ..PlanOptions::default() };
+        let polish_options = PlanOptions { precision: Precision::Tf32x3, ..plan_options };
+        let options = SolveOptions {
+            method,
+            max_iterations: 40,
+            tolerance: 1e-3,
+            check_every: 7,
+            record_history: true,
+            polish: Some(PolishOptions { iterations: 10 }),
+            ..SolveOptions::default()
+        };
+        let plans = [plan_options, polish_options].map(|options| Plan::new(&cpu, &p.a, options).unwrap());
+        let b = Tensor::from_slice(&cpu, shape, &p.b).unwrap();
+        let mut x = Tensor::zeros(&cpu, shape).unwrap();
+        let solver = Solver::with_polish(&plans[0], &plans[1], options.clone()).unwrap();
+        let wanted = solver.solve(&cpu, &b, &mut x).unwrap();
+        let values = x.to_vec(&cpu).unwrap();
+        let work = solver.work(&cpu, p.frames).unwrap();
+        let again = options.clone();
+        let mut recorded = cpu
+            .capture((plans, work, b, x), move |cpu, (plans, work, b, x)| {
+                Ok(Solver::with_polish(&plans[0], &plans[1], again.clone())?.solve_into(cpu, work, b, x)?)
+            })
+            .unwrap();
+        for _ in 0..3 {
+            recorded.replay(&cpu).unwrap();
+            let (plans, work, _, x) = recorded.state();
+            let solver = Solver::with_polish(&plans[0], &plans[1], options.clone()).unwrap();
+            assert_eq!(solver.report(&cpu, work).unwrap(), wanted, "{method}");
+            assert_eq!(x.to_vec(&cpu).unwrap(), values, "{method}");
+        }
+    }
+}
+
+/// A batch begins with the last frame of the one before; the first one has none.
+#[test]
+fn a_batch_begins_where_the_last_one_ended() {
+    let (p, cpu) = (problem(), Cpu::new());
+    let shape = [p.frames, p.a.channels(), p.a.n()];
+    let plan = Plan::new(&cpu, &p.a, PlanOptions { precision: Precision::F32, ..PlanOptions::default() }).unwrap();
+    let b = Tensor::from_slice(&cpu, shape, &p.b).unwrap();
+    let of = |init: Init| SolveOptions { max_iterations: 15, init, ..SolveOptions::default() };
+    let (first, _) = solve(&p, Precision::F32, of(Init::Diagonal));
+    let (second, _) = solve(&p, Precision::F32, of(Init::Given(first[240..].to_vec())));
+    assert_ne!(first, second);
+    let solver = Solver::new(&plan, of(Init::Previous)).unwrap();
+    let mut work = solver.work(&cpu, p.frames).unwrap();
+    let mut x = Tensor::zeros(&cpu, shape).unwrap();
+    for wanted in [first, second] {
+        solver.solve_into(&cpu, &mut work, &b, &mut x).unwrap();
+        assert_eq!(x.to_vec(&cpu).unwrap(), wanted);
+    }
+    // Room of another solver is refused.
+    let other = Solver::new(&plan, of(Init::Zero)).unwrap();
+    let error = other.solve_into(&cpu, &mut work, &b, &mut x).unwrap_err().to_string();
+    assert!(error.contains("work") && error.contains("other options"), "{error}");
+    let few = Tensor::zeros(&cpu, [1, 3, 40]).unwrap();
+    let error = solver.solve_into(&cpu, &mut work, &few, &mut x).unwrap_err().to_string();
+    assert!(error.contains("b has shape"), "{error}");
 }
 
 #[test]

@@ -60,6 +60,16 @@ impl<B: Backend> BlockList<B> {
         let flat: Vec<u32> = list.iter().flat_map(|&(i, j)| [i, j]).collect();
         Ok(Self { list: Tensor::from_slice(b, [flat.len()], &flat)?, blocks: list.len(), n })
     }
+
+    pub(super) fn flat(&self) -> View<'_, B, u32> {
+        self.list.flat()
+    }
+
+    /// Listed blocks of a matrix of `n` unknowns.
+    pub(super) fn check(&self, n: usize) -> Result<usize> {
+        long("unknowns", n, self.n)?;
+        Ok(self.blocks)
+    }
 }
 
 /// Blocks at the listed block rows and columns: `[C, blocks, 16, 16]`.
@@ -84,13 +94,13 @@ pub fn gram_u8_into<B: GramU8>(
     list: &BlockList<B>,
     out: ViewMut<'_, B, u32>,
 ) -> Result<()> {
-    long("unknowns", patterns.n, list.n)?;
-    long("sums", patterns.channels * list.blocks * AREA, out.len())?;
+    let blocks = list.check(patterns.n)?;
+    long("sums", patterns.channels * blocks * AREA, out.len())?;
     let p = GramParams {
         n: patterns.n as u32,
         channels: patterns.channels as u32,
         side: patterns.side as u32,
-        blocks: list.blocks as u32,
+        blocks: blocks as u32,
     };
     b.gram_u8_unchecked(p, patterns, list.list.flat(), out)
 }

@@ -44,7 +44,8 @@ impl<B: Apply> Matrix<B> {
         let mut exponents = vec![0; a.channels()];
         if precision.is_scaled() && area > 0 {
             for (values, exponent) in values.chunks_exact_mut(area).zip(&mut exponents) {
-                *exponent = matrix_exponent(values.iter().fold(0.0, |m, v| m.max(v.abs())));
+                let finite = values.iter().filter(|v| v.is_finite());
+                *exponent = matrix_exponent(finite.fold(0.0, |m, v| m.max(v.abs())));
                 for v in values.iter_mut() {
                     *v = scaled(*v, *exponent);
                 }

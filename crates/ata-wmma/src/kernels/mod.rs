@@ -9,6 +9,7 @@ mod apply;
 mod apply_cpu;
 mod atb_u8;
 mod band;
+mod bb_step;
 mod cast_x;
 mod cg;
 mod fista_step;
@@ -18,6 +19,7 @@ mod kkt;
 mod matrix;
 mod persistent;
 mod quantise;
+mod real_patterns;
 mod render;
 mod scale;
 mod sd_step;
@@ -32,6 +34,7 @@ pub use apply::{Apply, ApplyParams, Engine, Operands, Room, Use, apply};
 pub use atb_u8::{AtbParams, AtbU8, StagedParams, atb_u8};
 pub use band::BandParams;
 pub(crate) use band::{MOST_REACH, is_band};
+pub use bb_step::{BbParams, BbState, BbStep, bb_step};
 pub use cast_x::{CastParams, CastX, Vectors, cast_x};
 pub use cg::{Cg, CgState, cg_start, cg_step};
 pub use fista_step::{FistaParams, FistaStep, fista_step};
@@ -41,6 +44,7 @@ pub use kkt::{KKT_FIGURES, Kkt, kkt};
 pub use matrix::Matrix;
 pub use persistent::{Persistent, PersistentParams, Ring, fista_persistent, persists};
 pub use quantise::{Level, Quantise, QuantiseParams, gamma_table, level, quantise};
+pub use real_patterns::{RealParams, RealPatterns, atb_f32, gram_f32, gram_f32_into, render_f32};
 pub use render::{Render, RenderParams, RenderTiles, render};
 pub use scale::{ScaleParams, ScaleSums, scale_sums};
 pub use sd_step::{SdParams, SdStep, sd_step};
@@ -56,8 +60,24 @@ macro_rules! operations {
     };
 }
 operations![
-    CastX, Apply, Sums, Start, FistaStep, Persistent, SdStep, Gradient, Cg, Kkt, Stop, GramU8, AtbU8, ScaleSums,
-    Render, Quantise
+    CastX,
+    Apply,
+    Sums,
+    Start,
+    FistaStep,
+    Persistent,
+    SdStep,
+    Gradient,
+    Cg,
+    BbStep,
+    Kkt,
+    Stop,
+    GramU8,
+    AtbU8,
+    ScaleSums,
+    Render,
+    RealPatterns,
+    Quantise
 ];
 
 /// Frames that share a right operand.
@@ -198,9 +218,11 @@ pub(crate) mod cuda {
             ("ata_sums", ["sm_75"]),
             ("ata_fista_persistent", ["sm_80"]),
             ("ata_steps", ["sm_75"]),
+            ("ata_bb_step", ["sm_75"]),
             ("ata_gram_u8", ["sm_75"]),
             ("ata_atb_u8", ["sm_75"]),
             ("ata_render", ["sm_75"]),
+            ("ata_real_patterns", ["sm_75"]),
             ("ata_quantise", ["sm_75"]),
         ];
     }

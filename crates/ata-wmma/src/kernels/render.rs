@@ -8,10 +8,10 @@ use rayon::prelude::*;
 use rustacuda_derive::DeviceCopy;
 
 use super::long;
-use crate::patterns::{DevicePatterns, Patterns};
+use crate::patterns::{DevicePatterns, Patterns, Texel};
 
 /// Side of a tile of pixels.
-const TILE: usize = 16;
+pub(super) const TILE: usize = 16;
 
 /// What the kernel gets by value.
 #[derive(Clone, Copy, Debug, DeviceCopy)]
@@ -36,13 +36,13 @@ pub struct RenderParams {
 /// Which unknowns touch which tile.
 #[derive(Debug)]
 pub struct RenderTiles<B: Backend> {
-    starts: Tensor<B, u32, 1>,
-    members: Tensor<B, u32, 1>,
+    pub(super) starts: Tensor<B, u32, 1>,
+    pub(super) members: Tensor<B, u32, 1>,
 }
 
 impl<B: Backend> RenderTiles<B> {
     /// Sorts the unknowns of patterns by tile; usable on every queue of the device.
-    pub fn new(b: &B, patterns: &Patterns) -> crate::Result<Self> {
+    pub fn new<T: Texel>(b: &B, patterns: &Patterns<T>) -> crate::Result<Self> {
         let [width, height] = patterns.size();
         let (columns, rows) = (width.div_ceil(TILE), height.div_ceil(TILE));
         let mut tiles = vec![Vec::new(); columns * rows];
@@ -63,6 +63,22 @@ impl<B: Backend> RenderTiles<B> {
             starts: Tensor::from_slice(b, [starts.len()], &starts)?.share(b)?,
             members: Tensor::from_slice(b, [members.len()], &members)?.share(b)?,
         })
+    }
+}
+
+impl<B: Backend> RenderTiles<B> {
+    /// Frames of so many elements of vectors and pictures.
+    pub(super) fn check(&self, [n, channels, width, height]: [usize; 4], x: usize, out: usize) -> Result<usize> {
+        if x % (n * channels) != 0 {
+            return Err(Error::shape("x", &[channels, n], &[x]));
+        }
+        let frames = x / (n * channels);
+        long("pictures", frames * channels * width * height, out)?;
+        long("tiles", width.div_ceil(TILE) * height.div_ceil(TILE) + 1, self.starts.len())?;
+        if frames * channels > 65_535 {
+            return Err(Error::value("x", format!("{frames} frames are more than one call takes")));
+        }
+        Ok(frames)
     }
 }
 
@@ -91,16 +107,8 @@ pub fn render<B: Render>(
     out: ViewMut<'_, B, f32>,
 ) -> Result<()> {
     let DevicePatterns { n, channels, side, width, height, .. } = *patterns;
-    if x.len() % (n * channels) != 0 {
-        return Err(Error::shape("x", &[channels, n], &[x.len()]));
-    }
-    let frames = x.len() / (n * channels);
-    long("pictures", frames * channels * width * height, out.len())?;
+    let frames = tiles.check([n, channels, width, height], x.len(), out.len())?;
     let columns = width.div_ceil(TILE);
-    long("tiles", columns * height.div_ceil(TILE) + 1, tiles.starts.len())?;
-    if frames * channels > 65_535 {
-        return Err(Error::value("x", format!("{frames} frames are more than one call takes")));
-    }
     let p = RenderParams {
         frames: frames as u32,
         channels: channels as u32,
@@ -122,37 +130,51 @@ impl Render for Cpu {
         x: View<'_, Self, f32>,
         out: ViewMut<'_, Self, f32>,
     ) -> Result<()> {
-        let (data, corners) = (self.read(patterns.data.flat())?, self.read(patterns.corners.flat())?);
-        let (starts, members) = (self.read(tiles.starts.flat())?, self.read(tiles.members.flat())?);
-        let (x, out) = (self.read(x)?, self.write(out)?);
-        let (n, side, channels) = (p.n as usize, p.side as usize, p.channels as usize);
-        let (width, height, columns) = (p.width as usize, p.height as usize, p.tiles as usize);
-        out.par_chunks_mut(width).enumerate().for_each(|(at, out)| {
-            let (line, row) = (at / height, at % height);
-            let c = line % channels;
-            let x = &x[line * n..][..n];
-            for (tile, out) in out.chunks_mut(TILE).enumerate() {
-                let tile_at = row / TILE * columns + tile;
-                let mut sums = [0.0f32; TILE];
-                for &l in &members[starts[tile_at] as usize..starts[tile_at + 1] as usize] {
-                    let l = l as usize;
-                    let u = row as i64 - i64::from(corners[2 * l]);
-                    if !(0..side as i64).contains(&u) {
-                        continue;
-                    }
-                    let pattern = &data[((l * channels + c) * side + u as usize) * side..][..side];
-                    for (i, sum) in sums.iter_mut().enumerate() {
-                        let v = (tile * TILE + i) as i64 - i64::from(corners[2 * l + 1]);
-                        if (0..side as i64).contains(&v) {
-                            *sum = f32::from(pattern[v as usize]).mul_add(x[l], *sum);
-                        }
+        let size = [p.n, p.side, p.channels, p.width, p.height].map(|v| v as usize);
+        on_host(self, size, patterns, tiles, x, out, f32::from, |sum| sum / 255.0)
+    }
+}
+
+/// Pictures of patterns of any type: `of` widens what a window holds, `end` brings sums to the units of light.
+pub(super) fn on_host<T: Texel>(
+    b: &Cpu,
+    [n, side, channels, width, height]: [usize; 5],
+    patterns: &DevicePatterns<Cpu, T>,
+    tiles: &RenderTiles<Cpu>,
+    x: View<'_, Cpu, f32>,
+    out: ViewMut<'_, Cpu, f32>,
+    of: impl Fn(T) -> f32 + Sync,
+    end: impl Fn(f32) -> f32 + Sync,
+) -> Result<()> {
+    let (data, corners) = (b.read(patterns.data.flat())?, b.read(patterns.corners.flat())?);
+    let (starts, members) = (b.read(tiles.starts.flat())?, b.read(tiles.members.flat())?);
+    let (x, out) = (b.read(x)?, b.write(out)?);
+    let columns = width.div_ceil(TILE);
+    out.par_chunks_mut(width).enumerate().for_each(|(at, out)| {
+        let (line, row) = (at / height, at % height);
+        let c = line % channels;
+        let x = &x[line * n..][..n];
+        for (tile, out) in out.chunks_mut(TILE).enumerate() {
+            let tile_at = row / TILE * columns + tile;
+            let mut sums = [0.0f32; TILE];
+            for &l in &members[starts[tile_at] as usize..starts[tile_at + 1] as usize] {
+                let l = l as usize;
+                let u = row as i64 - i64::from(corners[2 * l]);
+                if !(0..side as i64).contains(&u) {
+                    continue;
+                }
+                let pattern = &data[((l * channels + c) * side + u as usize) * side..][..side];
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    let v = (tile * TILE + i) as i64 - i64::from(corners[2 * l + 1]);
+                    if (0..side as i64).contains(&v) {
+                        *sum = of(pattern[v as usize]).mul_add(x[l], *sum);
                     }
                 }
-                out.iter_mut().zip(&sums).for_each(|(out, sum)| *out = sum / 255.0);
             }
-        });
-        Ok(())
-    }
+            out.iter_mut().zip(&sums).for_each(|(out, sum)| *out = end(*sum));
+        }
+    });
+    Ok(())
 }
 
 #[cfg(feature = "cuda")]

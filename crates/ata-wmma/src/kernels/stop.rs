@@ -27,6 +27,8 @@ pub struct StopParams {
 pub struct Control<B: Backend> {
     /// Whether to stop, the iteration of the last look, looks.
     state: Tensor<B, u32, 1>,
+    /// What `state` begins with.
+    fresh: Tensor<B, u32, 1>,
     /// `[looks, F, C, 2]`: step and objective.
     history: Tensor<B, f64, 1>,
 }
@@ -50,7 +52,19 @@ impl<B: Backend> Control<B> {
     /// # Errors
     /// When the device has no room.
     pub fn new(b: &B, batch: Batch, looks: usize) -> Result<Self> {
-        Ok(Self { state: Tensor::zeros(b, [3])?, history: Tensor::scratch(b, [looks * batch.lines() * KKT_FIGURES])? })
+        Ok(Self {
+            state: Tensor::zeros(b, [3])?,
+            fresh: Tensor::zeros(b, [3])?,
+            history: Tensor::scratch(b, [looks * batch.lines() * KKT_FIGURES])?,
+        })
+    }
+
+    /// Nothing has stopped any more. May be recorded.
+    ///
+    /// # Errors
+    /// When this is another queue's.
+    pub fn reset(&mut self, b: &B) -> Result<()> {
+        b.copy(self.fresh.flat(), self.state.flat_mut())
     }
 
     pub(crate) fn flag(&self) -> View<'_, B, u32> {
@@ -71,8 +85,9 @@ impl<B: Backend> Control<B> {
 
 /// The operation on one backend.
 pub trait Stop: Backend {
-    /// Whether calls have done their work when they return, so that asking costs nothing.
-    const IMMEDIATE: bool;
+    /// Whether it is known, without waiting, that later steps do nothing.
+    #[doc(hidden)]
+    fn known_to_have_stopped(&self, state: View<'_, Self, u32>) -> Result<bool>;
 
     #[doc(hidden)]
     fn stop_unchecked(
@@ -106,7 +121,9 @@ pub fn stop<B: Stop>(
 }
 
 impl Stop for Cpu {
-    const IMMEDIATE: bool = true;
+    fn known_to_have_stopped(&self, state: View<'_, Self, u32>) -> Result<bool> {
+        Ok(self.read(state)?[0] != 0)
+    }
 
     fn stop_unchecked(
         &self,
@@ -127,7 +144,9 @@ impl Stop for Cpu {
 
 #[cfg(feature = "cuda")]
 impl Stop for gpu_core::Cuda {
-    const IMMEDIATE: bool = false;
+    fn known_to_have_stopped(&self, _state: View<'_, Self, u32>) -> Result<bool> {
+        Ok(false)
+    }
 
     fn stop_unchecked(
         &self,

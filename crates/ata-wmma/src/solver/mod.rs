@@ -1,18 +1,45 @@
 //! Box-constrained least squares in batches.
 //!
 //! Nobody waits for the device between iterations: looks at the tolerance are launches too, and behind the one that was
-//! within it, steps do nothing.
+//! within it, steps do nothing. With room made before, a solution only queues work, and can be recorded as a whole.
 
 mod options;
+mod work;
 
 use gpu_core::Tensor;
 pub use options::{Execution, Init, Method, PolishOptions, SolveOptions, SolveReport};
+pub use work::SolveWork;
+use work::{MethodWork, Stage};
 
 use crate::error::{AtaError, Result};
-use crate::kernels::{self, AtaBackend, Batch, CgState, Control, KKT_FIGURES, Ring};
+use crate::kernels::{self, AtaBackend, Batch, KKT_FIGURES};
 use crate::plan::{Plan, Work};
 
 /// A solver over a plan, or over two: one for most of the iterations, one for the last.
+///
+/// [`solve`](Self::solve) does everything at once. Where the same sizes come again and again, [`work`](Self::work) makes
+/// room once, [`solve_into`](Self::solve_into) queues a solution, and [`report`](Self::report) asks how it went:
+///
+/// ```
+/// use ata_wmma::{BlockDiag, Plan, PlanOptions, SolveOptions, Solver, SymmetryPolicy};
+/// use gpu_core::{Backend, Cpu, Tensor};
+/// let a = BlockDiag::from_dense(ndarray::array![[[2.0f32, 1.0], [1.0, 2.0]]].view(), SymmetryPolicy::default())?;
+/// let cpu = Cpu::new();
+/// let plan = Plan::new(&cpu, &a, PlanOptions::default())?;
+/// let right = Tensor::from_slice(&cpu, [1, 1, 2], &[1.5f32, -3.0])?;
+/// let mut x = Tensor::zeros(&cpu, [1, 1, 2])?;
+/// let mut work = Solver::new(&plan, SolveOptions::default())?.work(&cpu, 1)?;
+/// // Once as it is: a device loads its kernels. Then as a recording.
+/// Solver::new(&plan, SolveOptions::default())?.solve_into(&cpu, &mut work, &right, &mut x)?;
+/// let mut recorded = cpu.capture((plan, work, right, x), |cpu, (plan, work, right, x)| {
+///     Ok(Solver::new(plan, SolveOptions::default())?.solve_into(cpu, work, right, x)?)
+/// })?;
+/// recorded.replay(&cpu)?;
+/// let (plan, work, _, x) = recorded.state();
+/// assert_eq!(x.to_vec(&cpu)?, [0.75, 0.0]);
+/// assert_eq!(Solver::new(plan, SolveOptions::default())?.report(&cpu, work)?.iterations, 100);
+/// # Ok::<(), ata_wmma::AtaError>(())
+/// ```
 #[derive(Debug)]
 pub struct Solver<'a, B: AtaBackend> {
     plan: &'a Plan<B>,
@@ -24,20 +51,12 @@ pub struct Solver<'a, B: AtaBackend> {
 struct State<'a, B: AtaBackend> {
     backend: &'a B,
     batch: Batch,
+    options: &'a SolveOptions,
     b: &'a Tensor<B, f32, 3>,
-    rho: Tensor<B, f32, 1>,
-    ax: Tensor<B, f32, 3>,
-    figures: Tensor<B, f64, 1>,
-    report: SolveReport,
-}
-
-/// Iterations with one plan, and their looks.
-struct Stage<'a, B: AtaBackend> {
+    rho: &'a Tensor<B, f32, 1>,
+    ax: &'a mut Tensor<B, f32, 3>,
+    figures: &'a mut Tensor<B, f64, 1>,
     plan: &'a Plan<B>,
-    work: Work<B>,
-    control: Control<B>,
-    iterations: usize,
-    looks: usize,
 }
 
 impl<'a, B: AtaBackend> Solver<'a, B> {
@@ -74,185 +93,188 @@ impl<'a, B: AtaBackend> Solver<'a, B> {
         Ok(Self { plan, polish, options })
     }
 
-    /// Minimises for `b`, `[F, C, n]`; `x` gets the result.
-    pub fn solve(&self, backend: &B, b: &Tensor<B, f32, 3>, x: &mut Tensor<B, f32, 3>) -> Result<SolveReport> {
-        let [channels, n] = self.plan.size();
-        let frames = b.shape()[0];
-        for (what, shape) in [("b", b.shape()), ("x", x.shape())] {
-            if shape != [frames, channels, n] {
-                return Err(AtaError::shape(what, [frames, channels, n], &shape));
-            }
-        }
-        let batch = self.plan.batch(frames);
-        let rho: Vec<f32> = self.plan.row_sums().iter().map(|&v| up(v + f64::from(self.options.lambda))).collect();
-        let mut state = State {
-            backend,
-            batch,
-            b,
-            rho: Tensor::from_slice(backend, [rho.len()], &rho)?,
-            ax: Tensor::scratch(backend, b.shape())?,
-            figures: Tensor::scratch(backend, [KKT_FIGURES * batch.lines()])?,
-            report: SolveReport::default(),
-        };
-        if frames == 0 {
-            return Ok(state.report);
-        }
-        self.begin(&state, x)?;
+    /// Plans and their iterations, in order.
+    fn stages(&self) -> Vec<(&'a Plan<B>, usize)> {
         let total = self.options.max_iterations;
         let last = self.options.polish.map_or(0, |p| p.iterations.min(total));
-        self.run(&mut state, self.plan, total - last, x)?;
-        if let (Some(polish), true) = (self.polish, last > 0) {
-            self.run(&mut state, polish, last, x)?;
+        let mut stages = vec![(self.plan, total - last)];
+        stages.extend(self.polish.filter(|_| last > 0).map(|polish| (polish, last)));
+        stages
+    }
+
+    /// Room for solutions of so many frames.
+    ///
+    /// # Errors
+    /// For a start that does not fit, [`Execution::Persistent`] of a matrix that does not stay in shared memory, and when
+    /// the device has no room.
+    pub fn work(&self, b: &B, frames: usize) -> Result<SolveWork<B>> {
+        let ring = |plan: &Plan<B>| {
+            if self.options.execution == Execution::Launches {
+                return Ok(false);
+            }
+            let fits = kernels::persists(b, plan.batch(frames), plan.matrix(), plan.options().unit_range)?;
+            if !fits && self.options.execution == Execution::Persistent {
+                let why = format!(
+                    "the matrix in {} does not stay in this device's shared memory; use auto or launches",
+                    plan.options().precision
+                );
+                return Err(AtaError::value("execution", why));
+            }
+            Ok(fits)
+        };
+        SolveWork::new(b, frames, &self.stages(), &self.options, ring)
+    }
+
+    /// Minimises for `b`, `[F, C, n]`; `x` gets the result. Waits for the queue.
+    pub fn solve(&self, backend: &B, b: &Tensor<B, f32, 3>, x: &mut Tensor<B, f32, 3>) -> Result<SolveReport> {
+        let mut work = self.work(backend, b.shape()[0])?;
+        self.solve_into(backend, &mut work, b, x)?;
+        self.report(backend, &work)
+    }
+
+    /// Queues a solution for `b`, `[F, C, n]`; `x` gets the result. Nothing is allocated, nothing is waited for, and nothing
+    /// goes between host and device, so that it can be recorded as a whole; do it once before, so that kernels are loaded
+    /// ([`Init::Previous`] has its frame then, too).
+    ///
+    /// # Errors
+    /// When `work` is another solver's, or `b` or `x` have another shape.
+    pub fn solve_into(
+        &self,
+        backend: &B,
+        work: &mut SolveWork<B>,
+        b: &Tensor<B, f32, 3>,
+        x: &mut Tensor<B, f32, 3>,
+    ) -> Result<()> {
+        let [channels, n] = self.plan.size();
+        let batch = work.batch;
+        for (what, shape) in [("b", b.shape()), ("x", x.shape())] {
+            if shape != [batch.frames, channels, n] {
+                return Err(AtaError::shape(what, [batch.frames, channels, n], &shape));
+            }
         }
-        let plan = if last > 0 { self.polish.unwrap_or(self.plan) } else { self.plan };
-        let mut work = plan.work(backend, frames)?;
-        self.measure(&mut state, plan, &mut work, x)?;
-        state.report.products += 1;
-        let figures = state.figures.to_vec(backend)?;
-        let report = &mut state.report;
+        if work.options != self.options || batch != self.plan.batch(batch.frames) {
+            return Err(AtaError::value("work", "it was made by a solver with other options or another matrix"));
+        }
+        if batch.frames == 0 {
+            return Ok(());
+        }
+        work.begin(backend, b, x)?;
+        let stages = self.stages();
+        {
+            let SolveWork { rho, ax, figures, method, stages: rooms, .. } = &mut *work;
+            let options = &self.options;
+            for ((plan, _), stage) in stages.iter().zip(&mut *rooms) {
+                stage.control.reset(backend)?;
+                State { backend, batch, options, b, rho, ax, figures, plan }.run(stage, method, x)?;
+            }
+            if let (Some((plan, _)), Some(stage)) = (stages.last(), rooms.last_mut()) {
+                State { backend, batch, options, b, rho, ax, figures, plan }.measure(&mut stage.work, x)?;
+            }
+        }
+        work.keep(backend, x)
+    }
+
+    /// How the last solution with this room went. Waits for the queue.
+    ///
+    /// # Errors
+    /// What went wrong on the queue before.
+    pub fn report(&self, backend: &B, work: &SolveWork<B>) -> Result<SolveReport> {
+        let mut report = SolveReport::default();
+        let batch = work.batch;
+        if batch.frames == 0 {
+            return Ok(report);
+        }
+        // Products of an iteration, and those beside iterations of a stage.
+        let (each, more) = match self.options.method {
+            Method::Fista => (1, 0),
+            Method::SteepestDescent => (2, 0),
+            Method::ProjectedBb | Method::Cg => (1, 1),
+        };
+        for stage in work.stages.iter().filter(|stage| stage.iterations > 0) {
+            let seen = if stage.looks > 0 { stage.control.seen(backend, batch)? } else { kernels::Seen::default() };
+            if self.options.record_history {
+                let figures = seen.history.chunks_exact(KKT_FIGURES * batch.lines());
+                for (look, figures) in figures.enumerate() {
+                    let sum = figures.chunks_exact(KKT_FIGURES).map(|f| f[1]).sum();
+                    report.history.push((report.iterations + (look + 1) * self.options.check_every, sum));
+                }
+            }
+            let done = if seen.stopped { seen.iteration } else { stage.iterations };
+            report.iterations += done;
+            report.products += each * done + more + seen.looks;
+        }
+        report.products += 1;
+        let figures = work.figures.to_vec(backend)?;
         report.kkt = figures.chunks_exact(KKT_FIGURES).map(|f| f[0]).collect();
         report.objective = figures.chunks_exact(KKT_FIGURES).map(|f| f[1]).collect();
         report.converged = report.kkt.iter().map(|&k| k <= self.options.tolerance).collect();
         if self.options.record_history {
             report.history.push((report.iterations, report.objective.iter().sum()));
         }
-        Ok(state.report)
+        Ok(report)
     }
+}
 
-    fn begin(&self, state: &State<'_, B>, x: &mut Tensor<B, f32, 3>) -> Result<()> {
-        let [lower, upper] = self.options.bounds;
-        let batch = state.batch;
-        match &self.options.init {
-            Init::Diagonal => {
-                let (b, rho) = (state.b.flat(), state.rho.flat());
-                kernels::start(state.backend, batch, self.options.bounds, b, rho, x.flat_mut())?;
-            }
-            Init::Zero => {
-                let zero = if lower > 0.0 { lower } else { 0f32.min(upper) };
-                state.backend.upload(&vec![zero; batch.len()], x.flat_mut())?;
-            }
-            Init::Given(values) => {
-                let line = batch.channels * batch.n;
-                if values.len() != batch.len() && values.len() != line {
-                    let wanted = [batch.frames, batch.channels, batch.n];
-                    return Err(AtaError::shape("start", wanted, &[values.len()]));
-                }
-                if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-                    let value = f64::from(values[at]);
-                    return Err(AtaError::NonFinite { what: "start".into(), index: vec![at], value });
-                }
-                let all: Vec<f32> = values.iter().cycle().take(batch.len()).map(|v| v.clamp(lower, upper)).collect();
-                state.backend.upload(&all, x.flat_mut())?;
-            }
-        }
-        Ok(())
+impl<B: AtaBackend> State<'_, B> {
+    fn product(&mut self, work: &mut Work<B>, x: &Tensor<B, f32, 3>) -> Result<()> {
+        self.plan.apply(self.backend, work, x.view(), self.ax.view_mut())
     }
 
     /// Queues the figures of `x`.
-    fn measure(
-        &self,
-        state: &mut State<'_, B>,
-        plan: &Plan<B>,
-        work: &mut Work<B>,
-        x: &Tensor<B, f32, 3>,
-    ) -> Result<()> {
-        plan.apply(state.backend, work, x.view(), state.ax.view_mut())?;
-        let inputs = [state.ax.flat(), state.b.flat(), state.rho.flat(), x.flat()];
+    fn measure(&mut self, work: &mut Work<B>, x: &Tensor<B, f32, 3>) -> Result<()> {
+        self.product(work, x)?;
+        let inputs = [self.ax.flat(), self.b.flat(), self.rho.flat(), x.flat()];
         let (bounds, lambda) = (self.options.bounds, self.options.lambda);
-        Ok(kernels::kkt(state.backend, state.batch, bounds, lambda, inputs, state.figures.flat_mut())?)
-    }
-
-    fn looks(&self) -> bool {
-        self.options.tolerance > 0.0 || self.options.record_history
+        Ok(kernels::kkt(self.backend, self.batch, bounds, lambda, inputs, self.figures.flat_mut())?)
     }
 
     /// Queues a look behind iteration `k` where one is due; whether later iterations are known not to count.
-    fn look(
-        &self,
-        state: &mut State<'_, B>,
-        stage: &mut Stage<'_, B>,
-        k: usize,
-        x: &Tensor<B, f32, 3>,
-    ) -> Result<bool> {
-        if !self.looks() || !k.is_multiple_of(self.options.check_every) {
+    fn look(&mut self, stage: &mut Stage<B>, k: usize, x: &Tensor<B, f32, 3>) -> Result<bool> {
+        let every = self.options.check_every;
+        if stage.looks == 0 || !k.is_multiple_of(every) {
             return Ok(false);
         }
-        self.measure(state, stage.plan, &mut stage.work, x)?;
-        let (batch, at) = (state.batch, [k, stage.looks]);
-        let tolerance = self.options.tolerance;
-        kernels::stop(state.backend, batch, &mut stage.control, tolerance, at, state.figures.flat())?;
-        stage.looks += 1;
-        Ok(B::IMMEDIATE && stage.control.seen(state.backend, batch)?.stopped)
+        self.measure(&mut stage.work, x)?;
+        let (backend, at, tolerance) = (self.backend, [k, k / every - 1], self.options.tolerance);
+        kernels::stop(backend, self.batch, &mut stage.control, tolerance, at, self.figures.flat())?;
+        Ok(backend.known_to_have_stopped(stage.control.flag())?)
     }
 
-    fn run(
-        &self,
-        state: &mut State<'_, B>,
-        plan: &Plan<B>,
-        iterations: usize,
-        x: &mut Tensor<B, f32, 3>,
-    ) -> Result<()> {
-        if iterations == 0 {
+    fn run(mut self, stage: &mut Stage<B>, method: &mut MethodWork<B>, x: &mut Tensor<B, f32, 3>) -> Result<()> {
+        if stage.iterations == 0 {
             return Ok(());
         }
-        let (backend, batch) = (state.backend, state.batch);
-        let looks = if self.looks() { iterations / self.options.check_every } else { 0 };
-        let work = plan.work(backend, batch.frames)?;
-        let control = Control::new(backend, batch, looks)?;
-        let mut stage = Stage { plan, work, control, iterations, looks: 0 };
-        let each = match self.options.method {
-            Method::Fista => self.fista(state, &mut stage, x)?,
-            Method::SteepestDescent => self.descend(state, &mut stage, x)?,
-            Method::Cg => self.conjugate(state, &mut stage, x)?,
-        };
-        let seen = if looks > 0 { stage.control.seen(backend, batch)? } else { kernels::Seen::default() };
-        let report = &mut state.report;
-        if self.options.record_history {
-            let each = KKT_FIGURES * batch.lines();
-            for (look, figures) in seen.history.chunks_exact(each).enumerate() {
-                let sum = figures.chunks_exact(KKT_FIGURES).map(|f| f[1]).sum();
-                report.history.push((report.iterations + (look + 1) * self.options.check_every, sum));
+        match method {
+            MethodWork::Fista { y, t, ones } => {
+                self.backend.copy(x.flat(), y.flat_mut())?;
+                self.backend.copy(ones.flat(), t.flat_mut())?;
+                self.fista(stage, y, t, x)
             }
+            MethodWork::Descent { g } => self.descend(stage, g, x),
+            MethodWork::Bb(search) => self.borwein(stage, search, x),
+            MethodWork::Cg(search) => self.conjugate(stage, search, x),
         }
-        let done = if seen.stopped { seen.iteration } else { iterations };
-        report.iterations += done;
-        report.products += each * done + seen.looks;
-        Ok(())
     }
 
-    /// Products an iteration.
-    fn fista(&self, state: &mut State<'_, B>, stage: &mut Stage<'_, B>, x: &mut Tensor<B, f32, 3>) -> Result<usize> {
-        let (backend, batch) = (state.backend, state.batch);
+    fn fista(
+        &mut self,
+        stage: &mut Stage<B>,
+        y: &mut Tensor<B, f32, 3>,
+        t: &mut Tensor<B, f64, 1>,
+        x: &mut Tensor<B, f32, 3>,
+    ) -> Result<()> {
+        let (backend, batch) = (self.backend, self.batch);
         let (bounds, lambda) = (self.options.bounds, self.options.lambda);
-        let mut y = Tensor::<B, f32, 3>::scratch(backend, x.shape())?;
-        backend.copy(x.flat(), y.flat_mut())?;
-        let mut t = Tensor::<B, f64, 1>::from_slice(backend, [batch.lines()], &vec![1.0; batch.lines()])?;
-        let (matrix, unit_range) = (stage.plan.matrix(), stage.plan.options().unit_range);
-        let persistent = match self.options.execution {
-            Execution::Launches => false,
-            Execution::Auto => kernels::persists(backend, batch, matrix, unit_range)?,
-            Execution::Persistent => {
-                if !kernels::persists(backend, batch, matrix, unit_range)? {
-                    let why = format!(
-                        "the matrix in {} does not stay in this device's shared memory; use auto or launches",
-                        stage.plan.options().precision
-                    );
-                    return Err(AtaError::value("execution", why));
-                }
-                true
-            }
-        };
-        if persistent {
-            let mut ring = Ring::scratch(backend, batch, matrix)?;
-            let each = if self.looks() { self.options.check_every } else { stage.iterations };
-            let mut k = 0;
-            while k < stage.iterations {
-                let count = each.min(stage.iterations - k);
-                let inputs = [state.b.flat(), state.rho.flat()];
-                let xy = [x.flat_mut(), y.flat_mut()];
+        let mut k = 0;
+        while k < stage.iterations {
+            let inputs = [self.b.flat(), self.rho.flat()];
+            let xy = [x.flat_mut(), y.flat_mut()];
+            if let Some(ring) = &mut stage.ring {
+                let each = if stage.looks > 0 { self.options.check_every } else { stage.iterations };
+                let (count, stop, matrix) = (each.min(stage.iterations - k), &stage.control, self.plan.matrix());
                 kernels::fista_persistent(
                     backend,
-                    &stage.control,
+                    stop,
                     batch,
                     matrix,
                     bounds,
@@ -261,75 +283,82 @@ impl<'a, B: AtaBackend> Solver<'a, B> {
                     inputs,
                     xy,
                     t.flat_mut(),
-                    &mut ring,
+                    ring,
                 )?;
                 k += count;
-                if self.look(state, stage, k, x)? {
-                    break;
-                }
+            } else {
+                self.product(&mut stage.work, y)?;
+                let inputs = [self.ax.flat(), self.b.flat(), self.rho.flat()];
+                let (x_, y_) = (x.flat_mut(), y.flat_mut());
+                kernels::fista_step(backend, &stage.control, batch, bounds, lambda, inputs, x_, y_, t.flat_mut())?;
+                k += 1;
             }
-            return Ok(1);
-        }
-        for k in 1..=stage.iterations {
-            stage.plan.apply(backend, &mut stage.work, y.view(), state.ax.view_mut())?;
-            let inputs = [state.ax.flat(), state.b.flat(), state.rho.flat()];
-            let (x_, y_) = (x.flat_mut(), y.flat_mut());
-            kernels::fista_step(backend, &stage.control, batch, bounds, lambda, inputs, x_, y_, t.flat_mut())?;
-            if self.look(state, stage, k, x)? {
+            if self.look(stage, k, x)? {
                 break;
             }
         }
-        Ok(1)
+        Ok(())
     }
 
-    fn descend(&self, state: &mut State<'_, B>, stage: &mut Stage<'_, B>, x: &mut Tensor<B, f32, 3>) -> Result<usize> {
+    fn descend(&mut self, stage: &mut Stage<B>, g: &mut Tensor<B, f32, 3>, x: &mut Tensor<B, f32, 3>) -> Result<()> {
         const FACTOR: f32 = 0.9;
-        let (backend, batch) = (state.backend, state.batch);
-        let mut g = Tensor::<B, f32, 3>::scratch(backend, x.shape())?;
-        let lambda = self.options.lambda;
+        let (backend, batch) = (self.backend, self.batch);
+        let (bounds, lambda) = (self.options.bounds, self.options.lambda);
         for k in 1..=stage.iterations {
-            stage.plan.apply(backend, &mut stage.work, x.view(), state.ax.view_mut())?;
-            let inputs = [state.ax.flat(), state.b.flat(), x.flat()];
+            self.product(&mut stage.work, x)?;
+            let inputs = [self.ax.flat(), self.b.flat(), x.flat()];
             kernels::gradient(backend, batch, lambda, inputs, g.flat_mut())?;
-            stage.plan.apply(backend, &mut stage.work, g.view(), state.ax.view_mut())?;
-            let (bounds, factors) = (self.options.bounds, [lambda, FACTOR]);
-            let (stop, ag) = (&stage.control, state.ax.flat());
-            kernels::sd_step(backend, stop, batch, bounds, factors, g.flat(), ag, x.flat_mut())?;
-            if self.look(state, stage, k, x)? {
+            self.product(&mut stage.work, g)?;
+            let (factors, ag) = ([lambda, FACTOR], self.ax.flat());
+            kernels::sd_step(backend, &stage.control, batch, bounds, factors, g.flat(), ag, x.flat_mut())?;
+            if self.look(stage, k, x)? {
                 break;
             }
         }
-        Ok(2)
+        Ok(())
+    }
+
+    fn borwein(
+        &mut self,
+        stage: &mut Stage<B>,
+        search: &mut kernels::BbState<B>,
+        x: &mut Tensor<B, f32, 3>,
+    ) -> Result<()> {
+        let (backend, batch) = (self.backend, self.batch);
+        let (bounds, lambda) = (self.options.bounds, self.options.lambda);
+        // The step behind the last one chooses the best.
+        for k in 0..=stage.iterations {
+            let at = (k, k == stage.iterations);
+            self.product(&mut stage.work, x)?;
+            let inputs = [self.ax.flat(), self.b.flat(), self.rho.flat()];
+            kernels::bb_step(backend, &stage.control, batch, bounds, lambda, at, inputs, search, x.flat_mut())?;
+            if k < stage.iterations && self.look(stage, k + 1, x)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn conjugate(
-        &self,
-        state: &mut State<'_, B>,
-        stage: &mut Stage<'_, B>,
+        &mut self,
+        stage: &mut Stage<B>,
+        search: &mut kernels::CgState<B>,
         x: &mut Tensor<B, f32, 3>,
-    ) -> Result<usize> {
-        let (backend, batch) = (state.backend, state.batch);
+    ) -> Result<()> {
+        let (backend, batch) = (self.backend, self.batch);
         let (bounds, lambda) = (self.options.bounds, self.options.lambda);
-        let mut search = CgState::scratch(backend, batch)?;
-        stage.plan.apply(backend, &mut stage.work, x.view(), state.ax.view_mut())?;
-        state.report.products += 1;
-        let inputs = [state.ax.flat(), state.b.flat(), state.rho.flat(), x.flat()];
-        kernels::cg_start(backend, batch, lambda, inputs, &mut search)?;
+        self.product(&mut stage.work, x)?;
+        let inputs = [self.ax.flat(), self.b.flat(), self.rho.flat(), x.flat()];
+        kernels::cg_start(backend, batch, lambda, inputs, search)?;
         for k in 1..=stage.iterations {
-            stage.plan.apply(backend, &mut stage.work, search.direction().view(), state.ax.view_mut())?;
-            let inputs = [state.ax.flat(), state.rho.flat()];
+            self.product(&mut stage.work, search.direction())?;
+            let inputs = [self.ax.flat(), self.rho.flat()];
             let stop = &stage.control;
-            kernels::cg_step(backend, stop, batch, bounds, lambda, inputs, &mut search, x.flat_mut())?;
-            if self.look(state, stage, k, x)? {
+            kernels::cg_step(backend, stop, batch, bounds, lambda, inputs, search, x.flat_mut())?;
+            if self.look(stage, k, x)? {
                 break;
             }
         }
-        Ok(1)
+        Ok(())
     }
-}
-
-/// The next `f32` that is not below: row sums must majorise the matrix.
-fn up(v: f64) -> f32 {
-    let near = v as f32;
-    if f64::from(near) < v { near.next_up() } else { near }
 }

@@ -15,6 +15,9 @@ pub enum Method {
     Fista,
     /// Projected gradients, one step length a frame; two products an iteration.
     SteepestDescent,
+    /// Projected gradients with alternating Barzilai-Borwein steps in the variables scaled by `√ρ`, which shows the best
+    /// iterate; one product an iteration, and one at the end.
+    ProjectedBb,
     /// Conjugate gradients with the row sums as preconditioner, without bounds; what they show is clipped when bounds are
     /// finite.
     Cg,
@@ -22,13 +25,14 @@ pub enum Method {
 
 impl Method {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Fista, Self::SteepestDescent, Self::Cg];
+    pub const ALL: [Self; 4] = [Self::Fista, Self::SteepestDescent, Self::ProjectedBb, Self::Cg];
 
     /// Name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Fista => "fista",
             Self::SteepestDescent => "sd",
+            Self::ProjectedBb => "bb",
             Self::Cg => "cg",
         }
     }
@@ -83,6 +87,9 @@ pub enum Init {
     Zero,
     /// These values, clipped: `[F, C, n]`, or `[C, n]` for every frame (the last frame of the batch before).
     Given(Vec<f32>),
+    /// The last frame of the solution before, with the same [`SolveWork`](crate::SolveWork), for every frame;
+    /// [`Diagonal`](Self::Diagonal) where there was none.
+    Previous,
 }
 
 /// Iterations with a second plan, of another precision, behind the first.
@@ -131,6 +138,13 @@ impl Default for SolveOptions {
             polish: None,
             record_history: false,
         }
+    }
+}
+
+impl SolveOptions {
+    /// Whether there are looks between iterations.
+    pub(super) fn looks(&self) -> bool {
+        self.tolerance > 0.0 || self.record_history
     }
 }
 

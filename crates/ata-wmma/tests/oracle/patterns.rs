@@ -74,6 +74,28 @@ impl Scene {
         out
     }
 
+    /// A real pattern: a byte's shape over 3, so that values are no whole numbers; some negative.
+    pub fn real(&self, l: usize, c: usize, u: usize, v: usize) -> f64 {
+        let light = f64::from(self.pattern(l, c, u, v)) / 3.0;
+        f64::from(if (u + v + l).is_multiple_of(7) { -light } else { light } as f32)
+    }
+
+    pub fn reals(&self) -> Vec<f32> {
+        let each = self.side * self.side;
+        let of = |at: usize| {
+            let (window, at) = (at / each, at % each);
+            self.real(window / self.channels, window % self.channels, at / self.side, at % self.side) as f32
+        };
+        (0..self.n * self.channels * each).map(of).collect()
+    }
+
+    /// Real light of unknown `l`, whose window begins at a corner, at a pixel of the picture.
+    pub fn real_light(&self, [top, left]: [i32; 2], [l, c]: [usize; 2], row: usize, column: usize) -> f64 {
+        let (u, v) = (row as i64 - i64::from(top), column as i64 - i64::from(left));
+        let inside = |w: i64| (0..self.side as i64).contains(&w);
+        if inside(u) && inside(v) { self.real(l, c, u as usize, v as usize) } else { 0.0 }
+    }
+
     /// Light of unknown `l` at a pixel of the picture.
     pub fn light(&self, l: usize, c: usize, row: usize, column: usize) -> u64 {
         let [top, left] = self.corners()[l];

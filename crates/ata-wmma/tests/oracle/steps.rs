@@ -47,6 +47,40 @@ impl Box_ {
         (0..x.len()).map(|i| self.clip(x[i] - alpha * g[i])).collect()
     }
 
+    /// A step behind others: `x` and the best `x` after it, and the lowest objective. `before` are `x` and `g` of the step
+    /// before, `best` the best `x` and its objective; none in the first step.
+    pub fn borwein(
+        &self,
+        [ax, b, rho, x]: [&[f64]; 4],
+        before: Option<[&[f64]; 2]>,
+        best: Option<(&[f64], f64)>,
+        odd: bool,
+    ) -> (Vec<f64>, Vec<f64>, f64) {
+        let n = x.len();
+        let g: Vec<f64> = (0..n).map(|i| ax[i] + self.lambda * x[i] - b[i]).collect();
+        let objective = (0..n).map(|i| x[i] * (g[i] - b[i])).sum::<f64>() / 2.0;
+        let mut alpha = 1.0;
+        if let Some([x_before, g_before]) = before {
+            let (mut ss, mut sd, mut dd) = (0.0, 0.0, 0.0);
+            for i in 0..n {
+                let (s, d) = (x[i] - x_before[i], g[i] - g_before[i]);
+                // In the variables scaled by the root of rho.
+                ss += (s * rho[i].sqrt()).powi(2);
+                sd += s * d;
+                dd += if rho[i] == 0.0 { 0.0 } else { (d / rho[i].sqrt()).powi(2) };
+            }
+            if sd > 0.0 {
+                let length = if odd { ss / sd } else { sd / dd };
+                alpha = length.clamp(1e-3, 1e4);
+            }
+        }
+        let next = (0..n).map(|i| if rho[i] == 0.0 { self.lower } else { self.clip(x[i] - alpha * g[i] / rho[i]) });
+        match best {
+            Some((kept, lowest)) if lowest <= objective => (next.collect(), kept.to_vec(), lowest),
+            _ => (next.collect(), x.to_vec(), objective),
+        }
+    }
+
     pub fn kkt(&self, ax: &[f64], b: &[f64], rho: &[f64], x: &[f64]) -> [f64; 2] {
         let (mut largest, mut sum) = (0.0f64, 0.0);
         for i in 0..x.len() {

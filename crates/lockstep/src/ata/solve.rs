@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use ata_wmma::kernels::{self, AtaBackend};
+use ata_wmma::kernels::{self, AtaBackend, Batch, Level};
 use ata_wmma::{
-    BlockDiag, Execution, Init, Method, Patterns, Plan, PlanOptions, PolishOptions, Precision, SolveOptions,
+    AnyPatterns, BlockDiag, Execution, Init, Method, Plan, PlanOptions, PolishOptions, Precision, SolveOptions,
     SolveReport, Solver, folder, npy,
 };
 use clap::Args;
@@ -12,7 +12,7 @@ use gpu_core::{Tensor, with_backend};
 use serde_json::json;
 
 use super::files::{read_frames, read_order, read_vectors};
-use super::walls::{TransferName, UNIT, sums};
+use super::walls::{TransferName, UNIT, right_sides};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
 use crate::files;
@@ -24,6 +24,7 @@ use crate::session::Session;
 Examples:
   lockstep ata solve --matrix matrix/ --atb b.npy --out x.npy --u8 led.npy
   lockstep ata solve --matrix matrix/ --patterns wall/ --frames video.npy --out x.npy --iters 200 --precision f16")]
+#[command(group = clap::ArgGroup::new("levels").multiple(true).args(["bytes", "words"]))]
 #[command(group = clap::ArgGroup::new("right").required(true).args(["atb", "atb_int", "frames"]))]
 pub(crate) struct Solve {
     /// Folder of the matrix
@@ -35,7 +36,7 @@ pub(crate) struct Solve {
     /// Right sides as exact integer sums, 65025 times too large
     #[arg(long, value_name = "FILE")]
     atb_int: Option<PathBuf>,
-    /// Folder of the patterns, for --frames and --physical-order
+    /// Folder of the patterns, for --frames
     #[arg(long, value_name = "DIR")]
     patterns: Option<PathBuf>,
     /// Target frames, whose right sides are summed first
@@ -50,13 +51,16 @@ pub(crate) struct Solve {
     /// Where the values go as bytes
     #[arg(long = "u8", value_name = "FILE")]
     bytes: Option<PathBuf>,
-    /// Gamma of the LEDs: bytes go through the table that brings light out in proportion to the values
-    #[arg(long, value_name = "G", requires = "bytes")]
+    /// Where the values go in 16 bits
+    #[arg(long = "u16", value_name = "FILE")]
+    words: Option<PathBuf>,
+    /// Gamma of the LEDs: levels go through the table that brings light out in proportion to the values
+    #[arg(long, value_name = "G", requires = "levels")]
     gamma: Option<f64>,
-    /// Bytes as [F, n, C] instead of [F, C, n]
-    #[arg(long, requires = "bytes")]
+    /// Levels as [F, n, C] instead of [F, C, n]
+    #[arg(long, requires = "levels")]
     interleaved: bool,
-    /// fista, sd or cg
+    /// fista, sd, bb or cg
     #[arg(long, value_name = "NAME", default_value = "fista")]
     method: Method,
     /// How the iterations of fista reach a device: auto, launches, or persistent (one launch with the matrix in shared
@@ -75,8 +79,8 @@ pub(crate) struct Solve {
     /// Added to the diagonal
     #[arg(long, value_name = "L", default_value_t = 0.0)]
     lambda: f32,
-    /// Writes values in the order of the LEDs instead of the matrix's (order.npy of the patterns)
-    #[arg(long, requires = "patterns")]
+    /// Writes values in the order of the LEDs instead of the matrix's (order.npy of the patterns, or of the matrix)
+    #[arg(long)]
     physical_order: bool,
     /// Where a report goes as JSON
     #[arg(long, value_name = "FILE")]
@@ -88,10 +92,11 @@ pub(crate) struct Solve {
     backend: BackendArgs,
 }
 
-/// Values, their bytes, and what the solver did.
+/// Values, their levels in 8 and 16 bits, and what the solver did.
 struct Solved {
     x: Vec<f32>,
-    levels: Vec<u8>,
+    bytes: Vec<u8>,
+    words: Vec<u16>,
     report: SolveReport,
 }
 
@@ -103,7 +108,7 @@ impl Solve {
         let a = folder::load_matrix(&self.matrix)?;
         let size = [a.channels(), a.n()];
         let any = self.backend.open(None)?;
-        let patterns = self.patterns.as_ref().map(|p| Patterns::load(p)).transpose()?;
+        let patterns = self.patterns.as_ref().map(|p| AnyPatterns::load(p)).transpose()?;
         let (shape, b) = match (&self.atb, &self.atb_int, &self.frames, &patterns) {
             (Some(path), ..) => read_vectors(path, size)?,
             (_, Some(path), ..) => {
@@ -113,36 +118,39 @@ impl Solve {
                 (shape, array.values.to_f64().iter().map(|v| (v / UNIT) as f32).collect())
             }
             (_, _, Some(path), Some(patterns)) => {
-                if [patterns.channels(), patterns.n()] != size {
+                let [n, channels] = patterns.counts();
+                if [channels, n] != size {
                     return Err(Failure::usage("patterns: they are not those of the matrix"));
                 }
-                let frames = read_frames(path, patterns.channels(), patterns.size())?;
-                let transfer = self.transfer.of(patterns.channels());
-                let exact = with_backend!(&any, |b| sums(b, patterns, &frames, &transfer))?;
-                let real = exact.iter().map(|&v| (v as f64 / transfer.unit()) as f32).collect();
+                let frames = read_frames(path, channels, patterns.size())?;
+                let transfer = self.transfer.of(channels);
+                let (real, _) = with_backend!(&any, |b| right_sides(b, patterns, &frames, &transfer))?;
                 ([frames.count, size[0], size[1]], real)
             }
             _ => return Err(Failure::usage("no right side; give --atb, --atb-int or --frames with --patterns")),
         };
-        let inverse: Vec<u32> = match &self.patterns {
-            Some(folder) if self.physical_order => {
-                let path = folder.join("order.npy");
-                let inverse = read_order(&path)?.inverse;
-                if inverse.len() != a.n() {
-                    return Err(Failure::input(&path, format!("shape: {} entries for {} rows", inverse.len(), a.n())));
-                }
-                inverse
+        let inverse: Vec<u32> = if self.physical_order {
+            let path = self.patterns.as_ref().unwrap_or(&self.matrix).join("order.npy");
+            let inverse = read_order(&path)?.inverse;
+            if inverse.len() != a.n() {
+                return Err(Failure::input(&path, format!("shape: {} entries for {} rows", inverse.len(), a.n())));
             }
-            _ => (0..a.n() as u32).collect(),
+            inverse
+        } else {
+            (0..a.n() as u32).collect()
         };
-        let Solved { mut x, levels, report } = with_backend!(&any, |d| self.solve(d, &a, shape, &b, &inverse))?;
+        let Solved { mut x, bytes, words, report } = with_backend!(&any, |d| self.solve(d, &a, shape, &b, &inverse))?;
         if self.physical_order {
             x = x.chunks_exact(a.n()).flat_map(|line| inverse.iter().map(|&i| line[i as usize])).collect();
         }
         npy::write(&self.out, &shape, &x)?;
+        let [frames, channels, n] = shape;
+        let turned = if self.interleaved { [frames, n, channels] } else { shape };
         if let Some(path) = &self.bytes {
-            let [frames, channels, n] = shape;
-            npy::write(path, &if self.interleaved { [frames, n, channels] } else { shape }, &levels)?;
+            npy::write(path, &turned, &bytes)?;
+        }
+        if let Some(path) = &self.words {
+            npy::write(path, &turned, &words)?;
         }
         let document = json!({
             "iterations": report.iterations, "products": report.products, "objective": report.objective,
@@ -206,11 +214,28 @@ impl Solve {
         let mut x = Tensor::zeros(backend, shape)?;
         let report = solver.solve(backend, &right, &mut x)?;
         let inverse = Tensor::from_slice(backend, [inverse.len()], inverse)?;
-        let table = self.gamma.map_or_else(Vec::new, kernels::gamma_table::<u8>);
-        let table = Tensor::from_slice(backend, [table.len()], &table)?;
         let batch = plan.batch(shape[0]);
-        let mut levels = Tensor::<B, u8, 1>::scratch(backend, [x.len()])?;
+        let bytes = self.levels(backend, batch, &x, &inverse, self.bytes.is_some())?;
+        let words = self.levels(backend, batch, &x, &inverse, self.words.is_some())?;
+        Ok(Solved { x: x.to_vec(backend)?, bytes, words, report })
+    }
+
+    /// Levels of the values, where they are asked for.
+    fn levels<B: AtaBackend, T: Level>(
+        &self,
+        backend: &B,
+        batch: Batch,
+        x: &Tensor<B, f32, 3>,
+        inverse: &Tensor<B, u32, 1>,
+        wanted: bool,
+    ) -> Result<Vec<T>> {
+        if !wanted {
+            return Ok(Vec::new());
+        }
+        let table = self.gamma.map_or_else(Vec::new, kernels::gamma_table::<T>);
+        let table = Tensor::from_slice(backend, [table.len()], &table)?;
+        let mut levels = Tensor::<B, T, 1>::scratch(backend, [x.len()])?;
         kernels::quantise(backend, batch, x.flat(), inverse.flat(), table.flat(), self.interleaved, levels.flat_mut())?;
-        Ok(Solved { x: x.to_vec(backend)?, levels: levels.to_vec(backend)?, report })
+        Ok(levels.to_vec(backend)?)
     }
 }

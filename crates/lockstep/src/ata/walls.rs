@@ -1,15 +1,15 @@
 //! `lockstep ata gen`, `order`, `gram`, `atb` and `render`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ata_wmma::kernels::{self, AtaBackend, RenderTiles};
+use ata_wmma::kernels::AtaBackend;
 use ata_wmma::wall::Wall;
-use ata_wmma::{BYTE_SQUARED, DevicePatterns, Graph, Patterns, Scale, Transfer, folder, npy, ordering};
+use ata_wmma::{AnyPatterns, BYTE_SQUARED, Graph, RightSides, Transfer, folder, npy, ordering};
 use clap::{Args, ValueEnum};
-use gpu_core::{Tensor, with_backend};
+use gpu_core::with_backend;
 use serde_json::json;
 
-use super::files::{Frames, OrderMethod, read_frames, read_vectors};
+use super::files::{Frames, OrderMethod, read_frames, read_order, read_vectors};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
 use crate::files;
@@ -101,27 +101,29 @@ pub(crate) struct Order {
     /// best, rcm, identity or snake:AXIS:WIDTH
     #[arg(long, value_name = "METHOD", default_value = "best")]
     method: OrderMethod,
-    /// Where the order goes [default: order.npy beside the table, not written]
+    /// Where the order goes; without it there is the table alone
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Folder for the patterns in this order
+    #[arg(long, value_name = "DIR")]
+    reorder: Option<PathBuf>,
 }
 
 impl Order {
     pub(super) fn run(&self, session: &Session) -> Result<Exit> {
-        let patterns = Patterns::load(&self.patterns)?;
+        let patterns = AnyPatterns::load(&self.patterns)?;
+        let (corners, window) = patterns.windows();
         let graph = patterns.graph();
         // Where nothing else is known, an LED is in the middle of its window.
-        let half = (patterns.window() / 2) as i32;
-        let positions: Vec<[i32; 2]> =
-            patterns.corners().iter().map(|&[top, left]| [left + half, top + half]).collect();
-        let window = patterns.window();
+        let half = (window / 2) as i32;
+        let positions: Vec<[i32; 2]> = corners.iter().map(|&[top, left]| [left + half, top + half]).collect();
         let chosen = self.method.order(&positions, &graph, window)?;
         let (best, axis, width) = ordering::best_snake(&positions, &graph, window)?;
         let rows = [
             ("chosen".to_owned(), graph.figures(&chosen)),
             (format!("best snake:{axis}:{width}"), graph.figures(&best)),
             ("rcm".to_owned(), graph.figures(&ordering::rcm(&graph))),
-            ("identity".to_owned(), graph.figures(&ordering::identity(patterns.n()))),
+            ("identity".to_owned(), graph.figures(&ordering::identity(corners.len()))),
         ];
         session
             .say(format!("{:<18} {:>9} {:>9} {:>8} {:>10}", "order", "bandwidth", "diagonals", "blocks", "efficiency"));
@@ -133,9 +135,35 @@ impl Order {
             let flat: Vec<i32> = chosen.order.iter().map(|&v| v as i32).collect();
             npy::write(out, &[flat.len()], &flat)?;
         }
+        if let Some(folder) = &self.reorder {
+            self.reorder(&patterns, &chosen, folder)?;
+            session.note(format!("wrote {}: the patterns in this order", folder.display()));
+        }
         let table: serde_json::Map<_, _> = rows.iter().map(|(name, f)| (name.clone(), json!(f))).collect();
         session.document(&json!({ "out": self.out, "orders": table }))?;
         Ok(Exit::Ok)
+    }
+}
+
+impl Order {
+    /// Writes the patterns in an order, with the physical place of each.
+    fn reorder(&self, patterns: &AnyPatterns, chosen: &ordering::Ordering, folder: &Path) -> Result<()> {
+        files::make_folder(folder)?;
+        patterns.reordered(&chosen.order)?.save(folder)?;
+        let before = self.patterns.join("order.npy");
+        let before = if before.is_file() { read_order(&before)? } else { ordering::identity(chosen.order.len()) };
+        if before.order.len() != chosen.order.len() {
+            let why = format!("shape: {} entries for {} patterns", before.order.len(), chosen.order.len());
+            return Err(Failure::input(&self.patterns.join("order.npy"), why));
+        }
+        let order: Vec<i32> = chosen.order.iter().map(|&i| before.order[i as usize] as i32).collect();
+        npy::write(&folder.join("order.npy"), &[order.len()], &order)?;
+        let positions = self.patterns.join("positions.npy");
+        if positions.is_file() {
+            let (shape, places) = npy::read(&positions)?.integers(&positions)?;
+            npy::write(&folder.join("positions.npy"), &shape, &places)?;
+        }
+        Ok(())
     }
 }
 
@@ -157,17 +185,24 @@ pub(crate) struct Gram {
 
 impl Gram {
     pub(super) fn run(&self, session: &Session) -> Result<Exit> {
-        let patterns = Patterns::load(&self.patterns)?;
+        let patterns = AnyPatterns::load(&self.patterns)?;
         let any = self.backend.open(None)?;
-        let (real, exact) = with_backend!(&any, |b| patterns.gram(b, Scale::Unit))?;
-        folder::save_matrix(&real, &self.out)?;
-        if let Some(path) = &self.int {
-            let shape = [exact.channels, exact.offsets.len(), real.block_rows(), 16, 16];
-            let narrow: Option<Vec<i32>> = exact.blocks.iter().map(|&v| i32::try_from(v).ok()).collect();
-            match narrow {
-                Some(values) => npy::write(path, &shape, &values)?,
-                None => npy::write(path, &shape, &exact.blocks)?,
+        let (real, exact) = with_backend!(&any, |b| patterns.gram(b))?;
+        let order = self.patterns.join("order.npy");
+        let order = order.is_file().then(|| read_order(&order)).transpose()?;
+        // Patterns hold full light as 1, so that nothing is left to scale.
+        folder::save_matrix_with(&real, &self.out, order.as_ref(), 1.0)?;
+        match (&self.int, exact) {
+            (None, _) => {}
+            (Some(path), Some(exact)) => {
+                let shape = [exact.channels, exact.offsets.len(), real.block_rows(), 16, 16];
+                let narrow: Option<Vec<i32>> = exact.blocks.iter().map(|&v| i32::try_from(v).ok()).collect();
+                match narrow {
+                    Some(values) => npy::write(path, &shape, &values)?,
+                    None => npy::write(path, &shape, &exact.blocks)?,
+                }
             }
+            (Some(_), None) => return Err(no_integers(&self.patterns)),
         }
         let stats = real.stats();
         session.say(format!(
@@ -180,6 +215,12 @@ impl Gram {
         session.document(&stats)?;
         Ok(Exit::Ok)
     }
+}
+
+/// Sums of real patterns are no integers.
+fn no_integers(folder: &Path) -> Failure {
+    let why = "descr: these are real numbers, whose sums are no integers; leave --int out, or give patterns of bytes";
+    Failure::input(&folder.join("patterns.npy"), why)
 }
 
 /// What becomes of a frame's bytes.
@@ -223,36 +264,36 @@ pub(crate) struct Atb {
     backend: BackendArgs,
 }
 
-/// Exact sums of frames.
-pub(super) fn sums<B: AtaBackend>(
+/// Right sides of frames.
+pub(super) fn right_sides<B: AtaBackend>(
     b: &B,
-    patterns: &Patterns,
+    patterns: &AnyPatterns,
     frames: &Frames,
     transfer: &Transfer,
-) -> Result<Vec<u64>> {
-    let device = DevicePatterns::new(b, patterns)?;
-    let pixels = Tensor::from_slice(b, [frames.bytes.len()], &frames.bytes)?;
-    let mut out = Tensor::<B, u64, 1>::scratch(b, [frames.count * patterns.channels() * patterns.n()])?;
-    kernels::atb_u8(b, &device, pixels.flat(), frames.layout, transfer, out.flat_mut())?;
-    Ok(out.to_vec(b)?)
+) -> Result<RightSides> {
+    Ok(patterns.right_sides(b, &frames.bytes, frames.layout, transfer)?)
 }
 
 impl Atb {
     pub(super) fn run(&self, session: &Session) -> Result<Exit> {
-        let patterns = Patterns::load(&self.patterns)?;
-        let frames = read_frames(&self.frames, patterns.channels(), patterns.size())?;
-        let transfer = self.transfer.of(patterns.channels());
+        let patterns = AnyPatterns::load(&self.patterns)?;
+        let [n, channels] = patterns.counts();
+        let frames = read_frames(&self.frames, channels, patterns.size())?;
+        let transfer = self.transfer.of(channels);
         let any = self.backend.open(None)?;
-        let exact = with_backend!(&any, |b| sums(b, &patterns, &frames, &transfer))?;
-        let shape = [frames.count, patterns.channels(), patterns.n()];
-        let real: Vec<f32> = exact.iter().map(|&v| (v as f64 / transfer.unit()) as f32).collect();
+        let (real, exact) = with_backend!(&any, |b| right_sides(b, &patterns, &frames, &transfer))?;
+        let shape = [frames.count, channels, n];
         npy::write(&self.out, &shape, &real)?;
-        if let Some(path) = &self.int {
-            let narrow: Option<Vec<u32>> = exact.iter().map(|&v| u32::try_from(v).ok()).collect();
-            match narrow {
-                Some(values) => npy::write(path, &shape, &values)?,
-                None => npy::write(path, &shape, &exact)?,
+        match (&self.int, exact) {
+            (None, _) => {}
+            (Some(path), Some(exact)) => {
+                let narrow: Option<Vec<u32>> = exact.iter().map(|&v| u32::try_from(v).ok()).collect();
+                match narrow {
+                    Some(values) => npy::write(path, &shape, &values)?,
+                    None => npy::write(path, &shape, &exact)?,
+                }
             }
+            (Some(_), None) => return Err(no_integers(&self.patterns)),
         }
         session.note(format!("wrote {}: {} frames", self.out.display(), frames.count));
         session.document(&json!({ "out": self.out, "shape": shape, "unit": transfer.unit() }))?;
@@ -272,10 +313,10 @@ pub(crate) struct Render {
     /// Where the pictures go, [F, C, H, W] in float32
     #[arg(short, long, value_name = "FILE")]
     out: PathBuf,
-    /// Target frames: prints the error of each picture
+    /// Target frames: prints the error of each picture, and draws target, result and difference side by side
     #[arg(long, value_name = "PATH")]
     compare: Option<PathBuf>,
-    /// Folder for one picture a frame: target, result and difference side by side
+    /// Folder for these drawings, one a frame [default: OUT without its ending, and -compare]
     #[arg(long, value_name = "DIR", requires = "compare")]
     png: Option<PathBuf>,
     #[command(flatten)]
@@ -284,49 +325,40 @@ pub(crate) struct Render {
 
 impl Render {
     pub(super) fn run(&self, session: &Session) -> Result<Exit> {
-        let patterns = Patterns::load(&self.patterns)?;
-        let (shape, x) = read_vectors(&self.x, [patterns.channels(), patterns.n()])?;
+        let patterns = AnyPatterns::load(&self.patterns)?;
+        let [n, channels] = patterns.counts();
+        let (shape, x) = read_vectors(&self.x, [channels, n])?;
         let [width, height] = patterns.size();
         let any = self.backend.open(None)?;
-        let pixels = with_backend!(&any, |b| pictures_of(b, &patterns, &x))?;
+        let pixels = with_backend!(&any, |b| patterns.render(b, &x))?;
         npy::write(&self.out, &[shape[0], shape[1], height, width], &pixels)?;
         let mut rows = Vec::new();
         if let Some(path) = &self.compare {
-            let frames = read_frames(path, patterns.channels(), patterns.size())?;
+            let frames = read_frames(path, channels, patterns.size())?;
             if frames.count != shape[0] {
                 return Err(Failure::input(path, format!("shape: {} frames for {} of values", frames.count, shape[0])));
             }
-            let target = planar(&frames, patterns.channels());
-            let each = width * height * patterns.channels();
-            if let Some(folder) = &self.png {
-                files::make_folder(folder)?;
-            }
+            let target = planar(&frames, channels);
+            let each = width * height * channels;
+            let folder = self.png.clone().unwrap_or_else(|| {
+                let stem = self.out.file_stem().unwrap_or_default().to_string_lossy();
+                self.out.with_file_name(format!("{stem}-compare"))
+            });
+            files::make_folder(&folder)?;
             for (f, (result, target)) in pixels.chunks_exact(each).zip(target.chunks_exact(each)).enumerate() {
                 let square = |(a, b): (&f32, &f64)| (f64::from(*a) - b).powi(2);
                 let mse = result.iter().zip(target).map(square).sum::<f64>() / each as f64;
                 let psnr = -10.0 * mse.log10();
                 session.say(format!("frame {f:>4}  MSE {mse:.6e}  PSNR {psnr:.3} dB"));
                 rows.push(json!({ "frame": f, "mse": mse, "psnr": psnr }));
-                if let Some(folder) = &self.png {
-                    let sheet = side_by_side(result, target, [shape[1], height, width]);
-                    pictures::write(&folder.join(format!("frame{f:04}.png")), &sheet, Writing::default())?;
-                }
+                let sheet = side_by_side(result, target, [shape[1], height, width]);
+                pictures::write(&folder.join(format!("frame{f:04}.png")), &sheet, Writing::default())?;
             }
+            session.note(format!("wrote {}: target, result and difference of each frame", folder.display()));
         }
         session.document(&json!({ "out": self.out, "frames": rows }))?;
         Ok(Exit::Ok)
     }
-}
-
-fn pictures_of<B: AtaBackend>(b: &B, patterns: &Patterns, x: &[f32]) -> Result<Vec<f32>> {
-    let device = DevicePatterns::new(b, patterns)?;
-    let tiles = RenderTiles::new(b, patterns)?;
-    let frames = x.len() / (patterns.n() * patterns.channels());
-    let [width, height] = patterns.size();
-    let x = Tensor::from_slice(b, [x.len()], x)?;
-    let mut out = Tensor::<B, f32, 1>::scratch(b, [frames * patterns.channels() * width * height])?;
-    kernels::render(b, &device, &tiles, x.flat(), out.flat_mut())?;
-    Ok(out.to_vec(b)?)
 }
 
 /// Frames as `[F, C, H, W]` in 0..1.

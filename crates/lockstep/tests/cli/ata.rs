@@ -2,6 +2,23 @@
 
 use super::{Place, npy_f32, read_npy};
 
+fn npy_i32(shape: &[usize], values: &[i32]) -> Vec<u8> {
+    let text = format!("{{'descr': '<i4', 'fortran_order': False, 'shape': {shape:?}, }}\n")
+        .replace('[', "(")
+        .replace(']', ")");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((text.len() as u16).to_le_bytes());
+    bytes.extend(text.bytes());
+    bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+    bytes
+}
+
+/// The values of a file of `i32`.
+fn read_npy_integers(bytes: &[u8]) -> Vec<i32> {
+    let length = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    bytes[10 + length..].chunks_exact(4).map(|b| i32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
 /// A small wall, its Gram matrix, and two frames.
 fn place() -> Place {
     let place = Place::new();
@@ -45,7 +62,7 @@ fn from_a_wall_to_values_and_back_to_pictures() {
     let (_, x) = read_npy(&place.read("x.npy"));
     assert!(x.iter().all(|v| (0.0..=1.0).contains(v)) && x.iter().any(|v| *v > 0.0));
     // Polishing, other methods, a warm start.
-    for more in ["--precision f16", "--method sd", "--method cg", "--warm x.npy", "--physical-order --patterns wall"] {
+    for more in ["--precision f16", "--method sd", "--method bb", "--method cg", "--warm x.npy", "--physical-order"] {
         place.ok(&format!("ata solve --matrix matrix --atb b.npy --out w.npy --iters 20 --backend cpu {more}"));
     }
     // One launch or many: the same bits. Gamma and the order of bytes.
@@ -54,7 +71,17 @@ fn from_a_wall_to_values_and_back_to_pictures() {
         place.ok(&format!("{line} --precision f16 --execution {execution}"));
     }
     assert_eq!(place.read("launches.npy"), place.read("persistent.npy"));
+    // The order came from the patterns into the folder of the matrix.
+    assert_eq!(place.read("matrix/order.npy"), place.read("wall/order.npy"));
+    let line = "ata solve --matrix matrix --atb b.npy --iters 20 --backend cpu --physical-order";
+    place.ok(&format!("{line} --out w.npy"));
+    place.ok(&format!("{line} --out v.npy --patterns wall"));
+    assert_eq!(place.read("w.npy"), place.read("v.npy"));
     let line = "ata solve --matrix matrix --atb b.npy --out w.npy --u8 u8.npy --iters 300 --tol 1e-5 --backend cpu";
+    place.ok(&format!("{line} --u16 u16.npy"));
+    let ((shape, words), (_, values)) = (read_npy(&place.read("u16.npy")), read_npy(&place.read("w.npy")));
+    assert_eq!(shape, [2, 3, 40]);
+    assert!(words.iter().zip(&values).all(|(level, x)| *level == (65535.0 * x + 0.5).floor()));
     place.ok(line);
     let plain = place.read("u8.npy");
     place.ok(&format!("{line} --interleaved --gamma 1"));
@@ -73,6 +100,70 @@ fn from_a_wall_to_values_and_back_to_pictures() {
     let dark = place.ok_json("ata render --patterns wall --x dark.npy --out d.npy --compare frames.npy --backend cpu");
     assert!(psnr(&seen) > psnr(&dark));
     assert_eq!(place.list("sheets"), ["frame0000.png", "frame0001.png"]);
+    // Without a folder of its own, drawings go beside the pictures.
+    assert_eq!(place.list("d-compare"), ["frame0000.png", "frame0001.png"]);
+    let sheet = image::open(place.path("d-compare/frame0000.png")).unwrap();
+    assert_eq!((sheet.width(), sheet.height()), (3 * 64, 48));
+}
+
+/// Patterns of real numbers go the same ways as bytes.
+#[test]
+fn real_patterns_take_the_same_commands() {
+    let place = place();
+    let (shape, bytes) = read_npy(&place.read("wall/patterns.npy"));
+    let light: Vec<f32> = bytes.iter().map(|v| (v / 255.0) as f32).collect();
+    for file in ["top_left.npy", "meta.json", "order.npy"] {
+        place.write(&format!("real/{file}"), &place.read(&format!("wall/{file}")));
+    }
+    place.write("real/patterns.npy", &npy_f32(&shape, &light));
+    let near = |a: &str, b: &str| {
+        let ((shape, a), (wanted, b)) = (read_npy(&place.read(a)), read_npy(&place.read(b)));
+        assert_eq!(shape, wanted);
+        let largest = b.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-5 * largest));
+    };
+    place.ok("ata gram --patterns real --out real_matrix --backend cpu");
+    near("real_matrix/blocks.npy", "matrix/blocks.npy");
+    for folder in ["wall", "real"] {
+        let line = format!("--patterns {folder} --frames frames.npy --backend cpu --transfer srgb");
+        place.ok(&format!("ata atb --out {folder}_b.npy {line}"));
+        place.ok(&format!("ata solve --matrix matrix --out {folder}_x.npy --iters 50 {line}"));
+        place.ok(&format!("ata render --patterns {folder} --x wall_x.npy --out {folder}_seen.npy --backend cpu"));
+        place.ok(&format!("ata order --patterns {folder} --out {folder}_order.npy"));
+    }
+    near("real_b.npy", "wall_b.npy");
+    near("real_x.npy", "wall_x.npy");
+    near("real_seen.npy", "wall_seen.npy");
+    assert_eq!(place.read("real_order.npy"), place.read("wall_order.npy"));
+    // Another order: a permuted matrix of the same LEDs, whose values in the order of the LEDs are the same.
+    place.ok("ata order --patterns wall --method rcm --reorder turned");
+    assert_eq!(place.read("turned/positions.npy"), place.read("wall/positions.npy"));
+    assert_ne!(place.read("turned/order.npy"), place.read("wall/order.npy"));
+    place.ok("ata gram --patterns turned --out turned_matrix --backend cpu");
+    for (matrix, patterns) in [("matrix", "wall"), ("turned_matrix", "turned")] {
+        let line = format!("ata solve --matrix {matrix} --patterns {patterns} --frames frames.npy --physical-order");
+        place.ok(&format!("{line} --iters 5 --out {patterns}_physical.npy --backend cpu"));
+    }
+    near("turned_physical.npy", "wall_physical.npy");
+    // A window for each channel: the same ones, so the same sums.
+    let corners = read_npy_integers(&place.read("wall/top_left.npy"));
+    let repeated: Vec<i32> = corners.chunks_exact(2).flat_map(|c| [c[0], c[1]].repeat(3)).collect();
+    for file in ["patterns.npy", "meta.json", "order.npy"] {
+        place.write(&format!("each/{file}"), &place.read(&format!("wall/{file}")));
+    }
+    place.write("each/top_left.npy", &npy_i32(&[40, 3, 2], &repeated));
+    place.ok("ata gram --patterns each --out each_matrix --int each_int.npy --backend cpu");
+    assert_eq!(place.read("each_int.npy"), place.read("int.npy"));
+    assert_eq!(place.read("each_matrix/blocks.npy"), place.read("matrix/blocks.npy"));
+    let line = "--frames frames.npy --transfer srgb --backend cpu";
+    place.ok(&format!("ata atb --patterns each --out each_b.npy --int each_sums.npy {line}"));
+    assert_eq!(place.read("each_b.npy"), place.read("wall_b.npy"));
+    place.ok("ata render --patterns each --x wall_x.npy --out each_seen.npy --backend cpu");
+    assert_eq!(place.read("each_seen.npy"), place.read("wall_seen.npy"));
+    place.ok("ata order --patterns each --method identity --reorder again");
+    assert_eq!(place.read("again/top_left.npy"), place.read("each/top_left.npy"));
+    assert_eq!(place.read("again/patterns.npy"), place.read("each/patterns.npy"));
+    place.fails("ata gram --patterns real --out m --int i.npy --backend cpu", 2, &["real/patterns.npy", "--int"]);
 }
 
 #[test]
@@ -167,6 +258,9 @@ fn bad_input_is_named() {
     place.fails("ata apply --matrix m --x x.npy --out y.npy --precision f8", 2, &["f8", "tf32x3"]);
     place.fails("ata gen --leds 4 --width 10 --height 48 --block 16 --out w", 2, &["wall", "windows of 16"]);
     place.fails("ata gen --leds 4 --width 64 --height 48 --order snake:2 --out w", 2, &["snake:AXIS:WIDTH"]);
+    place.write("b.npy", &npy_f32(&[1, 1, 3], &[0.0; 3]));
+    place.fails("ata solve --matrix m --atb b.npy --out x.npy --physical-order", 5, &["m/order.npy"]);
+    place.fails("ata solve --matrix m --atb b.npy --out x.npy --gamma 2.2", 2, &["--u8"]);
     place.fails("ata verify .", 5, &["manifest.json"]);
     place.write("manifest.json", b"{}");
     place.fails("ata verify .", 2, &["nothing"]);

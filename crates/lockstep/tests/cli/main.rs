@@ -140,6 +140,10 @@ fn read_npy(bytes: &[u8]) -> (Vec<usize>, Vec<f64>) {
     let data = &bytes[10 + length..];
     let values = if text.contains("<f4") {
         data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap()).into()).collect()
+    } else if text.contains("|u1") {
+        data.iter().map(|&b| b.into()).collect()
+    } else if text.contains("<u2") {
+        data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]).into()).collect()
     } else {
         assert!(text.contains("<f8"), "{text}");
         data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()

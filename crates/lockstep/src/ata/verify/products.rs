@@ -206,6 +206,12 @@ fn conversions(case: &Case<'_>, a: &BlockDiag) -> Result<Vec<Check>> {
         Ok(usize::from(other.offsets() != plain.offsets()) + differing(other.blocks(), plain.blocks()))
     };
     let mut checks = Vec::new();
+    if let (Some(stored), Some(x)) = (case.wide("absprod")?, case.wide("x")?) {
+        // Rows of a few hundred terms, summed in another order.
+        let (_, own) = Matrix64::of(a).product(&x);
+        let off = own.iter().zip(&stored).map(|(a, b)| (a - b).abs() / b.abs().max(f64::MIN_POSITIVE)).fold(0.0, worst);
+        checks.push(Check::new("absprod", if own.len() == stored.len() { off } else { f64::NAN }, 1e-13));
+    }
     if a.n() <= 1024 {
         checks.push(Check::none("dense", differs(BlockDiag::from_dense(a.to_dense().view(), policy)?)?));
     }

@@ -1,6 +1,7 @@
 //! Solvers on a wall: the iterates of the references in `f64`, and how close to the optimum each precision comes.
 
 use ata_wmma::kernels::{AtaBackend, level};
+use ata_wmma::reference::Matrix64;
 use ata_wmma::{Init, Method, Plan, PlanOptions, PolishOptions, Precision, SolveOptions, Solver};
 use gpu_core::Tensor;
 use serde_json::Value;
@@ -11,6 +12,9 @@ use crate::exit::Result;
 
 /// From this size on, the limits for large walls hold.
 const LARGE: usize = 1000;
+
+/// The stored optimum's residual is below 1e-14; products of up to a few hundred terms are rounded here, too.
+const OPTIMUM: f64 = 1e-13;
 
 /// What the optimum is, as far as the case knows.
 struct Optimum {
@@ -75,6 +79,9 @@ fn traces(case: &Case<'_>, data: &WallData, optimum: Option<&Optimum>) -> Result
     const MARKS: [usize; 6] = [1, 2, 5, 10, 20, 50];
     let (Some(a), Some(b)) = (&data.matrix64, &data.b) else { return Ok(Vec::new()) };
     let mut checks = Vec::new();
+    if let Some(x) = optimum.and_then(|optimum| optimum.x.as_ref()) {
+        checks.extend(conditions(a, b, x));
+    }
     let names = [("fista", "fista iterates", "fista excess"), ("sd", "sd iterates", "sd excess")];
     for (method, iterates, excess) in names {
         let marks: Vec<usize> =
@@ -101,6 +108,21 @@ fn traces(case: &Case<'_>, data: &WallData, optimum: Option<&Optimum>) -> Result
         checks.push(Check::new(excess, off, 0.01));
     }
     Ok(checks)
+}
+
+/// The conditions of an optimum, in `f64`: values inside the bounds, and no gradient but one that a bound holds against,
+/// over the row sums.
+fn conditions(a: &Matrix64, b: &[f64], x: &[f64]) -> Vec<Check> {
+    let (ax, _) = a.product(x);
+    let rho = a.row_sums();
+    let (mut furthest, mut outside) = (0.0f64, 0);
+    for (i, ((&x, ax), b)) in x.iter().zip(ax).zip(b).enumerate() {
+        let rho = rho[i % rho.len()];
+        let step = if rho > 0.0 { (ax - b) / rho } else { 0.0 };
+        furthest = furthest.max((x - (x - step).clamp(0.0, 1.0)).abs());
+        outside += usize::from(!(0.0..=1.0).contains(&x));
+    }
+    vec![Check::none("optimum outside", outside), Check::new("optimum's kkt", furthest, OPTIMUM)]
 }
 
 fn solve<B: AtaBackend>(
