@@ -328,10 +328,13 @@ impl Apply {
         let computing = Instant::now();
         let precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
         for style in styles {
-            let before = style.engine.reruns();
+            let (before, strips) = (style.engine.reruns(), style.engine.strips());
             let mut styled = style.engine.run(content.view()?, self.sides.into())?;
             if style.engine.reruns() > before {
                 session.note(format!("{}: computed in f32, since its values leave the range of f16", item.name));
+            }
+            if style.engine.strips() > strips {
+                session.note(format!("{}: worked on in strips, since it is larger than the memory", item.name));
             }
             let same = styled.dim() == (1, 3, content.height, content.width);
             let mixed = self.strength < 1.0 || self.original_colors || style.mask.is_some();

@@ -23,8 +23,8 @@ Examples:
   FFMPEG=/opt/ffmpeg/bin/ffmpeg lockstep style video --model mosaic --in a.mp4 --out b.mp4
 
 ffmpeg reads and writes the files; it must be on the PATH, or named by FFMPEG. Each frame is styled by itself, with \
-the statistics of that frame: textures may flicker where the picture moves. --stats ema:0.9 and frozen (on the CPU) \
-damp colours that jump from frame to frame; textures that boil they do not. The output appears when it is complete.")]
+the statistics of that frame: textures may flicker where the picture moves. --stats ema:0.9 and frozen damp colours \
+that jump from frame to frame (of convolutional networks); textures that boil they do not. The output appears when it is complete.")]
 pub(crate) struct Video {
     /// The video
     #[arg(short, long = "in", value_name = "IN")]

@@ -205,6 +205,67 @@ fn weights_are_converted_and_described() {
     place.fails("style convert half.safetensors out.pth", 2, &[".safetensors"]);
 }
 
+/// `style video` with a stand-in for ffmpeg, whose videos are raw frames of 24 x 16 pixels.
+#[cfg(unix)]
+#[test]
+fn video_frames_have_the_statistics_asked_for() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use style::cpu::Statistics;
+    use style::{Engine, SizePolicy};
+
+    let place = place();
+    let script = "#!/bin/sh\nfor last; do :; done\ncase \"$*\" in\n*yuv4mpegpipe*) echo 'YUV4MPEG2 W24 H16 F25:1' ;;\n\
+        *'-i -'*) cat > \"$last\" ;;\n*) cat in.mp4 ;;\nesac\n";
+    place.write("ffmpeg", script.as_bytes());
+    std::fs::set_permissions(place.path("ffmpeg"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    place.crop("chelsea.png", (150, 80, 24, 16), "shot.png");
+    let shot = image::open(place.path("shot.png")).unwrap().to_rgb8().into_raw();
+    // The exposure changes from frame to frame.
+    let frames: Vec<Vec<u8>> =
+        (4..9).map(|gain| shot.iter().map(|&v| (u32::from(v) * gain / 6).min(255) as u8).collect()).collect();
+    place.write("in.mp4", &frames.concat());
+    let video = |how: &str| {
+        let line = format!("style video {ONE} --in in.mp4 --out out.mp4 --overwrite --backend cpu {how}");
+        place.command(&line).env("FFMPEG", place.path("ffmpeg")).output().unwrap()
+    };
+    let mut seen = Vec::new();
+    for (how, of) in
+        [("", Statistics::Frame), ("--stats ema:0.9", Statistics::Average(0.9)), ("--stats frozen", Statistics::Frozen)]
+    {
+        let ran = video(&format!("{how} --json"));
+        assert!(ran.status.success(), "{how}: {}", String::from_utf8_lossy(&ran.stderr));
+        let told: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+        assert_eq!((told["frames"].as_u64(), told["width"].as_u64()), (Some(5), Some(24)));
+        let model = StyleModel::load(place.path("weights/one.safetensors")).unwrap();
+        let mut engine = Engine::new(&gpu_core::Cpu::new(), &model).unwrap();
+        engine.set_statistics(of).unwrap();
+        let views: Vec<_> =
+            frames.iter().map(|f| ndarray::ArrayView3::from_shape((16, 24, 3), f.as_slice()).unwrap()).collect();
+        let wanted: Vec<u8> = engine.run_u8(&views, SizePolicy::Crop).unwrap().into_iter().flatten().collect();
+        assert!(place.read("out.mp4") == wanted, "{how}");
+        seen.push(wanted);
+    }
+    // All begin alike, and then differ.
+    let frame = shot.len();
+    assert!(seen[0][..frame] == seen[1][..frame] && seen[0][..frame] == seen[2][..frame]);
+    assert!(seen[0][frame..] != seen[1][frame..] && seen[1][frame..] != seen[2][frame..]);
+    let refused = |how: &str, word: &str| {
+        let ran = video(how);
+        let words = String::from_utf8_lossy(&ran.stderr).replace(['│', '\n'], " ");
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(ran.status.code() == Some(2) && words.contains(word), "{how}: {words}");
+    };
+    refused("--stats ema:1", "a share below 1");
+    refused("--stats always", "are no statistics");
+    std::fs::remove_file(place.path("out.mp4")).unwrap();
+    let line = "style video --model vit:candy --in in.mp4 --out out.mp4 --backend cpu --stats frozen";
+    let ran = place.command(line).env("FFMPEG", place.path("ffmpeg")).output().unwrap();
+    assert_eq!(ran.status.code(), Some(2), "{}", String::from_utf8_lossy(&ran.stderr));
+    // Nothing is left behind.
+    assert!(place.list(".").iter().all(|name| !name.contains("out.mp4") && !name.contains("unfinished")));
+}
+
 #[test]
 fn bad_input_is_named() {
     let place = place();
