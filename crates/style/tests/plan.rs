@@ -217,6 +217,20 @@ fn layers_on_the_cpu_remember_frames() {
 }
 
 #[test]
+fn channels_may_lie_last() {
+    let (x, mut engine) = (picture(2, 9, 14), Engine::new(&Cpu::new(), &model(4, 1)).unwrap());
+    for policy in [SizePolicy::Crop, SizePolicy::Raw] {
+        let wanted = engine.run(x.view(), policy).unwrap();
+        let last = x.view().permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned();
+        let got = engine.run_nhwc(last.view(), policy).unwrap();
+        assert_eq!(got, wanted.permuted_axes([0, 2, 3, 1]));
+        assert!(got.is_standard_layout());
+    }
+    let wrong = engine.run_nhwc(x.view(), SizePolicy::Crop).unwrap_err();
+    assert!(matches!(wrong, style::Error::Shape { .. }), "{wrong}");
+}
+
+#[test]
 fn bytes_on_the_cpu() {
     bytes_in_batches(&Cpu::new(), EngineOptions { max_batch: 2, ..EngineOptions::default() }, [[9, 14], [12, 8]]);
 }

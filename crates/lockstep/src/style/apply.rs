@@ -206,6 +206,21 @@ struct Style<B: StyleBackend> {
     mask: Option<PathBuf>,
 }
 
+/// A picture that was read.
+struct Ready {
+    content: Content,
+    transparent: bool,
+    start: Instant,
+}
+
+/// A picture to write.
+struct Styled {
+    ready: Ready,
+    result: ndarray::Array4<f32>,
+    seconds: f64,
+    precision: Precision,
+}
+
 impl Apply {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         let models = self.model.len().max(1);
@@ -223,7 +238,14 @@ impl Apply {
         let exit = with_backend!(&any, |b| {
             let mut styles = self.styles(session, b)?;
             let precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
-            batch.run(session, &jobs, &self.settings(precision), |item| self.one(session, &mut styles, item))
+            batch.run_staged(
+                session,
+                &jobs,
+                &self.settings(precision),
+                |item| self.read(item),
+                |item, ready| self.styled(session, &mut styles, item, ready),
+                |item, styled| self.write(session, b, item, styled),
+            )
         })?;
         if places.to_stdout() {
             let bytes = std::fs::read(&places.output).map_err(|e| Failure::reading(&places.output, &e))?;
@@ -318,12 +340,28 @@ impl Apply {
         })
     }
 
-    fn one<B: StyleBackend>(&self, session: &Session, styles: &mut [Style<B>], item: &Item) -> Result<Outcome> {
+    fn writing(&self) -> Writing {
+        Writing { bits: Some(self.bits), quality: Some(self.quality), ..Writing::default() }
+    }
+
+    /// Reads a picture.
+    fn read(&self, item: &Item) -> Result<Ready> {
         let start = Instant::now();
-        let how = Writing { bits: Some(self.bits), quality: Some(self.quality), ..Writing::default() };
         let picture = pictures::read(&item.inputs[0], Layout::Auto)?;
         let content = self.scaled(Content::of(&picture)?)?;
-        how.check(&item.output, [1, 3, content.height, content.width], picture.depth)?;
+        self.writing().check(&item.output, [1, 3, content.height, content.width], picture.depth)?;
+        Ok(Ready { content, transparent: picture.alpha.is_some(), start })
+    }
+
+    /// Applies the models.
+    fn styled<B: StyleBackend>(
+        &self,
+        session: &Session,
+        styles: &mut [Style<B>],
+        item: &Item,
+        ready: Ready,
+    ) -> Result<Styled> {
+        let content = &ready.content;
         let mut result: Option<ndarray::Array4<f32>> = None;
         let computing = Instant::now();
         let precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
@@ -366,14 +404,20 @@ impl Apply {
         }
         let seconds = computing.elapsed().as_secs_f64();
         let result = result.ok_or_else(|| Failure::usage("there is no model"))?;
+        Ok(Styled { ready, result, seconds, precision })
+    }
+
+    /// Writes a picture.
+    fn write<B: StyleBackend>(&self, session: &Session, _: &B, item: &Item, styled: Styled) -> Result<Outcome> {
+        let Styled { ready: Ready { content, transparent, start }, result, seconds, precision } = styled;
         let rounding = if self.round { Rounding::Nearest } else { Rounding::Truncate };
         let finished = content.finish(&result, self.bits, rounding);
         if let Some(parent) = item.output.parent().filter(|p| !p.as_os_str().is_empty()) {
             make_folder(parent)?;
         }
         let profile = pictures::profile(&item.inputs[0]);
-        pictures::write_with(&item.output, &finished, how, profile.as_deref())?;
-        if picture.alpha.is_some() && !keeps_alpha(&item.output) {
+        pictures::write_with(&item.output, &finished, self.writing(), profile.as_deref())?;
+        if transparent && !keeps_alpha(&item.output) {
             session.note(format!("{}: transparency is left out", item.name));
         }
         tracing::info!(output = %item.output.display(), seconds = start.elapsed().as_secs_f64(), "styled");
