@@ -250,6 +250,18 @@ fn video_frames_have_the_statistics_asked_for() {
     let frame = shot.len();
     assert!(seen[0][..frame] == seen[1][..frame] && seen[0][..frame] == seen[2][..frame]);
     assert!(seen[0][frame..] != seen[1][frame..] && seen[1][frame..] != seen[2][frame..]);
+    // Statistics of a picture: as if it had come before the first frame.
+    let ran = video("--stats frozen --stats-from shot.png");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let mut engine =
+        Engine::new(&gpu_core::Cpu::new(), &StyleModel::load(place.path("weights/one.safetensors")).unwrap()).unwrap();
+    engine.set_statistics(Statistics::Frozen).unwrap();
+    let all: Vec<_> = std::iter::once(&shot)
+        .chain(&frames)
+        .map(|f| ndarray::ArrayView3::from_shape((16, 24, 3), f.as_slice()).unwrap())
+        .collect();
+    let wanted: Vec<u8> = engine.run_u8(&all, SizePolicy::Crop).unwrap().into_iter().skip(1).flatten().collect();
+    assert!(place.read("out.mp4") == wanted && wanted != seen[2]);
     let refused = |how: &str, word: &str| {
         let ran = video(how);
         let words = String::from_utf8_lossy(&ran.stderr).replace(['│', '\n'], " ");
@@ -258,6 +270,7 @@ fn video_frames_have_the_statistics_asked_for() {
     };
     refused("--stats ema:1", "a share below 1");
     refused("--stats always", "are no statistics");
+    refused("--stats-from shot.png", "add --stats frozen");
     std::fs::remove_file(place.path("out.mp4")).unwrap();
     let line = "style video --model vit:candy --in in.mp4 --out out.mp4 --backend cpu --stats frozen";
     let ran = place.command(line).env("FFMPEG", place.path("ffmpeg")).output().unwrap();
@@ -276,6 +289,39 @@ fn bad_input_is_named() {
     place.fails(&format!("style apply {ONE} --in colour.png --out x.gif"), 2, &["x.gif"]);
     place.fails(&format!("style apply {ONE} --in colour.png --out x.png --strength 2"), 2, &["0 to 1"]);
     place.fails(&format!("style apply {ONE} --in none.png --out x.png"), 5, &["none.png"]);
+}
+
+/// Every damaged or foreign file is refused in one line that names it; every good one is described.
+#[test]
+#[ignore = "needs LOCKSTEP_DATA"]
+fn weight_files_are_told_apart() {
+    let data = std::env::var_os("LOCKSTEP_DATA").map(PathBuf::from);
+    let data = data.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data")).join("style");
+    let place = Place::with_pictures();
+    let (mut good, mut bad) = (0, 0);
+    for entry in std::fs::read_dir(data.join("formats")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.starts_with("bad_") {
+            for line in ["style info", "style apply --in colour.png --out x.png --model"] {
+                place.fails(&format!("{line} {}", path.display()), 2, &[&name]);
+            }
+            place.fails(&format!("style convert {} x.safetensors", path.display()), 2, &[&name]);
+            bad += 1;
+        } else {
+            assert_eq!(place.ok_json(&format!("style info {}", path.display()))["base_channels"], 4, "{name}");
+            place.ok(&format!("style convert {} again.safetensors", path.display()));
+            let (before, after) = (StyleModel::load(&path).unwrap(), StyleModel::load(place.path("again.safetensors")));
+            assert_eq!(after.unwrap().tensors(), before.tensors(), "{name}");
+            good += 1;
+        }
+    }
+    assert!(good >= 20 && bad >= 10, "{good} {bad}");
+    assert!(!place.path("x.png").exists() && !place.path("x.safetensors").exists());
+    let models = place.ok_json(&format!("style models --dir {}", data.join("formats").display()));
+    let unusable = models["models"].as_array().unwrap().iter().filter(|m| m["error"].is_string()).count();
+    // Two of them have one name.
+    assert_eq!(unusable + 1, bad);
 }
 
 /// Pictures of the reference, stored with their fractions cut off: nearly all values equal, none off by more than one.
