@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::{Batch, Item, JobArgs, Journal, Outcome, Tally};
-use crate::exit::{Exit, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::files::make_folder;
 use crate::progress::Progress;
 use crate::session::Session;
@@ -19,20 +19,24 @@ const THREADS: usize = 4;
 
 impl Batch {
     /// As [`run`](Batch::run), in three stages: `read` and `write` run on threads of their own for other items while
-    /// `work` has one. Items come to `work` in about their order; reports have them in their order.
+    /// `work` has some: up to `together`. They come to it in about their order; reports have them in their order.
     pub(crate) fn run_staged<R: Send, W: Send>(
         &self,
         session: &Session,
         args: &JobArgs,
         settings: &Value,
+        together: usize,
         read: impl Fn(&Item) -> Result<R> + Sync,
-        mut work: impl FnMut(&Item, R) -> Result<W>,
+        mut work: impl FnMut(Vec<(&Item, R)>) -> Vec<Result<W>>,
         write: impl Fn(&Item, W) -> Result<Outcome> + Sync,
     ) -> Result<Exit> {
         let Some(folder) = self.folder.as_ref().filter(|_| self.items.len() > 1) else {
-            return self.run(session, args, settings, |item| write(item, work(item, read(item)?)?));
+            return self.run(session, args, settings, |item| {
+                let worked = work(vec![(item, read(item)?)]).pop();
+                write(item, worked.unwrap_or_else(|| Err(Failure::usage("there is nothing to do")))?)
+            });
         };
-        let shard = args.shard()?;
+        let (shard, together) = (args.shard()?, together.max(1));
         make_folder(folder)?;
         crate::files::sweep(folder);
         let mut journal = Journal::open(folder)?;
@@ -90,17 +94,33 @@ impl Batch {
             }
             drop((to_work, to_end));
             let passed = (|| {
-                for (i, begun, read) in from_readers {
-                    progress.at(&todo[i].name);
-                    match read.and_then(|read| work(todo[i], read)) {
-                        Ok(worked) => {
-                            if to_writers.send((i, begun, worked)).is_err() {
-                                break;
+                let from_readers = from_readers;
+                while let Ok(first) = from_readers.recv() {
+                    let mut ready = Vec::new();
+                    let mut which = Vec::new();
+                    for (i, begun, read) in std::iter::once(first).chain(from_readers.iter().take(together - 1)) {
+                        match read {
+                            Ok(read) => {
+                                ready.push((todo[i], read));
+                                which.push((i, begun));
                             }
+                            Err(e) => settle((i, begun, Err(e)))?,
                         }
-                        // Every later item would fail in the same way.
-                        Err(e) if e.exit == Exit::Backend => return Err(e.at(&todo[i].inputs[0])),
-                        Err(e) => settle((i, begun, Err(e)))?,
+                    }
+                    if let Some((item, _)) = ready.first() {
+                        progress.at(&item.name);
+                    }
+                    for ((i, begun), worked) in which.into_iter().zip(work(ready)) {
+                        match worked {
+                            Ok(worked) => {
+                                if to_writers.send((i, begun, worked)).is_err() {
+                                    return Ok(());
+                                }
+                            }
+                            // Every later item would fail in the same way.
+                            Err(e) if e.exit == Exit::Backend => return Err(e.at(&todo[i].inputs[0])),
+                            Err(e) => settle((i, begun, Err(e)))?,
+                        }
                     }
                     ended.try_iter().try_for_each(&mut settle)?;
                 }
@@ -126,8 +146,6 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::exit::Failure;
-
     fn batch(count: usize) -> (tempfile::TempDir, Batch) {
         let folder = tempfile::tempdir().unwrap();
         let item = |i: usize| {
@@ -144,20 +162,23 @@ mod tests {
         std::fs::read_to_string(path).map_err(|e| Failure::reading(path, &e))
     }
 
-    fn run(batch: &Batch, fail: impl Fn(&str) -> Option<Exit>) -> (Result<Exit>, usize) {
+    fn run(batch: &Batch, together: usize, fail: impl Fn(&str) -> Option<Exit>) -> (Result<Exit>, usize) {
         let session = Session { quiet: true, ..Session::default() };
         let mut worked = 0;
         let exit = batch.run_staged(
             &session,
             &JobArgs::default(),
             &Value::Null,
+            together,
             |item| text(&item.inputs[0]),
-            |_, number| {
-                worked += 1;
-                match fail(&number) {
+            |group| {
+                assert!(group.len() <= together);
+                worked += group.len();
+                let one = |(_, number): (&Item, String)| match fail(&number) {
                     Some(exit) => Err(Failure::new(exit, "no")),
                     None => Ok(number.repeat(2)),
-                }
+                };
+                group.into_iter().map(one).collect()
             },
             |item, number| {
                 crate::files::write(&item.output, number.as_bytes())?;
@@ -171,7 +192,7 @@ mod tests {
     fn every_item_goes_through_all_stages() {
         let (_folder, batch) = batch(23);
         std::fs::remove_file(&batch.items[7].inputs[0]).unwrap();
-        let (exit, worked) = run(&batch, |number| (number == "11").then_some(Exit::Usage));
+        let (exit, worked) = run(&batch, 5, |number| (number == "11").then_some(Exit::Usage));
         assert_eq!((exit.unwrap(), worked), (Exit::Partial, 22));
         for (i, item) in batch.items.iter().enumerate() {
             let wanted = (i != 7 && i != 11).then(|| i.to_string().repeat(2));
@@ -179,14 +200,14 @@ mod tests {
         }
         // What is done is not done again.
         std::fs::write(&batch.items[7].inputs[0], "7").unwrap();
-        let (exit, worked) = run(&batch, |_| None);
+        let (exit, worked) = run(&batch, 1, |_| None);
         assert_eq!((exit.unwrap(), worked), (Exit::Ok, 2));
     }
 
     #[test]
     fn a_lost_device_ends_the_run() {
         let (_folder, batch) = batch(40);
-        let (exit, worked) = run(&batch, |number| (number == "3").then_some(Exit::Backend));
+        let (exit, worked) = run(&batch, 3, |number| (number == "3").then_some(Exit::Backend));
         assert_eq!(exit.unwrap_err().exit, Exit::Backend);
         assert!(worked < 40);
     }

@@ -100,6 +100,16 @@ fn folders_are_resumed_and_keep_their_tree() {
     let done: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((done["items"].as_array().unwrap().len(), done["failed"].as_array().unwrap().len()), (3, 1));
     assert!(place.path("out/a.jpg").is_file() && place.path("out/deep/er/c.jpg").is_file());
+    // Together or one by one, pictures are the same.
+    place.crop("chelsea.png", (30, 10, 24, 20), "in/other.png");
+    place.crop("chelsea.png", (30, 10, 18, 20), "in/small.png");
+    assert_eq!(place.run(&format!("style apply {ONE} --in in --out many --recursive --ext png --batch 3")).code, 3);
+    for name in ["a", "other", "small", "deep/b", "deep/er/c"] {
+        place.ok(&format!("style apply {ONE} --in in/{name}.png --out one.png"));
+        assert_eq!(pixels(&place.path(&format!("many/{name}.png"))), pixels(&place.path("one.png")), "{name}");
+    }
+    std::fs::remove_file(place.path("in/other.png")).unwrap();
+    std::fs::remove_file(place.path("in/small.png")).unwrap();
     std::fs::remove_file(place.path("in/deep/broken.png")).unwrap();
     assert_eq!(place.ok_json(&line)["resumed"], 3);
     assert_eq!(place.ok_json(&format!("{line} --overwrite"))["items"].as_array().unwrap().len(), 3);
