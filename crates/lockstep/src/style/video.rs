@@ -3,9 +3,9 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use ::style::SizePolicy;
 use ::style::cpu::Statistics;
 use ::style::mix::Rounding;
+use ::style::{Engine, SizePolicy, StyleBackend};
 use clap::Args;
 use gpu_core::with_backend;
 use ndarray::ArrayView3;
@@ -105,25 +105,18 @@ impl Video {
         let format = probe(&ffmpeg, &self.input)?;
         let any = self.backend.open(None)?;
         let unfinished = unfinished(&self.output);
-        let mut decoder = start(&ffmpeg, &self.decoding(&format), Stdio::null(), Stdio::piped())?;
-        let mut encoder = start(&ffmpeg, &self.encoding(&format, &unfinished), Stdio::piped(), Stdio::null())?;
-        let (Some(mut frames), Some(mut sink)) = (decoder.stdout.take(), encoder.stdin.take()) else {
-            return Err(Failure::new(Exit::Io, "ffmpeg has no pipes"));
-        };
         let bar = Progress::counting(session, "frames");
         let size = [format.height, format.width];
         let mut bytes = vec![0; 3 * format.height * format.width];
-        let passed = with_backend!(&any, |b| {
-            let mut engine = self.model.engine(b)?;
-            engine.set_statistics(self.stats)?;
-            if let Some(path) = &self.stats_from {
-                let [height, width] = size;
-                let bytes = shown(path, size)?;
-                let picture = ArrayView3::from_shape((height, width, 3), &bytes)
-                    .map_err(|e| Failure::usage(format!("the picture has another size: {e}")))?;
-                engine.run_u8(&[picture], SizePolicy::Crop)?;
-            }
-            run(
+        let (passed, decoder, encoder) = with_backend!(&any, |b| {
+            // Before ffmpeg begins a file that nobody would end.
+            let mut engine = self.ready(b, size)?;
+            let mut decoder = start(&ffmpeg, &self.decoding(&format), Stdio::null(), Stdio::piped())?;
+            let mut encoder = start(&ffmpeg, &self.encoding(&format, &unfinished), Stdio::piped(), Stdio::null())?;
+            let (Some(mut frames), Some(mut sink)) = (decoder.stdout.take(), encoder.stdin.take()) else {
+                return Err(Failure::new(Exit::Io, "ffmpeg has no pipes"));
+            };
+            let passed = run(
                 &mut engine,
                 &self.model,
                 size,
@@ -133,7 +126,8 @@ impl Video {
                 },
                 move |frame| put(&mut sink, &frame.rgb, "to ffmpeg"),
                 |_| bar.step(),
-            )
+            );
+            (passed, decoder, encoder)
         });
         drop(bar);
         // Its own words tell more than a broken pipe.
@@ -158,6 +152,19 @@ impl Video {
             "frames": passed.frames, "seconds": passed.seconds, "frames_per_second": rate, "backend": any.name(),
         }))?;
         Ok(Exit::Ok)
+    }
+
+    /// The model with the statistics that the first frame meets.
+    fn ready<B: StyleBackend>(&self, b: &B, size: [usize; 2]) -> Result<Engine<B>> {
+        let mut engine = self.model.engine(b)?;
+        engine.set_statistics(self.stats)?;
+        if let Some(path) = &self.stats_from {
+            let bytes = shown(path, size)?;
+            let picture = ArrayView3::from_shape((size[0], size[1], 3), &bytes)
+                .map_err(|e| Failure::usage(format!("the picture has another size: {e}")))?;
+            engine.run_u8(&[picture], SizePolicy::Crop)?;
+        }
+        Ok(engine)
     }
 
     fn decoding(&self, format: &Format) -> Vec<OsString> {

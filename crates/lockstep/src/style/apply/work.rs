@@ -16,6 +16,9 @@ use crate::jobs::{Item, Outcome};
 use crate::pictures::{self, Layout, Writing, keeps_alpha};
 use crate::session::Session;
 
+/// A result, and its share of the time.
+type Timed = (Array4<f32>, f64);
+
 /// A picture that was read.
 pub(super) struct Ready {
     content: Content,
@@ -56,7 +59,7 @@ impl Apply {
         for (i, (_, ready)) in group.iter().enumerate() {
             sizes.entry([ready.content.height, ready.content.width]).or_default().push(i);
         }
-        let mut all: Vec<Option<Result<(Array4<f32>, f64)>>> = group.iter().map(|_| None).collect();
+        let mut all: Vec<Option<Result<Timed>>> = group.iter().map(|_| None).collect();
         for members in sizes.into_values() {
             let some: Vec<_> = members.iter().map(|&i| (group[i].0, &group[i].1.content)).collect();
             match self.of_one_size(session, styles, &some) {
@@ -65,7 +68,7 @@ impl Apply {
             }
         }
         let precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
-        let done = |((_, ready), result): ((&Item, Ready), Option<Result<(Array4<f32>, f64)>>)| {
+        let done = |((_, ready), result): ((&Item, Ready), Option<Result<Timed>>)| {
             let (result, seconds) = result.unwrap_or_else(|| Err(Failure::usage("there is no model")))?;
             Ok(Styled { ready, result, seconds, precision })
         };
@@ -78,7 +81,7 @@ impl Apply {
         session: &Session,
         styles: &mut [Style<B>],
         some: &[(&Item, &Content)],
-    ) -> Result<Vec<(Array4<f32>, f64)>> {
+    ) -> Result<Vec<Timed>> {
         let computing = Instant::now();
         let views = some.iter().map(|(_, content)| content.view()).collect::<Result<Vec<_>>>()?;
         let together = match views.as_slice() {
