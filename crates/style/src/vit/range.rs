@@ -74,7 +74,9 @@ fn largest(model: &StyleModel) -> Option<f64> {
         add(&mut tokens, part("attn.out")?.of_magnitudes(qkv.get(2 * shape.dim..)?));
         seen(&tokens);
         add(&mut tokens, part("ffn.fc2")?.of_magnitudes(&hidden));
-        [&norm1.as_norm(), &norm2.as_norm(), &qkv, &hidden, &tokens].into_iter().for_each(|values| seen(values));
+        for values in [&norm1.as_norm(), &norm2.as_norm(), &qkv, &hidden, &tokens] {
+            seen(values);
+        }
     }
     let norm = map("decode.norm")?;
     let spread = map("decode.linear")?.of_norm(&norm);
@@ -83,7 +85,9 @@ fn largest(model: &StyleModel) -> Option<f64> {
     let features: Vec<f64> = (0..16).map(channel).chain([2.0; 3]).collect();
     let inner = map("decode.conv1")?.of_magnitudes(&features);
     let colours = map("decode.conv2")?.of_magnitudes(&inner);
-    [&norm.as_norm(), &spread, &inner, &colours].into_iter().for_each(|values| seen(values));
+    for values in [&norm.as_norm(), &spread, &inner, &colours] {
+        seen(values);
+    }
     Some(most)
 }
 
