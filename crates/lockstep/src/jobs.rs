@@ -1,5 +1,7 @@
 //! One picture or a folder of them: which items there are, which are this shard's, which are done already.
 
+mod staged;
+
 use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -49,6 +51,16 @@ pub(crate) struct Item {
 pub(crate) struct Outcome {
     pub(crate) files: Vec<PathBuf>,
     pub(crate) value: Value,
+}
+
+/// What became of a shard's items.
+struct Tally<'a> {
+    done: Vec<Value>,
+    failed: Vec<(&'a Item, Failure)>,
+    resumed: usize,
+    left: usize,
+    items: usize,
+    start: Instant,
 }
 
 /// All items of a command.
@@ -211,11 +223,17 @@ impl Batch {
                 }
                 // Every later item would fail in the same way.
                 Err(e) if e.exit == Exit::Backend => return Err(e.at(&item.inputs[0])),
-                Err(e) => failed.push((item, e.at(&item.inputs[0]))),
+                Err(e) => failed.push((*item, e.at(&item.inputs[0]))),
             }
             progress.step();
         }
         drop(progress);
+        self.conclude(session, folder, shard, Tally { done, failed, resumed, left, items: mine.len(), start })
+    }
+
+    /// Says what became of the items.
+    fn conclude(&self, session: &Session, folder: &Path, shard: Shard, tally: Tally<'_>) -> Result<Exit> {
+        let Tally { done, failed, resumed, left, items, start } = tally;
         for (_, failure) in &failed {
             crate::report_failure(session, failure);
         }
@@ -230,7 +248,7 @@ impl Batch {
             parts.push(format!("{} ignored that are no pictures ({})", self.ignored.len(), sample(&self.ignored)));
         }
         if shard.count > 1 {
-            parts.push(format!("shard {shard} with {} of {} pictures", mine.len(), self.items.len()));
+            parts.push(format!("shard {shard} with {} of {} pictures", items, self.items.len()));
         }
         let line = parts.join(", ");
         session.note(format!("{}: {line}", folder.display()));

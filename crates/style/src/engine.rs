@@ -272,6 +272,15 @@ impl<B: StyleBackend> Engine<B> {
         self.run(x, SizePolicy::Raw)
     }
 
+    /// As [`run`](Self::run), for pictures whose channels lie last: `[b, h, w, 3]`, to the same order.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_nhwc(&mut self, x: ArrayView4<'_, f32>, policy: SizePolicy) -> Result<Array4<f32>> {
+        let planes = self.run(x.permuted_axes([0, 3, 1, 2]), policy)?;
+        Ok(planes.permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned())
+    }
+
     /// Runs pictures of bytes `[h, w, 3]`, RGB, of any sizes; those of one size are worked on together. Results are in
     /// the order of the pictures.
     ///

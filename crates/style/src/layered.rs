@@ -233,7 +233,7 @@ mod cuda {
     use super::{Fill, Job, Layered, Picture, Take};
     use crate::engine::{Activation, EngineOptions, Precision, StyleBackend};
     use crate::processor::{no_layers, no_statistics};
-    use crate::vit::Vit;
+    use crate::vit::{Vit, fits_f16};
     use crate::weights::StyleModel;
     use crate::{Result, cpu};
 
@@ -257,7 +257,11 @@ mod cuda {
             let precision = options.precision.unwrap_or(Precision::F16);
             let chosen = if half { precision } else { Precision::F32 };
             if model.transformer().is_some() {
-                return Ok(CudaNetwork(match chosen {
+                let fits = fits_f16(model);
+                if chosen == Precision::F16 && !fits {
+                    tracing::warn!("values of this model could leave the range of f16: using f32");
+                }
+                return Ok(CudaNetwork(match if fits { chosen } else { Precision::F32 } {
                     Precision::F16 => Kind::Half(Box::new(Vit::new(self, model)?)),
                     Precision::F32 => Kind::Single(Box::new(Vit::new(self, model)?)),
                 }));

@@ -4,21 +4,37 @@
 //! feed-forward parts; then each token gives 8 × 8 pixels of sixteen channels, and two 3 × 3 convolutions beside the picture
 //! itself make colours of them. Training, file format and every formula: `tools/distil_style/FORMAT.md`.
 
-use gpu_core::{Tensor, TensorView, View, ViewMut};
+mod arena;
+#[cfg(any(feature = "cuda", test))]
+mod range;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use gpu_core::{Captured, Tensor, TensorView, TensorViewMut, View, ViewMut};
+
+use arena::{Arena, State, part, whole};
+#[cfg(feature = "cuda")]
+pub(crate) use range::fits_f16;
 
 use crate::net::{Fill, Job, Picture, Take};
 use crate::ops::{
-    Activation, Attention, AttentionWork, Conv, ConvShape, FEATURES, Frame, Layout, Linear, Norm, Sample, VitOps,
-    decoded, fused_attention_into, fused_conv_reflection_pad, fused_ffn_into, layer_norm, layer_norm_into, linear,
-    linear_into, patches, repaint, token_mean,
+    Activation, Attention, Conv, ConvShape, FEATURES, Frame, Layout, Linear, Norm, Pixels, Sample, VitOps, decoded,
+    fused_attention_into, fused_conv_reflection_pad_into, fused_ffn_into, layer_norm_into, linear_into, patches,
+    repaint, token_mean_into,
 };
 use crate::weights::{StyleModel, VitShape, WeightsError};
 use crate::{Error, Result};
 
 /// Added to each variance inside the root.
 const EPSILON: f32 = 1e-5;
-/// Tables of positions that are kept.
+/// How many sizes are kept ready.
 const KEPT: usize = 4;
+/// Values of a patch: 8 × 8 pixels of three colours.
+const PATCH_VALUES: usize = 192;
+
+/// A recorded launch sequence.
+type Graph<B, T, S> = Captured<B, State<B, T, S>>;
 
 /// `γ, β` of a layer norm.
 #[derive(Debug)]
@@ -45,6 +61,17 @@ struct Block<B: VitOps<T>, T: Sample> {
 /// Sees what the steps give: name, dimensions, values.
 pub type Observer<'a> = dyn FnMut(String, Vec<usize>, Vec<f32>) + 'a;
 
+/// A transformer's weights on a backend, usable on every queue of the device.
+#[derive(Debug)]
+pub(crate) struct Parts<B: VitOps<T>, T: Sample> {
+    shape: VitShape,
+    embed: Linear<B, T>,
+    blocks: Vec<Block<B, T>>,
+    norm: Scales<B, T>,
+    linear: Linear<B, T>,
+    convs: [Conv<B, T>; 2],
+}
+
 /// A transformer's weights on a backend, with activations of `T` (`f32` or `f16`).
 ///
 /// ```
@@ -61,14 +88,9 @@ pub type Observer<'a> = dyn FnMut(String, Vec<usize>, Vec<f32>) + 'a;
 /// ```
 #[derive(Debug)]
 pub struct Vit<B: VitOps<T>, T: Sample> {
-    shape: VitShape,
-    embed: Linear<B, T>,
-    blocks: Vec<Block<B, T>>,
-    norm: Scales<B, T>,
-    linear: Linear<B, T>,
-    convs: [Conv<B, T>; 2],
-    /// By rows and columns of tokens; the one used last comes first.
-    positions: Vec<([usize; 2], Tensor<B, T, 2>)>,
+    parts: Arc<Parts<B, T>>,
+    /// Launch sequences for the sizes that came lately; the one used last comes first.
+    recorded: Vec<(Job, Box<dyn Any + Send>)>,
 }
 
 /// Finds a model's tensors by name.
@@ -139,9 +161,9 @@ impl<B: VitOps<T>, T: Sample> Vit<B, T> {
                 fc: [source.linear(b, &name("ffn.fc1"), dim)?, source.linear(b, &name("ffn.fc2"), shape.hidden)?],
             })
         };
-        Ok(Self {
+        let parts = Parts {
             shape,
-            embed: source.linear(b, "embed", 192)?,
+            embed: source.linear(b, "embed", PATCH_VALUES)?,
             blocks: (1..=shape.blocks).map(block).collect::<Result<_>>()?,
             norm: source.scales(b, "decode.norm")?,
             linear: source.linear(b, "decode.linear", dim)?,
@@ -149,21 +171,102 @@ impl<B: VitOps<T>, T: Sample> Vit<B, T> {
                 source.conv(b, "decode.conv1", [16, 19], FEATURES)?.with_relu(),
                 source.conv(b, "decode.conv2", [3, 16], 16)?,
             ],
-            positions: Vec::new(),
-        })
+        };
+        Ok(Self { parts: Arc::new(parts), recorded: Vec::new() })
     }
 
     /// Its sizes.
     pub fn shape(&self) -> VitShape {
-        self.shape
+        self.parts.shape
     }
 
-    /// The table of positions for so many rows and columns of tokens, computed in `f64` and rounded once.
-    fn position(&mut self, b: &B, [rows, cols]: [usize; 2]) -> Result<()> {
-        if let Some(at) = self.positions.iter().position(|(size, _)| *size == [rows, cols]) {
-            self.positions.swap(0, at);
-            return Ok(());
+    /// As [`StyleBackend::forward`](crate::StyleBackend).
+    pub(crate) fn forward<S: Picture>(
+        &mut self,
+        b: &B,
+        job: &Job,
+        fill: &mut Fill<'_, B, S>,
+        take: &mut Take<'_, B, S>,
+    ) -> Result<()>
+    where
+        B: Pixels<S, T>,
+    {
+        let known = self.recorded.iter().position(|(known, graph)| known == job && graph.is::<Graph<B, T, S>>());
+        let entry = match known {
+            Some(at) => self.recorded.remove(at),
+            None => (*job, Box::new(self.record_with_room::<S>(b, job)?) as Box<dyn Any + Send>),
+        };
+        self.recorded.truncate(KEPT - 1);
+        self.recorded.insert(0, entry);
+        let graph = self.recorded.first_mut().and_then(|(_, graph)| graph.downcast_mut::<Graph<B, T, S>>());
+        let Some(graph) = graph else { return Ok(()) };
+        fill(ViewMut::of(&mut graph.state_mut().x))?;
+        graph.replay(b)?;
+        let state = graph.state();
+        Ok(take(View::of(&state.y), View::of(&state.flag))?)
+    }
+
+    /// Records; when memory runs out, once more without the sizes of before.
+    fn record_with_room<S: Picture>(&mut self, b: &B, job: &Job) -> Result<Graph<B, T, S>>
+    where
+        B: Pixels<S, T>,
+    {
+        match self.record(b, job) {
+            Err(Error::Gpu(gpu_core::Error::OutOfMemory { .. })) if !self.recorded.is_empty() => {
+                self.recorded.clear();
+                b.synchronize()?;
+                self.record(b, job)
+            }
+            other => other,
         }
+    }
+
+    fn record<S: Picture>(&self, b: &B, job: &Job) -> Result<Graph<B, T, S>>
+    where
+        B: Pixels<S, T>,
+    {
+        let state = State {
+            arena: Arena::new(b, &self.parts, job)?,
+            x: b.scratch(job.input_len())?,
+            y: b.scratch(job.output_len())?,
+            flag: b.zeros(1)?,
+        };
+        let (parts, job) = (Arc::clone(&self.parts), *job);
+        Ok(b.capture(state, move |b, State { arena, x, y, .. }| {
+            parts.run(b, &job, arena, View::of(x), ViewMut::of(y), None)
+        })?)
+    }
+
+    /// Runs planes `[n, 3, h, w]`, RGB in 0..255, and shows what the steps give.
+    ///
+    /// # Errors
+    /// When memory runs out or the device is lost.
+    pub fn observe(
+        &mut self,
+        b: &B,
+        x: ndarray::ArrayView4<'_, f32>,
+        observer: &mut Observer<'_>,
+    ) -> Result<ndarray::Array4<f32>> {
+        let (n, channels, h, w) = x.dim();
+        if channels != 3 {
+            return Err(Error::Shape { what: "x", expected: vec![n, 3, h, w], got: x.shape().to_vec() });
+        }
+        let (policy, rounding) = (crate::SizePolicy::Crop, crate::mix::Rounding::Truncate);
+        let job = Job { n, h, w, policy, rounding };
+        let standard = x.as_standard_layout();
+        let mut arena = Arena::new(b, &self.parts, &job)?;
+        let (mut from, mut to) = (b.scratch::<f32>(job.input_len())?, b.scratch::<f32>(job.output_len())?);
+        b.upload(standard.as_slice().unwrap_or_default(), ViewMut::of(&mut from))?;
+        self.parts.run(b, &job, &mut arena, View::of(&from), ViewMut::of(&mut to), Some(observer))?;
+        let mut out = vec![0.0; job.output_len()];
+        b.download(View::of(&to), &mut out)?;
+        crate::processor::planes((n, 3, h, w), out)
+    }
+}
+
+impl<B: VitOps<T>, T: Sample> Parts<B, T> {
+    /// The table of positions for so many rows and columns of tokens, computed in `f64` and rounded once.
+    fn positions(&self, b: &B, [rows, cols]: [usize; 2]) -> gpu_core::Result<Tensor<B, T, 2>> {
         let n = self.shape.dim / 4;
         let frequency = |k: usize| 8.0 * std::f64::consts::PI * 128.0_f64.powf(-(k as f64) / (n as f64 - 1.0));
         let waves = |i: usize| {
@@ -184,31 +287,28 @@ impl<B: VitOps<T>, T: Sample> Vit<B, T> {
                 table.extend_from_slice(column);
             }
         }
-        let table = Tensor::from_slice(b, [rows * cols, self.shape.dim], &table)?;
-        self.positions.truncate(KEPT - 1);
-        self.positions.insert(0, ([rows, cols], table));
-        Ok(())
+        Tensor::from_slice(b, [rows * cols, self.shape.dim], &table)
     }
 
     /// Queues the network on pictures, and makes pictures of `size`, at most as large as continued.
     fn run<S: Picture>(
-        &mut self,
+        &self,
         b: &B,
         job: &Job,
+        arena: &mut Arena<B, T>,
         x: View<'_, B, S>,
         y: ViewMut<'_, B, S>,
         mut observer: Option<&mut Observer<'_>>,
-    ) -> Result<()>
+    ) -> gpu_core::Result<()>
     where
-        B: crate::ops::Pixels<S, T>,
+        B: Pixels<S, T>,
     {
         let VitShape { dim, hidden, .. } = self.shape;
         let frame = Frame::new(job.n, [job.h, job.w], self.shape.multiple());
         let [rows, cols] = frame.tokens();
-        let (all, grid) = (job.n * rows * cols, [job.n, rows, cols, dim]);
-        self.position(b, [rows, cols])?;
-        let position = &self.positions[0].1;
-        let mut show = |name: String, shape: &[usize], values: View<'_, B, T>| -> Result<()> {
+        let (each, all, grid) = (rows * cols, job.n * rows * cols, [job.n, rows, cols, dim]);
+        let Arena { position, narrow, tokens, other, normed, mean, global, mean_work, work, wide, pixels } = arena;
+        let mut show = |name: String, shape: &[usize], values: View<'_, B, T>| -> gpu_core::Result<()> {
             if let Some(observer) = observer.as_deref_mut() {
                 let mut out = vec![T::nearest(0.0); values.len()];
                 b.download(values, &mut out)?;
@@ -216,94 +316,39 @@ impl<B: VitOps<T>, T: Sample> Vit<B, T> {
             }
             Ok(())
         };
-        let mut tokens = {
-            let mut cut = Tensor::<B, T, 2>::scratch(b, [all, 192])?;
-            patches(b, &frame, x, cut.view_mut())?;
-            linear(b, cut.view(), &self.embed, Activation::None, Some(position.view()))?
-        };
+        patches(b, &frame, x, part(narrow, [all, PATCH_VALUES])?)?;
+        let cut = whole(narrow, [all, PATCH_VALUES])?;
+        linear_into(b, cut, &self.embed, Activation::None, Some(position.view()), tokens.view_mut())?;
         show("position".into(), &grid, tokens.flat())?;
-        {
-            let mut work = AttentionWork::new(b, grid)?;
-            let mut inner = Tensor::<B, T, 2>::scratch(b, [all, hidden])?;
-            let (mut other, mut normed) =
-                (Tensor::<B, T, 2>::scratch(b, [all, dim])?, Tensor::<B, T, 2>::scratch(b, [all, dim])?);
-            for (i, block) in self.blocks.iter().enumerate() {
-                let mean = token_mean(b, TensorView::new(tokens.flat(), [job.n, rows * cols, dim])?)?;
-                let global = layer_norm(b, mean.view(), block.norm1.norm(), None)?;
-                show(format!("global{}", i + 1), &[job.n, dim], global.flat())?;
-                layer_norm_into(b, tokens.view(), block.norm1.norm(), None, normed.view_mut())?;
-                let x = TensorView::new(normed.flat(), grid)?;
-                let residual = TensorView::new(tokens.flat(), grid)?;
-                let y = gpu_core::TensorViewMut::new(other.flat_mut(), grid)?;
-                let (attention, shifted) = (&block.attention, i % 2 == 1);
-                fused_attention_into(b, x, global.view(), attention, shifted, Some(residual), y, &mut work)?;
-                show(format!("attended{}", i + 1), &grid, other.flat())?;
-                layer_norm_into(b, other.view(), block.norm2.norm(), None, normed.view_mut())?;
-                let [fc1, fc2] = &block.fc;
-                let (x, residual) = (normed.view(), Some(other.view()));
-                fused_ffn_into(b, x, [fc1, fc2], residual, tokens.view_mut(), inner.view_mut())?;
-                show(format!("block{}", i + 1), &grid, tokens.flat())?;
-            }
+        for (i, block) in self.blocks.iter().enumerate() {
+            let images = TensorView::new(tokens.flat(), [job.n, each, dim])?;
+            token_mean_into(b, images, mean.view_mut(), mean_work.view_mut())?;
+            layer_norm_into(b, mean.view(), block.norm1.norm(), None, global.view_mut())?;
+            show(format!("global{}", i + 1), &[job.n, dim], global.flat())?;
+            layer_norm_into(b, tokens.view(), block.norm1.norm(), None, normed.view_mut())?;
+            let x = TensorView::new(normed.flat(), grid)?;
+            let residual = TensorView::new(tokens.flat(), grid)?;
+            let y = TensorViewMut::new(other.flat_mut(), grid)?;
+            let (attention, shifted) = (&block.attention, i % 2 == 1);
+            fused_attention_into(b, x, global.view(), attention, shifted, Some(residual), y, work)?;
+            show(format!("attended{}", i + 1), &grid, other.flat())?;
+            layer_norm_into(b, other.view(), block.norm2.norm(), None, normed.view_mut())?;
+            let [fc1, fc2] = &block.fc;
+            let (x, residual) = (normed.view(), Some(other.view()));
+            fused_ffn_into(b, x, [fc1, fc2], residual, tokens.view_mut(), part(wide, [all, hidden])?)?;
+            show(format!("block{}", i + 1), &grid, tokens.flat())?;
         }
         let [height, width] = frame.padded;
-        let mut pixels = {
-            let normed = layer_norm(b, tokens.view(), self.norm.norm(), None)?;
-            drop(tokens);
-            let mut spread = Tensor::<B, T, 2>::scratch(b, [all, self.linear.outputs()])?;
-            linear_into(b, normed.view(), &self.linear, Activation::None, None, spread.view_mut())?;
-            drop(normed);
-            let mut pixels = Tensor::<B, T, 4>::scratch(b, [job.n, height, width, FEATURES])?;
-            decoded(b, &frame, spread.view(), x, pixels.view_mut())?;
-            pixels
-        };
-        for (i, conv) in self.convs.iter().enumerate() {
-            pixels = fused_conv_reflection_pad(b, Layout::Nhwc, pixels.view(), conv)?;
-            show(format!("conv{}", i + 1), &pixels.shape(), pixels.flat())?;
-        }
-        Ok(repaint(b, &frame, pixels.view(), job.output(), job.rounding, y)?)
-    }
-
-    /// As [`StyleBackend::forward`](crate::StyleBackend).
-    pub(crate) fn forward<S: Picture>(
-        &mut self,
-        b: &B,
-        job: &Job,
-        fill: &mut Fill<'_, B, S>,
-        take: &mut Take<'_, B, S>,
-    ) -> Result<()>
-    where
-        B: crate::ops::Pixels<S, T>,
-    {
-        let (mut x, mut y) = (b.scratch::<S>(job.input_len())?, b.scratch::<S>(job.output_len())?);
-        fill(ViewMut::of(&mut x))?;
-        self.run(b, job, View::of(&x), ViewMut::of(&mut y), None)?;
-        drop(x);
-        let flag = b.zeros(1)?;
-        Ok(take(View::of(&y), View::of(&flag))?)
-    }
-
-    /// Runs planes `[n, 3, h, w]`, RGB in 0..255, and shows what the steps give.
-    ///
-    /// # Errors
-    /// When memory runs out or the device is lost.
-    pub fn observe(
-        &mut self,
-        b: &B,
-        x: ndarray::ArrayView4<'_, f32>,
-        observer: &mut Observer<'_>,
-    ) -> Result<ndarray::Array4<f32>> {
-        let (n, channels, h, w) = x.dim();
-        if channels != 3 {
-            return Err(Error::Shape { what: "x", expected: vec![n, 3, h, w], got: x.shape().to_vec() });
-        }
-        let (policy, rounding) = (crate::SizePolicy::Crop, crate::mix::Rounding::Truncate);
-        let job = Job { n, h, w, policy, rounding };
-        let standard = x.as_standard_layout();
-        let (mut from, mut to) = (b.scratch::<f32>(job.input_len())?, b.scratch::<f32>(job.output_len())?);
-        b.upload(standard.as_slice().unwrap_or_default(), ViewMut::of(&mut from))?;
-        self.run(b, &job, View::of(&from), ViewMut::of(&mut to), Some(observer))?;
-        let mut out = vec![0.0; job.output_len()];
-        b.download(View::of(&to), &mut out)?;
-        crate::processor::planes((n, 3, h, w), out)
+        let spread = [all, self.linear.outputs()];
+        layer_norm_into(b, tokens.view(), self.norm.norm(), None, normed.view_mut())?;
+        linear_into(b, normed.view(), &self.linear, Activation::None, None, part(wide, spread)?)?;
+        decoded(b, &frame, whole(wide, spread)?, x, pixels.view_mut())?;
+        let [features, colours] = [16, 3].map(|channels| [job.n, height, width, channels]);
+        fused_conv_reflection_pad_into(b, Layout::Nhwc, pixels.view(), &self.convs[0], part(wide, features)?)?;
+        show("conv1".into(), &features, whole(wide, features)?.flat())?;
+        let (x, y_colours) = (whole(wide, features)?, part(narrow, colours)?);
+        fused_conv_reflection_pad_into(b, Layout::Nhwc, x, &self.convs[1], y_colours)?;
+        show("conv2".into(), &colours, whole(narrow, colours)?.flat())?;
+        repaint(b, &frame, whole(narrow, colours)?, job.output(), job.rounding, y)
     }
 }

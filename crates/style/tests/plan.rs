@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use gpu_core::Cpu;
 use ndarray::{Array3, Array4, ArrayView3};
+use style::cpu::Statistics;
 use style::mix::Rounding;
 use style::weights::{SaveDtype, StyleModel};
 use style::{Engine, EngineOptions, Job, Layered, Precision, SizePolicy, StyleBackend};
@@ -187,6 +188,48 @@ fn strips_are_the_network() {
     in_strips_on_the_cpu(4, 2, [41, 11], Precision::F16, SizePolicy::Pad);
 }
 
+/// Frames of a scene whose exposure changes.
+fn frames(count: usize, [h, w]: [usize; 2]) -> Vec<Array4<f32>> {
+    let shot = picture(1, h, w);
+    (0..count).map(|i| shot.mapv(|v| (v * (1.0 + 0.2 * (i % 3) as f32)).min(255.0).round())).collect()
+}
+
+/// The statistics that frames can be normalised with.
+const STATISTICS: [Statistics; 3] = [Statistics::Average(0.75), Statistics::Frozen, Statistics::Frame];
+
+#[test]
+fn layers_on_the_cpu_remember_frames() {
+    let (cpu, model) = (Cpu::new(), model(4, 1));
+    for (of, precision) in STATISTICS.into_iter().zip([Precision::F16, Precision::F32, Precision::F32]) {
+        let mut engine = Engine::new(&cpu, &model).unwrap();
+        engine.set_statistics(of).unwrap();
+        let mut network = Layered::new(&cpu, &model, precision, None).unwrap();
+        network.set_statistics(of);
+        let job = Job { n: 1, h: 14, w: 11, policy: SizePolicy::Crop, rounding: Rounding::Truncate };
+        for (i, x) in frames(3, [14, 11]).iter().enumerate() {
+            let wanted = engine.run(x.view(), job.policy).unwrap();
+            let mut got = Array4::zeros(wanted.dim());
+            network.run(&cpu, &job, x.as_slice().unwrap(), got.as_slice_mut().unwrap()).unwrap();
+            let error = relative(&got, &wanted);
+            assert!(error <= limit(precision), "{of:?}, frame {i}: {error:e}");
+        }
+    }
+}
+
+#[test]
+fn channels_may_lie_last() {
+    let (x, mut engine) = (picture(2, 9, 14), Engine::new(&Cpu::new(), &model(4, 1)).unwrap());
+    for policy in [SizePolicy::Crop, SizePolicy::Raw] {
+        let wanted = engine.run(x.view(), policy).unwrap();
+        let last = x.view().permuted_axes([0, 2, 3, 1]).as_standard_layout().into_owned();
+        let got = engine.run_nhwc(last.view(), policy).unwrap();
+        assert_eq!(got, wanted.permuted_axes([0, 2, 3, 1]));
+        assert!(got.is_standard_layout());
+    }
+    let wrong = engine.run_nhwc(x.view(), SizePolicy::Crop).unwrap_err();
+    assert!(matches!(wrong, style::Error::Shape { .. }), "{wrong}");
+}
+
 #[test]
 fn bytes_on_the_cpu() {
     bytes_in_batches(&Cpu::new(), EngineOptions { max_batch: 2, ..EngineOptions::default() }, [[9, 14], [12, 8]]);
@@ -284,6 +327,51 @@ mod on_cuda {
         stream.push(frame.as_slice().unwrap()).unwrap();
         assert!(stream.pull().unwrap().is_some());
         assert_eq!(engine.reruns(), 2);
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn frames_are_remembered() {
+        let model = model(4, 1);
+        for (of, precision) in STATISTICS.into_iter().zip([Precision::F16, Precision::F32, Precision::F16]) {
+            let [mut on_cpu, mut again] = [(); 2].map(|()| Engine::new(&Cpu::new(), &model).unwrap());
+            let mut engine = Engine::with(&cuda(), &model, options(precision)).unwrap();
+            on_cpu.set_statistics(of).unwrap();
+            again.set_statistics(of).unwrap();
+            engine.set_statistics(of).unwrap();
+            let frames = frames(4, [12, 10]);
+            let mut all = Vec::new();
+            for (i, x) in frames.iter().enumerate() {
+                let wanted = on_cpu.run(x.view(), SizePolicy::Crop).unwrap();
+                let got = engine.run(x.view(), SizePolicy::Crop).unwrap();
+                let error = relative(&got, &wanted);
+                assert!(error <= limit(precision), "{of:?} {precision}, frame {i}: {error:e}");
+                all.push(bytes(x, 0));
+            }
+            // Said once more, they are forgotten; a stream and a batch remember as single pictures do.
+            engine.set_statistics(of).unwrap();
+            let views: Vec<_> = all.iter().map(|x| x.view()).collect();
+            let wanted = engine.run_u8(&views, SizePolicy::Crop).unwrap();
+            engine.set_statistics(of).unwrap();
+            let mut stream = engine.stream(12, 10, SizePolicy::Crop).unwrap();
+            let mut got = Vec::new();
+            for x in &all {
+                got.extend(stream.push(x.as_slice().unwrap()).unwrap());
+            }
+            while let Some(frame) = stream.pull().unwrap() {
+                got.push(frame);
+            }
+            for (got, wanted) in got.iter().zip(&wanted) {
+                assert_eq!(got, wanted.as_slice().unwrap());
+            }
+            let near = again.run_u8(&views, SizePolicy::Crop).unwrap();
+            let most = near.iter().zip(&wanted).flat_map(|(a, b)| a.iter().zip(b).map(|(a, b)| a.abs_diff(*b))).max();
+            assert!(got.len() == 4 && most <= Some(4), "{of:?} {precision}: {most:?}");
+        }
+        // A transformer has no such statistics.
+        let shape = style::weights::VitShape { dim: 16, heads: 1, blocks: 1, hidden: 32, window: 2 };
+        let mut engine = Engine::new(&cuda(), &StyleModel::random_transformer(shape, 1)).unwrap();
+        assert!(engine.set_statistics(Statistics::Frozen).is_err() && engine.set_statistics(Statistics::Frame).is_ok());
     }
 
     /// A queue whose memory has room for a model's weights and so many bytes beside them.

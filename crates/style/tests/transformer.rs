@@ -118,6 +118,69 @@ fn steps_on_cuda() {
     assert!(check::<_, f16>(&cuda, 4e-3) < 2.0);
 }
 
+/// Sizes that take turns, and one that comes again after others: always the bits of the first time.
+fn sizes_take_turns<B: style::StyleBackend>(b: &B, options: style::EngineOptions) {
+    let model = StyleModel::random_transformer(shape(), 3);
+    let picture = |n: usize, h: usize, w: usize| {
+        Array4::from_shape_fn((n, 3, h, w), |(n, c, y, x)| ((n * 40 + c * 70 + y * 3 + x * 2) % 256) as f32)
+    };
+    let mut engine = Engine::with(b, &model, options).unwrap();
+    let mut first = Vec::new();
+    for round in 0..2 {
+        for (i, [n, h, w]) in
+            [[1, 9, 20], [2, 9, 20], [1, 33, 7], [1, 12, 12], [1, 7, 9], [1, 8, 9]].into_iter().enumerate()
+        {
+            let got = engine.run(picture(n, h, w).view(), SizePolicy::Crop).unwrap();
+            if round == 0 { first.push(got) } else { assert_eq!(first[i], got) }
+        }
+    }
+    // A picture of a batch is as alone.
+    assert_eq!(first[0].index_axis(ndarray::Axis(0), 0), first[1].index_axis(ndarray::Axis(0), 0));
+    assert_eq!(engine.reruns(), 0);
+}
+
+#[test]
+fn sizes_take_turns_on_the_cpu() {
+    sizes_take_turns(&Cpu::new(), style::EngineOptions::default());
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+#[ignore = "needs a CUDA device"]
+fn sizes_take_turns_on_cuda() {
+    let cuda = gpu_core::Cuda::open(0).unwrap();
+    for precision in [style::Precision::F16, style::Precision::F32] {
+        let options = style::EngineOptions { precision: Some(precision), ..style::EngineOptions::default() };
+        sizes_take_turns(&cuda, options);
+        let engine = Engine::with(&cuda, &StyleModel::random_transformer(shape(), 3), options).unwrap();
+        assert_eq!(engine.precision(), precision);
+    }
+}
+
+/// Weights with which values could leave the range of f16 run in f32 from the start.
+#[cfg(feature = "cuda")]
+#[test]
+#[ignore = "needs a CUDA device"]
+fn large_weights_run_in_single_on_cuda() {
+    let (bytes, _) = StyleModel::random_transformer(shape(), 3)
+        .to_safetensors(style::weights::SaveDtype::F32, &BTreeMap::new())
+        .unwrap();
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize + 8;
+    let text: serde_json::Value = serde_json::from_slice(&bytes[8..header]).unwrap();
+    let at = header + text["blocks.1.attn.out.bias"]["data_offsets"][0].as_u64().unwrap() as usize;
+    let mut bytes = bytes;
+    bytes[at..at + 4].copy_from_slice(&1e6_f32.to_le_bytes());
+    let model = StyleModel::from_bytes(&bytes, "a.safetensors").unwrap();
+    let cuda = gpu_core::Cuda::open(0).unwrap();
+    let options = style::EngineOptions { precision: Some(style::Precision::F16), ..style::EngineOptions::default() };
+    let mut engine = Engine::with(&cuda, &model, options).unwrap();
+    assert_eq!(engine.precision(), style::Precision::F32);
+    let x = Array4::from_shape_fn((1, 3, 12, 9), |(_, c, y, x)| ((c * 70 + y * 3 + x * 2) % 256) as f32);
+    let wanted = Engine::new(&Cpu::new(), &model).unwrap().run(x.view(), SizePolicy::Crop).unwrap();
+    let got = engine.run(x.view(), SizePolicy::Crop).unwrap();
+    assert!(got.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 0.5));
+}
+
 fn shape() -> VitShape {
     VitShape { dim: 32, heads: 2, blocks: 2, hidden: 48, window: 4 }
 }

@@ -1,21 +1,20 @@
+mod work;
+
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use ::style::mix::{Rounding, keep_colours, mix, mix_masked};
 use ::style::weights::StyleModel;
 use ::style::{Engine, EngineOptions, Precision, SizePolicy, StyleBackend};
 use clap::{Args, ValueEnum};
 use gpu_core::with_backend;
 use serde_json::{Value, json};
 
-use super::content::{Content, mask};
+use super::content::Content;
 use super::library::{Strictness, find, load};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
-use crate::files::make_folder;
-use crate::jobs::{Batch, Item, JobArgs, Outcome, list, same_place};
-use crate::pictures::{self, Layout, Writing, ending, is_picture, keeps_alpha};
+use crate::jobs::{Batch, Item, JobArgs, list, same_place};
+use crate::pictures::{ending, is_picture};
 use crate::session::Session;
 
 /// Endings that can be asked for.
@@ -92,6 +91,9 @@ pub(crate) struct Apply {
     /// Do everything again
     #[arg(long)]
     overwrite: bool,
+    /// Pictures of a folder that are worked on together, where they have one size; more fill a GPU that small ones do not
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    batch: u16,
     /// Numbers that the network computes with [default: f16 on a GPU, f32 on the CPU, which has no other]
     #[arg(long, value_enum)]
     precision: Option<Numbers>,
@@ -218,12 +220,20 @@ impl Apply {
         // A picture on standard output must not have words around it.
         let silent = Session { quiet: true, ..session.clone() };
         let session = if places.to_stdout() { &silent } else { session };
-        let batch = self.batch(&places)?;
+        let batch = self.items(&places)?;
         let jobs = JobArgs { force: self.jobs.force || self.overwrite, ..self.jobs.clone() };
         let exit = with_backend!(&any, |b| {
             let mut styles = self.styles(session, b)?;
             let precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
-            batch.run(session, &jobs, &self.settings(precision), |item| self.one(session, &mut styles, item))
+            batch.run_staged(
+                session,
+                &jobs,
+                &self.settings(precision),
+                usize::from(self.batch),
+                |item| self.read(item),
+                |group| self.styled(session, &mut styles, group),
+                |item, styled| self.write(session, b, item, styled),
+            )
         })?;
         if places.to_stdout() {
             let bytes = std::fs::read(&places.output).map_err(|e| Failure::reading(&places.output, &e))?;
@@ -234,7 +244,11 @@ impl Apply {
 
     /// The models on a backend, with their masks.
     fn styles<B: StyleBackend>(&self, session: &Session, b: &B) -> Result<Vec<Style<B>>> {
-        let options = EngineOptions { precision: self.precision.map(Precision::from), ..EngineOptions::default() };
+        let options = EngineOptions {
+            precision: self.precision.map(Precision::from),
+            max_batch: self.batch.into(),
+            ..EngineOptions::default()
+        };
         let mut styles = Vec::new();
         for (i, model) in self.models()?.iter().enumerate() {
             let engine = Engine::with(b, model, options)?;
@@ -275,7 +289,7 @@ impl Apply {
         Ok(places)
     }
 
-    fn batch(&self, places: &Places) -> Result<Batch> {
+    fn items(&self, places: &Places) -> Result<Batch> {
         let Places { input, output, .. } = places;
         let rename = |path: &Path| rename(path, self.ext.as_deref());
         if input.is_dir() && self.recursive {
@@ -316,69 +330,6 @@ impl Apply {
             "sides": format!("{:?}", self.sides), "round": self.round, "bits": self.bits,
             "precision": precision.to_string(),
         })
-    }
-
-    fn one<B: StyleBackend>(&self, session: &Session, styles: &mut [Style<B>], item: &Item) -> Result<Outcome> {
-        let start = Instant::now();
-        let how = Writing { bits: Some(self.bits), quality: Some(self.quality), ..Writing::default() };
-        let picture = pictures::read(&item.inputs[0], Layout::Auto)?;
-        let content = self.scaled(Content::of(&picture)?)?;
-        how.check(&item.output, [1, 3, content.height, content.width], picture.depth)?;
-        let mut result: Option<ndarray::Array4<f32>> = None;
-        let computing = Instant::now();
-        let precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
-        for style in styles {
-            let before = style.engine.reruns();
-            let mut styled = style.engine.run(content.view()?, self.sides.into())?;
-            if style.engine.reruns() > before {
-                session.note(format!("{}: computed in f32, since its values leave the range of f16", item.name));
-            }
-            let same = styled.dim() == (1, 3, content.height, content.width);
-            let mixed = self.strength < 1.0 || self.original_colors || style.mask.is_some();
-            if !same && mixed {
-                return Err(Failure::usage("--sides raw changes the size, so that nothing can be mixed")
-                    .help("leave out --sides, or the options that mix"));
-            }
-            let (_, _, h, w) = styled.dim();
-            let mask = match &style.mask {
-                Some(path) => Some(mask(&pictures::read(path, Layout::Auto)?, path, h, w)?),
-                None => None,
-            };
-            let Some(samples) = styled.as_slice_mut() else { continue };
-            if self.original_colors {
-                keep_colours(samples, &content.planes);
-            }
-            if same {
-                let mut under = match result.take() {
-                    Some(before) => before.into_raw_vec_and_offset().0,
-                    None => content.planes.clone(),
-                };
-                match mask {
-                    Some(mask) => mix_masked(&mut under, samples, &mask, self.strength),
-                    None => mix(&mut under, samples, self.strength),
-                }
-                samples.copy_from_slice(&under);
-            }
-            result = Some(styled);
-        }
-        let seconds = computing.elapsed().as_secs_f64();
-        let result = result.ok_or_else(|| Failure::usage("there is no model"))?;
-        let rounding = if self.round { Rounding::Nearest } else { Rounding::Truncate };
-        let finished = content.finish(&result, self.bits, rounding);
-        if let Some(parent) = item.output.parent().filter(|p| !p.as_os_str().is_empty()) {
-            make_folder(parent)?;
-        }
-        let profile = pictures::profile(&item.inputs[0]);
-        pictures::write_with(&item.output, &finished, how, profile.as_deref())?;
-        if picture.alpha.is_some() && !keeps_alpha(&item.output) {
-            session.note(format!("{}: transparency is left out", item.name));
-        }
-        tracing::info!(output = %item.output.display(), seconds = start.elapsed().as_secs_f64(), "styled");
-        let value = json!({
-            "item": item.name, "output": item.output, "width": content.width, "height": content.height,
-            "seconds": seconds, "backend": B::NAME, "precision": precision.to_string(),
-        });
-        Ok(Outcome { files: vec![item.output.clone()], value })
     }
 
     fn scaled(&self, content: Content) -> Result<Content> {

@@ -4,13 +4,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use ::style::cpu::Statistics;
+use ::style::mix::Rounding;
+use ::style::{Engine, SizePolicy, StyleBackend};
 use clap::Args;
 use gpu_core::with_backend;
+use ndarray::ArrayView3;
 use serde_json::json;
 
+use super::content::Content;
 use super::frames::{Frame, OneModel, fill, put, run};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
+use crate::pictures::{self, Layout};
 use crate::progress::Progress;
 use crate::session::{Session, seconds};
 
@@ -20,11 +25,12 @@ use crate::session::{Session, seconds};
 Examples:
   lockstep style video --model candy --in holiday.mp4 --out candy.mp4
   lockstep style video --model candy --in a.mov --out b.mkv --keep-audio --encode \"-c:v libx265 -crf 20\"
+  lockstep style video --model candy --in a.mp4 --out b.mp4 --stats frozen --stats-from poster.png
   FFMPEG=/opt/ffmpeg/bin/ffmpeg lockstep style video --model mosaic --in a.mp4 --out b.mp4
 
 ffmpeg reads and writes the files; it must be on the PATH, or named by FFMPEG. Each frame is styled by itself, with \
-the statistics of that frame: textures may flicker where the picture moves. --stats ema:0.9 and frozen (on the CPU) \
-damp colours that jump from frame to frame; textures that boil they do not. The output appears when it is complete.")]
+the statistics of that frame: textures may flicker where the picture moves. --stats ema:0.9 and frozen damp colours \
+that jump from frame to frame (of convolutional networks); textures that boil they do not. The output appears when it is complete.")]
 pub(crate) struct Video {
     /// The video
     #[arg(short, long = "in", value_name = "IN")]
@@ -38,6 +44,9 @@ pub(crate) struct Video {
     /// Whose statistics the norms use: frame, ema:SHARE (so much of those before) or frozen (those of the first frame)
     #[arg(long, value_name = "WHOSE", default_value = "frame", value_parser = parse_statistics)]
     stats: Statistics,
+    /// With --stats frozen or ema: begin with the statistics of this picture (scaled to the frames), not of the first frame
+    #[arg(long, value_name = "FILE")]
+    stats_from: Option<PathBuf>,
     /// What ffmpeg is told about the output
     #[arg(
         long,
@@ -88,22 +97,26 @@ impl Video {
                 Failure::usage(format!("{} exists", self.output.display())).help("give --overwrite, or another --out")
             );
         }
+        if self.stats_from.is_some() && self.stats == Statistics::Frame {
+            return Err(Failure::usage("--stats-from, where every frame has its own statistics")
+                .help("add --stats frozen, or --stats ema:0.9"));
+        }
         let ffmpeg = std::env::var_os("FFMPEG").unwrap_or_else(|| "ffmpeg".into());
         let format = probe(&ffmpeg, &self.input)?;
         let any = self.backend.open(None)?;
         let unfinished = unfinished(&self.output);
-        let mut decoder = start(&ffmpeg, &self.decoding(&format), Stdio::null(), Stdio::piped())?;
-        let mut encoder = start(&ffmpeg, &self.encoding(&format, &unfinished), Stdio::piped(), Stdio::null())?;
-        let (Some(mut frames), Some(mut sink)) = (decoder.stdout.take(), encoder.stdin.take()) else {
-            return Err(Failure::new(Exit::Io, "ffmpeg has no pipes"));
-        };
         let bar = Progress::counting(session, "frames");
         let size = [format.height, format.width];
         let mut bytes = vec![0; 3 * format.height * format.width];
-        let passed = with_backend!(&any, |b| {
-            let mut engine = self.model.engine(b)?;
-            engine.set_statistics(self.stats)?;
-            run(
+        let (passed, decoder, encoder) = with_backend!(&any, |b| {
+            // Before ffmpeg begins a file that nobody would end.
+            let mut engine = self.ready(b, size)?;
+            let mut decoder = start(&ffmpeg, &self.decoding(&format), Stdio::null(), Stdio::piped())?;
+            let mut encoder = start(&ffmpeg, &self.encoding(&format, &unfinished), Stdio::piped(), Stdio::null())?;
+            let (Some(mut frames), Some(mut sink)) = (decoder.stdout.take(), encoder.stdin.take()) else {
+                return Err(Failure::new(Exit::Io, "ffmpeg has no pipes"));
+            };
+            let passed = run(
                 &mut engine,
                 &self.model,
                 size,
@@ -113,7 +126,8 @@ impl Video {
                 },
                 move |frame| put(&mut sink, &frame.rgb, "to ffmpeg"),
                 |_| bar.step(),
-            )
+            );
+            (passed, decoder, encoder)
         });
         drop(bar);
         // Its own words tell more than a broken pipe.
@@ -140,6 +154,19 @@ impl Video {
         Ok(Exit::Ok)
     }
 
+    /// The model with the statistics that the first frame meets.
+    fn ready<B: StyleBackend>(&self, b: &B, size: [usize; 2]) -> Result<Engine<B>> {
+        let mut engine = self.model.engine(b)?;
+        engine.set_statistics(self.stats)?;
+        if let Some(path) = &self.stats_from {
+            let bytes = shown(path, size)?;
+            let picture = ArrayView3::from_shape((size[0], size[1], 3), &bytes)
+                .map_err(|e| Failure::usage(format!("the picture has another size: {e}")))?;
+            engine.run_u8(&[picture], SizePolicy::Crop)?;
+        }
+        Ok(engine)
+    }
+
     fn decoding(&self, format: &Format) -> Vec<OsString> {
         let mut all: Vec<OsString> = ["-v", "error", "-nostdin", "-i"].map(Into::into).into();
         all.push(self.input.clone().into());
@@ -163,6 +190,16 @@ impl Video {
         all.push(to.into());
         all
     }
+}
+
+/// A picture as a frame of this size.
+fn shown(path: &Path, [height, width]: [usize; 2]) -> Result<Vec<u8>> {
+    let content = Content::of(&pictures::read(path, Layout::Auto)?).map_err(|e| e.at(path))?;
+    let content =
+        if [content.height, content.width] == [height, width] { content } else { content.resized(height, width)? };
+    let area = height * width;
+    let value = |i: usize| Rounding::Nearest.apply(content.planes[i % 3 * area + i / 3], 255.0) as u8;
+    Ok((0..3 * area).map(value).collect())
 }
 
 /// The file that is written until all is done; with the ending of the output, which says which container.

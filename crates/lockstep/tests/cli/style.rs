@@ -100,6 +100,16 @@ fn folders_are_resumed_and_keep_their_tree() {
     let done: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((done["items"].as_array().unwrap().len(), done["failed"].as_array().unwrap().len()), (3, 1));
     assert!(place.path("out/a.jpg").is_file() && place.path("out/deep/er/c.jpg").is_file());
+    // Together or one by one, pictures are the same.
+    place.crop("chelsea.png", (30, 10, 24, 20), "in/other.png");
+    place.crop("chelsea.png", (30, 10, 18, 20), "in/small.png");
+    assert_eq!(place.run(&format!("style apply {ONE} --in in --out many --recursive --ext png --batch 3")).code, 3);
+    for name in ["a", "other", "small", "deep/b", "deep/er/c"] {
+        place.ok(&format!("style apply {ONE} --in in/{name}.png --out one.png"));
+        assert_eq!(pixels(&place.path(&format!("many/{name}.png"))), pixels(&place.path("one.png")), "{name}");
+    }
+    std::fs::remove_file(place.path("in/other.png")).unwrap();
+    std::fs::remove_file(place.path("in/small.png")).unwrap();
     std::fs::remove_file(place.path("in/deep/broken.png")).unwrap();
     assert_eq!(place.ok_json(&line)["resumed"], 3);
     assert_eq!(place.ok_json(&format!("{line} --overwrite"))["items"].as_array().unwrap().len(), 3);
@@ -205,6 +215,80 @@ fn weights_are_converted_and_described() {
     place.fails("style convert half.safetensors out.pth", 2, &[".safetensors"]);
 }
 
+/// `style video` with a stand-in for ffmpeg, whose videos are raw frames of 24 x 16 pixels.
+#[cfg(unix)]
+#[test]
+fn video_frames_have_the_statistics_asked_for() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use style::cpu::Statistics;
+    use style::{Engine, SizePolicy};
+
+    let place = place();
+    let script = "#!/bin/sh\nfor last; do :; done\ncase \"$*\" in\n*yuv4mpegpipe*) echo 'YUV4MPEG2 W24 H16 F25:1' ;;\n\
+        *'-i -'*) cat > \"$last\" ;;\n*) cat in.mp4 ;;\nesac\n";
+    place.write("ffmpeg", script.as_bytes());
+    std::fs::set_permissions(place.path("ffmpeg"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    place.crop("chelsea.png", (150, 80, 24, 16), "shot.png");
+    let shot = image::open(place.path("shot.png")).unwrap().to_rgb8().into_raw();
+    // The exposure changes from frame to frame.
+    let frames: Vec<Vec<u8>> =
+        (4..9).map(|gain| shot.iter().map(|&v| (u32::from(v) * gain / 6).min(255) as u8).collect()).collect();
+    place.write("in.mp4", &frames.concat());
+    let video = |how: &str| {
+        let line = format!("style video {ONE} --in in.mp4 --out out.mp4 --overwrite --backend cpu {how}");
+        place.command(&line).env("FFMPEG", place.path("ffmpeg")).output().unwrap()
+    };
+    let mut seen = Vec::new();
+    for (how, of) in
+        [("", Statistics::Frame), ("--stats ema:0.9", Statistics::Average(0.9)), ("--stats frozen", Statistics::Frozen)]
+    {
+        let ran = video(&format!("{how} --json"));
+        assert!(ran.status.success(), "{how}: {}", String::from_utf8_lossy(&ran.stderr));
+        let told: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
+        assert_eq!((told["frames"].as_u64(), told["width"].as_u64()), (Some(5), Some(24)));
+        let model = StyleModel::load(place.path("weights/one.safetensors")).unwrap();
+        let mut engine = Engine::new(&gpu_core::Cpu::new(), &model).unwrap();
+        engine.set_statistics(of).unwrap();
+        let views: Vec<_> =
+            frames.iter().map(|f| ndarray::ArrayView3::from_shape((16, 24, 3), f.as_slice()).unwrap()).collect();
+        let wanted: Vec<u8> = engine.run_u8(&views, SizePolicy::Crop).unwrap().into_iter().flatten().collect();
+        assert!(place.read("out.mp4") == wanted, "{how}");
+        seen.push(wanted);
+    }
+    // All begin alike, and then differ.
+    let frame = shot.len();
+    assert!(seen[0][..frame] == seen[1][..frame] && seen[0][..frame] == seen[2][..frame]);
+    assert!(seen[0][frame..] != seen[1][frame..] && seen[1][frame..] != seen[2][frame..]);
+    // Statistics of a picture: as if it had come before the first frame.
+    let ran = video("--stats frozen --stats-from shot.png");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let mut engine =
+        Engine::new(&gpu_core::Cpu::new(), &StyleModel::load(place.path("weights/one.safetensors")).unwrap()).unwrap();
+    engine.set_statistics(Statistics::Frozen).unwrap();
+    let all: Vec<_> = std::iter::once(&shot)
+        .chain(&frames)
+        .map(|f| ndarray::ArrayView3::from_shape((16, 24, 3), f.as_slice()).unwrap())
+        .collect();
+    let wanted: Vec<u8> = engine.run_u8(&all, SizePolicy::Crop).unwrap().into_iter().skip(1).flatten().collect();
+    assert!(place.read("out.mp4") == wanted && wanted != seen[2]);
+    let refused = |how: &str, word: &str| {
+        let ran = video(how);
+        let words = String::from_utf8_lossy(&ran.stderr).replace(['│', '\n'], " ");
+        let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(ran.status.code() == Some(2) && words.contains(word), "{how}: {words}");
+    };
+    refused("--stats ema:1", "a share below 1");
+    refused("--stats always", "are no statistics");
+    refused("--stats-from shot.png", "add --stats frozen");
+    std::fs::remove_file(place.path("out.mp4")).unwrap();
+    let line = "style video --model vit:candy --in in.mp4 --out out.mp4 --backend cpu --stats frozen";
+    let ran = place.command(line).env("FFMPEG", place.path("ffmpeg")).output().unwrap();
+    assert_eq!(ran.status.code(), Some(2), "{}", String::from_utf8_lossy(&ran.stderr));
+    // Nothing is left behind.
+    assert!(place.list(".").iter().all(|name| !name.contains("out.mp4") && !name.contains("unfinished")));
+}
+
 #[test]
 fn bad_input_is_named() {
     let place = place();
@@ -215,6 +299,39 @@ fn bad_input_is_named() {
     place.fails(&format!("style apply {ONE} --in colour.png --out x.gif"), 2, &["x.gif"]);
     place.fails(&format!("style apply {ONE} --in colour.png --out x.png --strength 2"), 2, &["0 to 1"]);
     place.fails(&format!("style apply {ONE} --in none.png --out x.png"), 5, &["none.png"]);
+}
+
+/// Every damaged or foreign file is refused in one line that names it; every good one is described.
+#[test]
+#[ignore = "needs LOCKSTEP_DATA"]
+fn weight_files_are_told_apart() {
+    let data = std::env::var_os("LOCKSTEP_DATA").map(PathBuf::from);
+    let data = data.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data")).join("style");
+    let place = Place::with_pictures();
+    let (mut good, mut bad) = (0, 0);
+    for entry in std::fs::read_dir(data.join("formats")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name.starts_with("bad_") {
+            for line in ["style info", "style apply --in colour.png --out x.png --model"] {
+                place.fails(&format!("{line} {}", path.display()), 2, &[&name]);
+            }
+            place.fails(&format!("style convert {} x.safetensors", path.display()), 2, &[&name]);
+            bad += 1;
+        } else {
+            assert_eq!(place.ok_json(&format!("style info {}", path.display()))["base_channels"], 4, "{name}");
+            place.ok(&format!("style convert {} again.safetensors", path.display()));
+            let (before, after) = (StyleModel::load(&path).unwrap(), StyleModel::load(place.path("again.safetensors")));
+            assert_eq!(after.unwrap().tensors(), before.tensors(), "{name}");
+            good += 1;
+        }
+    }
+    assert!(good >= 20 && bad >= 10, "{good} {bad}");
+    assert!(!place.path("x.png").exists() && !place.path("x.safetensors").exists());
+    let models = place.ok_json(&format!("style models --dir {}", data.join("formats").display()));
+    let unusable = models["models"].as_array().unwrap().iter().filter(|m| m["error"].is_string()).count();
+    // Two of them have one name.
+    assert_eq!(unusable + 1, bad);
 }
 
 /// Pictures of the reference, stored with their fractions cut off: nearly all values equal, none off by more than one.

@@ -114,22 +114,45 @@ pub fn layer_norm<B: LayerNorm<T>, T: Sample>(
     Ok(y)
 }
 
-/// The mean over the tokens of each image: `[images, tokens, width]` to a new `[images, width]`.
+/// The mean over the tokens of each image: `[images, tokens, width]` to `y` `[images, width]`, through working memory of
+/// `images · ⌈tokens / `[`TOKEN_PART`]`⌉ · width` numbers.
 ///
 /// # Errors
-/// When there are no tokens, or no memory.
-pub fn token_mean<B: LayerNorm<T>, T: Sample>(b: &B, x: TensorView<'_, B, T, 3>) -> Result<Tensor<B, T, 2>> {
+/// When there are no tokens, or `y` or the working memory has another size.
+pub fn token_mean_into<B: LayerNorm<T>, T: Sample>(
+    b: &B,
+    x: TensorView<'_, B, T, 3>,
+    y: TensorViewMut<'_, B, T, 2>,
+    work: TensorViewMut<'_, B, f64, 1>,
+) -> Result<()> {
     let [images, tokens, width] = x.shape();
     check(tokens, width)?;
     if tokens == 0 || images > 65_535 {
         return Err(Error::value("x", format!("{images} images of {tokens} tokens have no mean")));
     }
+    if y.shape() != [images, width] {
+        return Err(Error::shape("y", &[images, width], &y.shape()));
+    }
+    let parts = images * tokens.div_ceil(TOKEN_PART) * width;
+    if work.shape() != [parts] {
+        return Err(Error::shape("work", &[parts], &work.shape()));
+    }
+    if images == 0 {
+        return Ok(());
+    }
+    let p = RowParams { rows: tokens as u64, images: images as u32, width: width as u32, add: 0, eps: 1.0 };
+    b.token_mean_unchecked(p, x.flat(), y.flat(), work.flat())
+}
+
+/// [`token_mean_into`] a new tensor.
+///
+/// # Errors
+/// When there are no tokens, or no memory.
+pub fn token_mean<B: LayerNorm<T>, T: Sample>(b: &B, x: TensorView<'_, B, T, 3>) -> Result<Tensor<B, T, 2>> {
+    let [images, tokens, width] = x.shape();
     let mut y = Tensor::scratch(b, [images, width])?;
     let mut work = Tensor::<B, f64, 1>::scratch(b, [images * tokens.div_ceil(TOKEN_PART) * width])?;
-    let p = RowParams { rows: tokens as u64, images: images as u32, width: width as u32, add: 0, eps: 1.0 };
-    if images > 0 {
-        b.token_mean_unchecked(p, x.flat(), y.flat_mut(), work.flat_mut())?;
-    }
+    token_mean_into(b, x, y.view_mut(), work.view_mut())?;
     Ok(y)
 }
 

@@ -36,7 +36,7 @@ pub use fused_residual_block::{
     FusedResidualBlock, ResidualBlock, fused_residual_block, fused_residual_block_into, fused_residual_block_work,
 };
 pub use instance_norm::{InstanceNorm, instance_norm, instance_norm_into, instance_norm_work};
-pub use layer_norm::{LayerNorm, TOKEN_PART, layer_norm, layer_norm_into, token_mean};
+pub use layer_norm::{LayerNorm, TOKEN_PART, layer_norm, layer_norm_into, token_mean, token_mean_into};
 pub use linear::{Activation, LINEAR_UNIT, Linear, MAX_LINEAR, Product, linear, linear_into};
 pub use pixels::{FEATURES, Frame, Pixels, decoded, patches, repaint};
 pub use sample::Sample;

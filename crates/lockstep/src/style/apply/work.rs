@@ -1,0 +1,182 @@
+//! The three stages of a picture: read, styled, written.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use ::style::mix::{Rounding, keep_colours, mix, mix_masked};
+use ::style::{Precision, StyleBackend};
+use ndarray::{Array4, Axis, CowArray, concatenate};
+use serde_json::json;
+
+use super::super::content::{Content, mask};
+use super::{Apply, Style};
+use crate::exit::{Failure, Result};
+use crate::files::make_folder;
+use crate::jobs::{Item, Outcome};
+use crate::pictures::{self, Layout, Writing, keeps_alpha};
+use crate::session::Session;
+
+/// A result, and its share of the time.
+type Timed = (Array4<f32>, f64);
+
+/// A picture that was read.
+pub(super) struct Ready {
+    content: Content,
+    transparent: bool,
+    start: Instant,
+}
+
+/// A picture to write.
+pub(super) struct Styled {
+    ready: Ready,
+    result: Array4<f32>,
+    seconds: f64,
+    precision: Precision,
+}
+
+impl Apply {
+    fn writing(&self) -> Writing {
+        Writing { bits: Some(self.bits), quality: Some(self.quality), ..Writing::default() }
+    }
+
+    /// Reads a picture.
+    pub(super) fn read(&self, item: &Item) -> Result<Ready> {
+        let start = Instant::now();
+        let picture = pictures::read(&item.inputs[0], Layout::Auto)?;
+        let content = self.scaled(Content::of(&picture)?)?;
+        self.writing().check(&item.output, [1, 3, content.height, content.width], picture.depth)?;
+        Ok(Ready { content, transparent: picture.alpha.is_some(), start })
+    }
+
+    /// Applies the models to some pictures; those of one size together.
+    pub(super) fn styled<B: StyleBackend>(
+        &self,
+        session: &Session,
+        styles: &mut [Style<B>],
+        group: Vec<(&Item, Ready)>,
+    ) -> Vec<Result<Styled>> {
+        let mut sizes: BTreeMap<[usize; 2], Vec<usize>> = BTreeMap::new();
+        for (i, (_, ready)) in group.iter().enumerate() {
+            sizes.entry([ready.content.height, ready.content.width]).or_default().push(i);
+        }
+        let mut all: Vec<Option<Result<Timed>>> = group.iter().map(|_| None).collect();
+        for members in sizes.into_values() {
+            let some: Vec<_> = members.iter().map(|&i| (group[i].0, &group[i].1.content)).collect();
+            match self.of_one_size(session, styles, &some) {
+                Ok(results) => members.iter().zip(results).for_each(|(&i, result)| all[i] = Some(Ok(result))),
+                Err(e) => members.iter().for_each(|&i| all[i] = Some(Err(e.clone()))),
+            }
+        }
+        let precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
+        let done = |((_, ready), result): ((&Item, Ready), Option<Result<Timed>>)| {
+            let (result, seconds) = result.unwrap_or_else(|| Err(Failure::usage("there is no model")))?;
+            Ok(Styled { ready, result, seconds, precision })
+        };
+        group.into_iter().zip(all).map(done).collect()
+    }
+
+    /// Applies the models to pictures of one size; with each result its share of the time.
+    fn of_one_size<B: StyleBackend>(
+        &self,
+        session: &Session,
+        styles: &mut [Style<B>],
+        some: &[(&Item, &Content)],
+    ) -> Result<Vec<Timed>> {
+        let computing = Instant::now();
+        let views = some.iter().map(|(_, content)| content.view()).collect::<Result<Vec<_>>>()?;
+        let together = match views.as_slice() {
+            [one] => CowArray::from(*one),
+            several => CowArray::from(
+                concatenate(Axis(0), several).map_err(|e| Failure::usage(format!("pictures of other sizes: {e}")))?,
+            ),
+        };
+        let mut results: Vec<Option<Array4<f32>>> = some.iter().map(|_| None).collect();
+        for style in styles {
+            let (before, strips) = (style.engine.reruns(), style.engine.strips());
+            let styled = style.engine.run(together.view(), self.sides.into())?;
+            let names = || some.iter().map(|(item, _)| item.name.as_str()).collect::<Vec<_>>().join(", ");
+            if style.engine.reruns() > before {
+                session.note(format!("{}: computed in f32, since values leave the range of f16", names()));
+            }
+            if style.engine.strips() > strips {
+                session.note(format!("{}: worked on in strips, being larger than the memory", names()));
+            }
+            let mask = match &style.mask {
+                Some(path) => {
+                    let (_, _, h, w) = styled.dim();
+                    Some(mask(&pictures::read(path, Layout::Auto)?, path, h, w)?)
+                }
+                None => None,
+            };
+            let each = match some {
+                [_] => vec![styled],
+                _ => styled.axis_chunks_iter(Axis(0), 1).map(|one| one.to_owned()).collect(),
+            };
+            for ((styled, result), (_, content)) in each.into_iter().zip(&mut results).zip(some) {
+                *result = Some(self.composed(styled, result.take(), content, mask.as_deref())?);
+            }
+        }
+        let seconds = computing.elapsed().as_secs_f64() / some.len().max(1) as f64;
+        let all = results.into_iter().map(|result| Some((result?, seconds))).collect::<Option<_>>();
+        all.ok_or_else(|| Failure::usage("there is no model"))
+    }
+
+    /// What a model made of a picture, over what the models before made of it.
+    fn composed(
+        &self,
+        mut styled: Array4<f32>,
+        before: Option<Array4<f32>>,
+        content: &Content,
+        mask: Option<&[f32]>,
+    ) -> Result<Array4<f32>> {
+        let same = styled.dim() == (1, 3, content.height, content.width);
+        if !same && (self.strength < 1.0 || self.original_colors || mask.is_some()) {
+            return Err(Failure::usage("--sides raw changes the size, so that nothing can be mixed")
+                .help("leave out --sides, or the options that mix"));
+        }
+        if let Some(samples) = styled.as_slice_mut() {
+            if self.original_colors {
+                keep_colours(samples, &content.planes);
+            }
+            if same {
+                let mut under = match before {
+                    Some(before) => before.into_raw_vec_and_offset().0,
+                    None => content.planes.clone(),
+                };
+                match mask {
+                    Some(mask) => mix_masked(&mut under, samples, mask, self.strength),
+                    None => mix(&mut under, samples, self.strength),
+                }
+                samples.copy_from_slice(&under);
+            }
+        }
+        Ok(styled)
+    }
+
+    /// Writes a picture.
+    pub(super) fn write<B: StyleBackend>(
+        &self,
+        session: &Session,
+        _: &B,
+        item: &Item,
+        styled: Styled,
+    ) -> Result<Outcome> {
+        let Styled { ready: Ready { content, transparent, start }, result, seconds, precision } = styled;
+        let rounding = if self.round { Rounding::Nearest } else { Rounding::Truncate };
+        let finished = content.finish(&result, self.bits, rounding);
+        if let Some(parent) = item.output.parent().filter(|p| !p.as_os_str().is_empty()) {
+            make_folder(parent)?;
+        }
+        let profile = pictures::profile(&item.inputs[0]);
+        pictures::write_with(&item.output, &finished, self.writing(), profile.as_deref())?;
+        if transparent && !keeps_alpha(&item.output) {
+            session.note(format!("{}: transparency is left out", item.name));
+        }
+        tracing::info!(output = %item.output.display(), seconds = start.elapsed().as_secs_f64(), "styled");
+        let value = json!({
+            "item": item.name, "output": item.output, "width": content.width, "height": content.height,
+            "seconds": seconds, "backend": B::NAME, "precision": precision.to_string(),
+        });
+        Ok(Outcome { files: vec![item.output.clone()], value })
+    }
+}
