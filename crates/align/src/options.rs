@@ -42,7 +42,8 @@ pub enum MaxShift {
 pub enum Refine {
     /// Nothing.
     None,
-    /// Where windows that stand still would pull a shift towards 0, in small pictures, they follow it in a second look.
+    /// Where windows that stand still would pull a shift towards 0, in small pictures, they follow it in a second look
+    /// ([`Planes::Luma`]).
     #[default]
     Follow,
     /// After that, a few steps of Gauss-Newton on the smoothed pictures, kept where they change little.

@@ -71,8 +71,8 @@ struct Gathered {
 }
 
 impl Decoding {
-    /// Waits for all pictures; hands each one that fits the first ground truth to `ready` as soon as it is there, with the
-    /// first one and the number of files.
+    /// Waits for all pictures; hands each one that fits the first ground truth to `ready` as soon as it is there: its
+    /// place, the first ground truth, and the picture.
     fn gather(&self, mut ready: impl FnMut(usize, &RawFrame, &RawFrame)) -> Result<Gathered> {
         let n = self.files.len();
         let mut arrived: Vec<Option<Result<RawFrame, Error>>> = (0..n).map(|_| None).collect();
@@ -111,6 +111,7 @@ impl Decoding {
 }
 
 /// What to do with a scene.
+#[allow(clippy::struct_excessive_bools)]
 pub(crate) struct Job<'a> {
     pub(crate) options: Options,
     /// A scene of which not even one pair fits a GPU goes to the CPU.

@@ -57,6 +57,9 @@ fn a_data_set_is_scanned_and_aligned() {
     assert_eq!(scan["unusable"], 1, "the text");
     let plan = place.ok_json("align run in -o out --dry-run");
     assert_eq!(plan["sets"][0]["pairs"], 14);
+    assert_eq!(plan["sets"][0]["mask_bytes"], 0);
+    let plan = place.ok_json("align run in -o out --dry-run --masks out/masks");
+    assert!(plan["sets"][0]["mask_bytes"].as_u64().unwrap() as usize > 2 * 12 * SIZE[0] * SIZE[1], "{plan}");
     assert!(!place.path("out").exists());
 
     let ran = place.run("align run in -o out --masks out/masks --descriptor out/descriptor.yaml --report --json");
@@ -92,6 +95,14 @@ fn a_data_set_is_scanned_and_aligned() {
     let page = String::from_utf8(place.read("out/report/index.html")).unwrap();
     assert!(page.contains("Bayer_wall.html") && page.contains("X-Trans/tree"));
     assert!(place.read("out/report/Bayer_wall.html").len() < 2_000_000);
+
+    // Neither memory nor, where all positions have one black level, the original's way with it changes a mask.
+    place.run("align run in -o tight --masks tight/masks --memory 4M --original-black --quiet");
+    let masks = place.list("out/masks");
+    assert_eq!((masks.len(), &place.list("tight/masks")), (11, &masks));
+    for name in &masks {
+        assert!(place.read(&format!("tight/masks/{name}")) == place.read(&format!("out/masks/{name}")), "{name}");
+    }
 
     // A second run has nothing to do and writes the same.
     let before = (place.read("out/alignments.jsonl"), place.read("out/descriptor.yaml"));
@@ -184,7 +195,7 @@ fn single_pairs_and_the_self_test() {
     let refused = place.run(&format!("align pair {folder}/gt/gt_0.dng {folder}/other.dng"));
     assert_eq!(refused.code, 3);
     assert!(refused.out.contains("failed"));
-    for options in ["--planes channels", "--planes channels --combine median", "--refine gn"] {
+    for options in ["--planes channels", "--planes channels --combine median", "--refine gn", "--refine none"] {
         let found = place.ok_json(&format!("{line} {options}"));
         assert_eq!(found["pairs"][0]["result"]["rounded"], serde_json::json!([6, -9]), "{options}");
     }
