@@ -76,24 +76,24 @@ __device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, 
     if (op < kMerge || (op > kSizefilter && !by_predicate)) return false;
     const In& x = v[0];
     const Grid g = x.grid();
-    const bool objects = x.kind == kObjects;
+    // In an order by a figure, of which the first and the last are asked for.
+    const bool ordered = x.kind == kOrdered;
+    if (ordered && op != kFirst && op != kLast && op != kSize) return out.spill(kByKind), true;
+    const bool objects = x.kind == kObjects || ordered;
+    const int mode = x.c & 15;
+    if (ordered) which = (x.c >> 8) - 1;
     if (!objects) {
         if (op == kSize && x.kind == kGrid) return out.put(kInt, x.a), true;
         if (op == kSize && x.kind == kPair) return out.put(kInt, 2), true;
         if (op == kFirst && x.kind == kPair) return out.put(kInt, x.a), true;
         if (op == kLast && x.kind == kPair) return out.put(kInt, x.b), true;
         if (x.kind == kStrips) {
-            const int n = x.c & 255, k = op == kLast ? n - 1 : 0, side = x.c & 256 ? x.a : x.b;
+            const int n = x.c & 255;
             if (op == kSize) return out.put(kInt, n), true;
+            if (op == kMerge) return stacked(x, out), true;
             if (op != kFirst && op != kLast) return out.spill(kByKind), true;
-            const int piece = side / n;
-            const Slice part(k * (piece + (side % n != 0)), piece, side);
-            const unsigned length = part.to - part.from;
-            if (x.c & 256) {
-                out.grid(length, x.b, [&](unsigned r, unsigned c) { return g.at(r + part.from, c); });
-            } else {
-                out.grid(x.a, length, [&](unsigned r, unsigned c) { return g.at(r, c + part.from); });
-            }
+            const Strip part(x, op == kLast ? n - 1 : 0);
+            out.grid(part.h, part.w, [&](unsigned r, unsigned c) { return part.at(r, c); });
             return true;
         }
         if (!x.patch()) return out.spill(kByKind), true;
@@ -112,7 +112,7 @@ __device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, 
     if (op == kMerge) return out.patch(true, plane, 0, 0, own), true;
     if ((op == kColorfilter || op == kSizefilter) && v[1].kind != kInt) return out.spill(kByKind), true;
     if ((op == kArgmax || op == kArgmin) && which >= 8 && !(x.c & kUnivalued)) return out.spill(kByKind), true;
-    label(g, plane, x.c, s);
+    label(g, plane, mode, s);
     if ((op >= kColorfilter && op != kExtract) || op == kSize) {
         unsigned kept = 0, roots = 0;
         for (unsigned r = 0; r < g.h; ++r) {
@@ -136,7 +136,8 @@ __device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, 
         const unsigned row = __shfl_sync(kAll, plane, r), at = r * kSide + lane_of();
         if (!(row >> lane_of() & 1) || (s.parent[at] & kRoot) != at) continue;
         if (op == kExtract && !is_such(s, at, which)) continue;
-        const int n = op == kArgmax ? figure(s, at, which) : op == kArgmin ? -figure(s, at, which) : 0;
+        const bool upwards = op == kArgmax || (ordered && op == kLast), downwards = op == kArgmin || (ordered && op == kFirst);
+        const int n = upwards ? figure(s, at, which) : downwards ? -figure(s, at, which) : 0;
         const unsigned key = s.key[at];
         const u64 rank = u64(n + 4096) << 48 | u64(op == kLast ? key : 0xffffffu - key) << 16 | at;
         best = rank > best ? rank : best;

@@ -18,10 +18,12 @@ const SLOTS: usize = 5;
 /// The operation of a call and the number of the function that it takes.
 fn operation(prim: Prim, args: &[Value]) -> Option<(Op, u32)> {
     let op = Op::of(prim).filter(|_| args.len() == prim.arity())?;
-    match args.last() {
-        Some(Value::Fn(Function::Prim(by))) if op.by_function() => Some((op, op.key(*by)?)),
-        _ if op.by_function() => None,
-        _ => Some((op, 0)),
+    match op.function_at() {
+        Some(at) => match &args[at] {
+            Value::Fn(Function::Prim(by)) => Some((op, op.key(*by)?)),
+            _ => None,
+        },
+        None => Some((op, 0)),
     }
 }
 
@@ -51,7 +53,8 @@ pub fn call_batch<B: GridBackend>(
         for (n, (prim, args)) in calls.iter().enumerate() {
             let Some((op, key)) = operation(*prim, args).filter(|_| super::enough(limits)) else { continue };
             let slot = |k: usize| (n * SLOTS + k) as u32;
-            for (k, value) in args.iter().take(op.operands()).enumerate() {
+            let plain = args.iter().enumerate().filter(|(at, _)| Some(*at) != op.function_at());
+            for (k, (_, value)) in plain.enumerate() {
                 values[n * SLOTS + k] = Slot::Known(Ok(value.clone()));
             }
             instructions.push(Instruction { op, target: slot(4), operands: [0, 1, 2, 3].map(slot), key });

@@ -35,14 +35,18 @@ pub(super) struct Plan {
 /// The operation of a node on a device, its operands there, and the number of a function.
 fn operation(dag: &Dag, prim: Prim, args: &[NodeId]) -> Option<(Op, Vec<NodeId>, u32)> {
     let op = Op::of(prim)?;
-    let key = match (op, args) {
-        (op, [_, function]) if op.by_function() => match &dag.nodes()[*function as usize] {
+    let mut args = args.to_vec();
+    if args.len() != prim.arity() {
+        return None;
+    }
+    let key = match op.function_at() {
+        Some(at) => match &dag.nodes()[args.remove(at) as usize] {
             Node::Literal(Value::Fn(Function::Prim(by))) => op.key(*by)?,
             _ => return None,
         },
-        _ => 0,
+        None => 0,
     };
-    Some((op, args[..op.operands()].to_vec(), key))
+    Some((op, args, key))
 }
 
 impl Plan {

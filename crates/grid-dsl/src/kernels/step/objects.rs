@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use super::code::strip;
+use super::tuples::stacked;
 use super::value::{Arg, Grid, Out, Patch, labelled};
 use super::{Form, Op, Spill};
 use crate::kernels::components::extreme_colour;
@@ -48,14 +49,31 @@ pub(super) fn found(op: Op, v: &[Arg; 4]) -> Out {
 
 /// What is known of a component.
 #[derive(Clone, Copy)]
-struct Figures {
+pub(super) struct Figures {
     size: i32,
     colour: i32,
     box_: [i32; 4],
 }
 
 impl Figures {
-    fn of(&self, which: u32) -> i32 {
+    const NOTHING: Self = Self { size: 0, colour: i32::MAX, box_: [i32::MAX, i32::MAX, 0, 0] };
+
+    /// One more cell.
+    fn add(&mut self, colour: i32, i: i32, j: i32) {
+        self.size += 1;
+        self.colour = self.colour.min(colour);
+        let [top, left, bottom, right] = self.box_;
+        self.box_ = [top.min(i), left.min(j), bottom.max(i), right.max(j)];
+    }
+
+    /// Of cells: colour, row, column.
+    pub(super) fn of_cells(cells: &[(i32, i32, i32)]) -> Self {
+        let mut figures = Self::NOTHING;
+        cells.iter().for_each(|&(colour, i, j)| figures.add(colour, i, j));
+        figures
+    }
+
+    pub(super) fn of(&self, which: u32) -> i32 {
         let [top, left, bottom, right] = self.box_;
         match which {
             0 => self.size,
@@ -87,7 +105,13 @@ pub(super) fn asked(op: Op, which: u32, v: &[Arg; 4]) -> Out {
     let x = &v[0];
     let filter = matches!(op, Op::Colorfilter | Op::Sizefilter);
     let predicate = matches!(op, Op::Sfilter | Op::Mfilter);
-    if !x.is(Form::Objects) {
+    // In an order by a figure, of which the first and the last are asked for.
+    let ordered = x.is(Form::Ordered);
+    if ordered && !matches!(op, Op::First | Op::Last | Op::Size) {
+        return Out::Spill(Spill::Kind);
+    }
+    let which = if ordered { (x.c >> 8) as u32 - 1 } else { which };
+    if !x.is(Form::Objects) && !ordered {
         return asked_of_others(op, x, predicate || (filter && v[1].is(Form::Int)));
     }
     let cells: Vec<u8> = (0..CELLS).map(|at| x.cell(at / SIDE, at % SIDE) as u8).collect();
@@ -99,17 +123,13 @@ pub(super) fn asked(op: Op, which: u32, v: &[Arg; 4]) -> Out {
     if (filter && !v[1].is(Form::Int)) || (matches!(op, Op::Argmax | Op::Argmin) && which >= 8 && x.c & 4 == 0) {
         return Out::Spill(Spill::Kind);
     }
-    let (labels, count) = labelled(&cells, x.masks(), x.c);
+    let (labels, count) = labelled(&cells, x.masks(), x.c & 15);
     if op == Op::Size {
         return Out::int(count);
     }
-    let mut all = vec![Figures { size: 0, colour: i32::MAX, box_: [i32::MAX, i32::MAX, 0, 0] }; count];
+    let mut all = vec![Figures::NOTHING; count];
     for (at, label) in labels.iter().enumerate().filter_map(|(at, label)| Some((at, (*label)?))) {
-        let (f, i, j) = (&mut all[usize::from(label)], (at / SIDE) as i32, (at % SIDE) as i32);
-        f.size += 1;
-        f.colour = f.colour.min((cells[at] as i8).into());
-        let [top, left, bottom, right] = f.box_;
-        f.box_ = [top.min(i), left.min(j), bottom.max(i), right.max(j)];
+        all[usize::from(label)].add((cells[at] as i8).into(), (at / SIDE) as i32, (at % SIDE) as i32);
     }
     if filter || predicate {
         let wanted = |f: &Figures| match op {
@@ -125,6 +145,8 @@ pub(super) fn asked(op: Op, which: u32, v: &[Arg; 4]) -> Out {
         return Out::objects(x, &std::array::from_fn(mask), x.c);
     }
     let chosen = match op {
+        Op::First if ordered => (0..count).min_by_key(|&k| (all[k].of(which), k)),
+        Op::Last if ordered => (0..count).max_by_key(|&k| (all[k].of(which), k)),
         Op::First => Some(0),
         Op::Last => Some(count - 1),
         Op::Extract => all.iter().position(|f| f.is(which)),
@@ -152,6 +174,7 @@ fn asked_of_others(op: Op, x: &Arg, filtered: bool) -> Out {
             Op::Size => return Out::int(n as usize),
             Op::First => 0,
             Op::Last => n - 1,
+            Op::Merge => return stacked(x),
             _ => return Out::Spill(Spill::Kind),
         };
         let (top, rows, left, columns) = strip([x.a, x.b, x.c], k);
