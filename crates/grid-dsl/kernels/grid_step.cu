@@ -14,7 +14,7 @@ enum Op {
     kDecrement, kCrement, kSign, kEven, kPositive, kFlip, kBoth, kEither, kGreater, kAstuple, kToivec, kTojvec,
     kDneighbors, kIneighbors, kNeighbors, kConnect, kHfrontier, kVfrontier, kSfilter, kMfilter, kExtract, kHsplit, kVsplit,
     kLbind, kRbind, kRepeat, kMostcommon, kLeastcommon, kOrder, kTotuple, kCenterofmass, kPosition, kHmatching, kVmatching,
-    kManhattan, kAdjacent, kBordering, kHperiod, kVperiod, kInitset, kInsert, kRemove, kMapply,
+    kManhattan, kAdjacent, kBordering, kHperiod, kVperiod, kInitset, kInsert, kRemove, kMapply, kFrontiers,
 };
 
 #include "step_grids.cuh"

@@ -8,7 +8,7 @@ constexpr unsigned kMasks = 256;        // where the rows' masks begin
 constexpr int kFar = 1 << 20;           // twin of FAR
 
 // Twins of Kind.
-enum Kind { kSpilled, kError, kInt, kBool, kPair, kGrid, kIndices, kObject, kObjects, kNothing, kStrips, kBound, kOrdered };
+enum Kind { kSpilled, kError, kInt, kBool, kPair, kGrid, kIndices, kObject, kObjects, kNothing, kStrips, kBound, kOrdered, kLines };
 // Twins of Spill.
 enum Spill { kByKind = 1, kBySize, kByClass, kByOperand };
 
@@ -145,7 +145,7 @@ struct Out {
     __device__ __forceinline__ void copy(const In& v) const {
         // Their heads have more words.
         if (v.kind == kBound) return spill(kByKind);
-        if ((v.kind >= kGrid && v.kind <= kObjects) || v.kind == kStrips || v.kind == kOrdered) copy_payload(v);
+        if ((v.kind >= kGrid && v.kind <= kObjects) || v.kind == kStrips || v.kind >= kOrdered) copy_payload(v);
         put(v.kind, v.a, v.b, v.c);
     }
     // A grid or patch whose elements come from another's.

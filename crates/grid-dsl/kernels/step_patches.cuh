@@ -67,7 +67,8 @@ __device__ __forceinline__ bool combined(unsigned op, const In* v, const Out& ou
         return out.copy(a.a ? b : v[2]), true;
     }
     if (op == kEquality && a.number() && b.number()) return out.put(kBool, a.a == b.a), true;
-    // Values of two forms are never equal: what is empty has one form.
+    // Lines are objects, too; other values of two forms are never equal: what is empty has one form.
+    if (op == kEquality && (a.kind == kLines || b.kind == kLines)) return out.spill(kByKind), true;
     if (op == kEquality && (a.number() ? kInt : a.kind) != (b.number() ? kInt : b.kind)) {
         return out.put(kBool, false), true;
     }

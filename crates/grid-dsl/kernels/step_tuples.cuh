@@ -277,6 +277,25 @@ __device__ __forceinline__ void mapped_objects(unsigned which, const In& x, cons
     out.indices(mask, -1, -1);
 }
 
+// Rows and columns of one colour: the grid's cells, and in the first two masks which rows and columns.
+__device__ __forceinline__ void lines(const In& x, const Out& out) {
+    if (!x.tall() || x.b == 0) return out.spill(kByClass);
+    const Grid g = x.grid();
+    unsigned rows = 0, mixed = 0;
+    const int top = lane_of() < g.w ? g.at(0, lane_of()) : 0;
+    for (unsigned r = 0; r < g.h; ++r) {
+        const int cell = lane_of() < g.w ? g.at(r, lane_of()) : 0, first = __shfl_sync(kAll, cell, 0);
+        const bool several = __ballot_sync(kAll, lane_of() < g.w && cell != first) != 0;
+        rows |= unsigned(!several) << r;
+        mixed |= __ballot_sync(kAll, cell != top);
+    }
+    const unsigned columns = first_columns(g.w) & ~mixed;
+    if (rows == 0 && columns == 0) return out.indices(0, 0, 0);
+    out.copy_payload(x);
+    out.payload[kMasks + lane_of()] = lane_of() == 0 ? rows : lane_of() == 1 ? columns : 0;
+    out.put(kLines, g.h, g.w);
+}
+
 // Operations on tuples, functions and relations. False when this is none of them.
 __device__ __forceinline__ bool added(unsigned op, unsigned key, const In* v, const Out& out, Scratch& s) {
     if (op <= kVsplit) return false;
@@ -285,7 +304,7 @@ __device__ __forceinline__ bool added(unsigned op, unsigned key, const In* v, co
         case kLbind:
         case kRbind: {
             const bool payload = (x.kind >= kGrid && x.kind <= kObjects) || x.kind == kStrips;
-            if (x.kind == kBound || x.kind == kOrdered) return out.spill(kByKind), true;
+            if (x.kind >= kBound) return out.spill(kByKind), true;
             if (payload) out.copy_payload(x);
             out.bound(int(key) | (op == kRbind ? 1 << 16 : 0), x);
             break;
@@ -306,13 +325,14 @@ __device__ __forceinline__ bool added(unsigned op, unsigned key, const In* v, co
         case kOrder:
         case kTotuple:
             if (x.kind == kIndices && patch_of(x).empty()) return out.put(kGrid), true;
-            if (x.kind != kObjects || (op == kOrder && key >= 8 && !(x.c & kUnivalued))) return out.spill(kByKind), true;
+            if (x.kind != kObjects) return out.spill(kByKind), true;
             out.copy_payload(x);
             out.put(kOrdered, x.a, x.b, x.c | int(op == kTotuple ? 16 : key + 1) << 8);
             break;
         case kInitset:
         case kInsert:
         case kRemove: changed(op, v, out); break;
+        case kFrontiers: lines(x, out); break;
         case kMapply: mapped_objects(key, x, out, s); break;
         default: related(op, v, out);
     }

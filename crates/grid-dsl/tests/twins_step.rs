@@ -93,6 +93,7 @@ fn kinds(op: Op) -> &'static str {
         Op::Combine | Op::Intersection | Op::Difference => "hh",
         Op::Position | Op::Hmatching | Op::Vmatching | Op::Manhattan | Op::Adjacent => "hh",
         Op::Bordering => "hg",
+        Op::Frontiers => "g",
         Op::Initset => "p",
         Op::Insert | Op::Remove => "px",
         Op::Lbind | Op::Rbind => "a",

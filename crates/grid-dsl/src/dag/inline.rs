@@ -146,6 +146,13 @@ impl Dag {
                 Node::Prim(prim, args) => Key::Prim(*prim, args.iter().map(new).collect()),
                 Node::Call(callee, args) => Key::Call(new(callee), args.iter().map(new).collect()),
             };
+            // Functions of constants are constants themselves.
+            if let (Node::Prim(..), Some(function @ Value::Fn(_))) = (node, constants.last().and_then(Option::as_ref))
+                && u64::from(function.weight()) <= OVERHEAD / 4
+            {
+                became.push(vec![making.literal(function)]);
+                continue;
+            }
             became.push(match called {
                 Some((function, args)) => {
                     making.call(&function, args);

@@ -7,7 +7,7 @@ use crate::error::{Limits, Result};
 use crate::exec::{Backend as _, Cpu};
 use crate::kernels::{Arena, GridBackend, Instruction, Op, Slot, Spill, step};
 use crate::prim::Prim;
-use crate::value::{Function, Value};
+use crate::value::Value;
 
 /// Calls that are on a device at once.
 const TOGETHER: usize = 4096;
@@ -20,7 +20,7 @@ fn operation(prim: Prim, args: &[Value]) -> Option<(Op, u32)> {
     let op = Op::of(prim).filter(|_| args.len() == prim.arity())?;
     match op.function_at() {
         Some(at) => match &args[at] {
-            Value::Fn(Function::Prim(by)) => Some((op, op.key(*by)?)),
+            Value::Fn(by) => Some((op, op.key_of(by)?)),
             _ => None,
         },
         None => Some((op, 0)),

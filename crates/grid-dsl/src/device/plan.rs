@@ -3,7 +3,7 @@
 use crate::dag::{Dag, Node, NodeId};
 use crate::kernels::{Instruction, Op};
 use crate::prim::Prim;
-use crate::value::{Function, Value};
+use crate::value::Value;
 
 /// How a node gets its value.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ fn operation(dag: &Dag, prim: Prim, args: &[NodeId]) -> Option<(Op, Vec<NodeId>,
     }
     let key = match op.function_at() {
         Some(at) => match &dag.nodes()[args.remove(at) as usize] {
-            Node::Literal(Value::Fn(Function::Prim(by))) => op.key(*by)?,
+            Node::Literal(Value::Fn(by)) => op.key_of(by)?,
             _ => return None,
         },
         None => 0,

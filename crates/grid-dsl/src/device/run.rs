@@ -287,8 +287,8 @@ impl<B: GridBackend> Wave<'_, B> {
         let places: Vec<u32> = targets.flat_map(|from| from..from + samples as u32).collect();
         let (heads, _) = take(self.b, &self.arena, &places, false)?;
         let container = |head: &[i32]| {
-            let tuple = [Form::Strips, Form::Ordered].iter().any(|&form| head[0] == form as i32);
-            tuple || (Form::Grid as i32..=Form::Objects as i32).contains(&head[0])
+            let other = [Form::Strips, Form::Ordered, Form::Lines].iter().any(|&form| head[0] == form as i32);
+            other || (Form::Grid as i32..=Form::Objects as i32).contains(&head[0])
         };
         let of_node = |heads: &[i32]| {
             let all = || heads.chunks_exact(HEAD);

@@ -29,6 +29,8 @@ pub(crate) enum Form {
     Bound,
     /// Objects in an order.
     Ordered,
+    /// Rows and columns of one colour, which the first two masks name.
+    Lines,
 }
 
 /// A value in a slot, on the host.

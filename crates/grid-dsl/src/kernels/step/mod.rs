@@ -23,6 +23,7 @@ use rayon::prelude::*;
 use rustacuda_derive::DeviceCopy;
 
 use crate::prim::Prim;
+use crate::value::{Function, Maker, Value};
 
 pub(crate) use code::Form;
 pub use code::Slot;
@@ -87,7 +88,7 @@ operations! {
     Dneighbors Ineighbors Neighbors Connect Hfrontier Vfrontier Sfilter Mfilter Extract
     Hsplit Vsplit
     Lbind Rbind Repeat Mostcommon Leastcommon Order Totuple Centerofmass Position Hmatching Vmatching
-    Manhattan Adjacent Bordering Hperiod Vperiod Initset Insert Remove Mapply
+    Manhattan Adjacent Bordering Hperiod Vperiod Initset Insert Remove Mapply Frontiers
 }
 
 impl Op {
@@ -112,6 +113,21 @@ impl Op {
 
     fn by_predicate(self) -> bool {
         matches!(self, Self::Sfilter | Self::Mfilter | Self::Extract)
+    }
+
+    /// The number by which this operation knows a function: a primitive, or one that counts the cells of a colour.
+    pub fn key_of(self, function: &Function) -> Option<u32> {
+        let closure = match function {
+            Function::Prim(prim) => return self.key(*prim),
+            Function::Closure(closure) => closure,
+        };
+        let counts = matches!(self, Self::Argmax | Self::Argmin | Self::Order) && closure.maker() == Maker::Rbind;
+        match closure.args() {
+            [Value::Fn(Function::Prim(Prim::Colorcount)), Value::Int(colour)] if counts => {
+                Some(objects::COUNTED + u32::from(i8::try_from(*colour).ok()? as u8 ^ 128))
+            }
+            _ => None,
+        }
     }
 
     /// The number by which this operation knows a function of objects.
@@ -156,7 +172,8 @@ impl Op {
             Prim::Rightmost => 6,
             Prim::Color => 7,
             Prim::Numcolors => 8,
-            Prim::Mostcolor | Prim::Leastcolor => 9,
+            Prim::Mostcolor => 9,
+            Prim::Leastcolor => 14,
             _ => return None,
         })
     }

@@ -1,7 +1,7 @@
 //! Values in the CPU's fixed layouts as words of a device, and back.
 
 use super::code::{FAR, bytes_to_words, cells_of, head, strip};
-use super::objects::Figures;
+use super::objects::figure;
 use super::value::labelled;
 use super::{Form, HEAD, PAYLOAD, Spill};
 use crate::error::{ErrClass, Result};
@@ -127,6 +127,12 @@ pub(crate) fn decode_val(head: &[i32], payload: &[u32]) -> std::result::Result<R
             let maker = if a & super::tuples::LAST == 0 { Maker::Lbind } else { Maker::Rbind };
             Val::closure(maker, vec![function, fixed])
         }
+        _ if is(Form::Lines) => {
+            let cell = |i: i32, j: i32| (colour((i * SIDE as i32 + j) as usize), i, j);
+            let rows = (0..a).filter(|i| masks[0] >> i & 1 == 1).map(|i| set((0..b).map(|j| cell(i, j)), true));
+            let columns = (0..b).filter(|j| masks[1] >> j & 1 == 1).map(|j| set((0..a).map(|i| cell(i, j)), true));
+            Val::set(rows.chain(columns).collect())
+        }
         _ if is(Form::Objects) || is(Form::Ordered) => {
             let (labels, count) = labelled(&cells, masks, c & 15);
             let mut objects = vec![Vec::new(); count];
@@ -139,7 +145,7 @@ pub(crate) fn decode_val(head: &[i32], payload: &[u32]) -> std::result::Result<R
             }
             // Equal figures leave the canonical order.
             let by = (c >> 8) as u32 - 1;
-            objects.sort_by_key(|cells| Figures::of_cells(cells).of(by));
+            objects.sort_by_key(|cells| figure(cells, by));
             Val::tuple(objects.into_iter().map(object).collect())
         }
         _ => {

@@ -73,6 +73,8 @@ pub(super) fn combined(op: Op, v: &[Arg; 4]) -> Out {
         Op::Branch if !a.number() => return Out::Spill(Spill::Kind),
         Op::Branch => return Out::Copy(if a.a != 0 { 1 } else { 2 }),
         Op::Equality if a.number() && b.number() => return Out::bool(a.a == b.a),
+        // They are objects, too.
+        Op::Equality if a.is(Form::Lines) || b.is(Form::Lines) => return Out::Spill(Spill::Kind),
         Op::Equality => {
             let form = |v: &Arg| if v.number() { Form::Int as i32 } else { v.kind };
             // Values of two forms are never equal: what is empty has one form.

@@ -15,7 +15,7 @@ pub(super) const COPIES: i32 = 512;
 pub(super) fn added(op: Op, key: u32, v: &[Arg; 4]) -> Out {
     let x = &v[0];
     match op {
-        Op::Lbind | Op::Rbind if x.is(Form::Bound) || x.is(Form::Ordered) => Out::Spill(Spill::Kind),
+        Op::Lbind | Op::Rbind if x.kind >= Form::Bound as i32 => Out::Spill(Spill::Kind),
         Op::Lbind => Out::bound(key as i32, x),
         Op::Rbind => Out::bound(key as i32 | LAST, x),
         Op::Repeat => match (v[1].is(Form::Int), v[1].a) {
@@ -30,16 +30,30 @@ pub(super) fn added(op: Op, key: u32, v: &[Arg; 4]) -> Out {
             if Patch::new(x).is_some_and(|p| p.is_empty()) {
                 return Out::scalar(Form::Grid, 0, 0);
             }
-            if !x.is(Form::Objects) || (op == Op::Order && key >= 8 && x.c & 4 == 0) {
+            if !x.is(Form::Objects) {
                 return Out::Spill(Spill::Kind);
             }
             Out::ordered(x, if op == Op::Totuple { 16 } else { key as i32 + 1 })
         }
         Op::Initset | Op::Insert | Op::Remove => changed(op, v),
         Op::Mapply => mapped(key, x),
+        Op::Frontiers => lines(x),
         Op::Mostcommon | Op::Leastcommon => Out::Spill(Spill::Kind),
         _ => related(op, v),
     }
+}
+
+/// Rows and columns of one colour: the grid's cells, and in the first two masks which rows and columns.
+fn lines(x: &Arg) -> Out {
+    let Some(g) = Grid::new(x).filter(|g| g.h > 0 && g.w > 0) else { return Out::Spill(Spill::Class) };
+    let row = |&i: &usize| (1..g.w).all(|j| g.at(i, j) == g.at(i, 0));
+    let column = |&j: &usize| (1..g.h).all(|i| g.at(i, j) == g.at(0, j));
+    let rows = (0..g.h).filter(row).fold(0, |mask, i| mask | 1 << i);
+    let columns = (0..g.w).filter(column).fold(0, |mask, j| mask | 1 << j);
+    if rows == 0 && columns == 0 {
+        return Out::indices((0, 0), |_| false);
+    }
+    Out::lines(x, rows, columns)
 }
 
 /// Rows of the parts of strips, as cells.

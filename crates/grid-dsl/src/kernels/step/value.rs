@@ -261,6 +261,13 @@ impl Out {
         Self::Full(head(Form::Ordered, of.a, of.b, of.c | by << 8), words)
     }
 
+    /// Rows and columns of a grid.
+    pub(super) fn lines(of: &Arg, rows: u32, columns: u32) -> Self {
+        let mut masks = [0; SIDE];
+        (masks[0], masks[1]) = (rows, columns);
+        Self::Full(head(Form::Lines, of.a, of.b, 0), payload(&cells_of(of.payload), &masks))
+    }
+
     /// A function with one argument fixed.
     pub(super) fn bound(function: i32, of: &Arg) -> Self {
         let head = [Form::Bound as i32, function, 0, 0, of.kind, of.a, of.b, of.c];
