@@ -13,9 +13,12 @@ enum Op {
     kIntersection, kDifference, kEquality, kBranch, kAdd, kSubtract, kMultiply, kInvert, kDouble, kHalve, kIncrement,
     kDecrement, kCrement, kSign, kEven, kPositive, kFlip, kBoth, kEither, kGreater, kAstuple, kToivec, kTojvec,
     kDneighbors, kIneighbors, kNeighbors, kConnect, kHfrontier, kVfrontier, kSfilter, kMfilter, kExtract, kHsplit, kVsplit,
+    kLbind, kRbind, kRepeat, kMostcommon, kLeastcommon, kOrder, kTotuple, kCenterofmass, kPosition, kHmatching, kVmatching,
+    kManhattan, kAdjacent, kBordering, kHperiod, kVperiod, kInitset, kInsert, kRemove, kMapply, kFrontiers,
 };
 
 #include "step_grids.cuh"
+#include "step_tuples.cuh"
 #include "step_objects.cuh"
 #include "step_patches.cuh"
 
@@ -56,7 +59,7 @@ grid_step(const unsigned* __restrict__ instructions, int* heads, unsigned* paylo
             out.spill(kByOperand);
         } else if (op == kIdentity) {
             out.copy(v[0]);
-        } else if (!cut(op, v, out) && !moved(op, v, out) && !joined(op, v, out) && !written(op, v, out, s.bins) &&
+        } else if (!added(op, instruction[7], v, out, s) && !cut(op, v, out) && !moved(op, v, out) && !joined(op, v, out) && !written(op, v, out, s.bins) &&
                    !found(op, v, out, s.bins) && !asked(op, instruction[7], v, out, s) &&
                    !measured(op, v, out, s.bins) && !shaped(op, v, out) && !combined(op, v, out)) {
             counted(op, v, out);

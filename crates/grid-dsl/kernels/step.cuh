@@ -8,7 +8,7 @@ constexpr unsigned kMasks = 256;        // where the rows' masks begin
 constexpr int kFar = 1 << 20;           // twin of FAR
 
 // Twins of Kind.
-enum Kind { kSpilled, kError, kInt, kBool, kPair, kGrid, kIndices, kObject, kObjects, kNothing, kStrips };
+enum Kind { kSpilled, kError, kInt, kBool, kPair, kGrid, kIndices, kObject, kObjects, kNothing, kStrips, kBound, kOrdered, kLines };
 // Twins of Spill.
 enum Spill { kByKind = 1, kBySize, kByClass, kByOperand };
 
@@ -83,6 +83,12 @@ struct Out {
         const unsigned lane = lane_of();
         if (lane < kHead) head[lane] = lane == 0 ? kind : lane == 1 ? a : lane == 2 ? b : lane == 3 ? c : 0;
     }
+    // A function with one argument fixed.
+    __device__ __forceinline__ void bound(int function, const In& v) const {
+        const unsigned lane = lane_of();
+        const int of = lane == 4 ? v.kind : lane == 5 ? v.a : lane == 6 ? v.b : v.c;
+        if (lane < kHead) head[lane] = lane == 0 ? int(kBound) : lane == 1 ? function : lane >= 4 ? of : 0;
+    }
     __device__ __forceinline__ void spill(Spill why) const { put(kSpilled, why); }
     __device__ __forceinline__ void number(long long n) const {
         if (n < -2147483648ll || n > 2147483647ll) return spill(kByClass);
@@ -132,11 +138,14 @@ struct Out {
         cells(g.h, [&](unsigned r, unsigned c) { return c < g.w ? g.at(r, c) : 0; });
         put(kObjects, g.h, g.w, mode);
     }
+    __device__ __forceinline__ void copy_payload(const In& v) const {
+        const unsigned* from = v.masks - kMasks;
+        for (unsigned k = lane_of(); k < kPayload; k += 32) payload[k] = from[k];
+    }
     __device__ __forceinline__ void copy(const In& v) const {
-        if ((v.kind >= kGrid && v.kind <= kObjects) || v.kind == kStrips) {
-            const unsigned* from = v.masks - kMasks;
-            for (unsigned k = lane_of(); k < kPayload; k += 32) payload[k] = from[k];
-        }
+        // Their heads have more words.
+        if (v.kind == kBound) return spill(kByKind);
+        if ((v.kind >= kGrid && v.kind <= kObjects) || v.kind == kStrips || v.kind >= kOrdered) copy_payload(v);
         put(v.kind, v.a, v.b, v.c);
     }
     // A grid or patch whose elements come from another's.

@@ -42,6 +42,8 @@ __device__ __forceinline__ bool found(unsigned op, const In* v, const Out& out, 
     return true;
 }
 
+constexpr unsigned kCounted = 32;    // figures from here on count cells of a colour + 128, twin of COUNTED
+
 // What objects are compared by: of the component whose first cell, row by row, is `root`. Twin of keys::of.
 __device__ __forceinline__ int figure(const Scratch& s, unsigned root, unsigned which) {
     const unsigned columns = s.columns[root], bottom = s.parent[root] >> 16;
@@ -54,8 +56,46 @@ __device__ __forceinline__ int figure(const Scratch& s, unsigned root, unsigned 
         case 5: return low(columns);
         case 6: return high(columns);
         case 7:
-        case 9: return int(s.key[root] >> 10) - 128;
-        default: return 1;
+        case 9:
+        case 14: return int(s.key[root] >> 10) - 128;
+        default:
+            // So many cells of a colour.
+            if (which >= kCounted) return int(s.key[root] >> 10) == int(which - kCounted) ? s.size[root] & 0xffff : 0;
+            return 1;
+    }
+}
+
+// Whether a figure is of colours: those of components with several are counted one by one.
+__device__ __forceinline__ bool of_colours(unsigned which) {
+    return which == 8 || which == 9 || which == 14 || which >= kCounted;
+}
+
+// Such a figure of every component in place of its size.
+__device__ __forceinline__ void count_colours(const Grid& g, unsigned plane, unsigned which, Scratch& s) {
+    for (unsigned top = 0; top < g.h; ++top) {
+        const unsigned row = __shfl_sync(kAll, plane, top), at = top * kSide + lane_of();
+        unsigned roots = __ballot_sync(kAll, (row >> lane_of() & 1) && (s.parent[at] & kRoot) == at);
+        for (; roots != 0; roots &= roots - 1) {
+            const unsigned root = top * kSide + low(roots);
+            unsigned own = 0;
+            for (unsigned r = top; r < g.h; ++r) {
+                const bool there = __shfl_sync(kAll, plane, r) >> lane_of() & 1;
+                const unsigned bits = __ballot_sync(kAll, there && (s.parent[r * kSide + lane_of()] & kRoot) == root);
+                if (lane_of() == r) own = bits;
+            }
+            histogram(g, own, s.bins);
+            unsigned n = 0;
+            if (which >= kCounted) {
+                n = s.bins[which - kCounted];
+            } else if (which == 8) {
+                for (unsigned k = 0; k < 8; ++k) n += __popc(__ballot_sync(kAll, s.bins[k * 32 + lane_of()] != 0));
+            } else {
+                n = extreme_colour(s.bins, which == 9);
+            }
+            __syncwarp();
+            if (lane_of() == 0) s.size[root] = n;
+            __syncwarp();
+        }
     }
 }
 
@@ -76,25 +116,33 @@ __device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, 
     if (op < kMerge || (op > kSizefilter && !by_predicate)) return false;
     const In& x = v[0];
     const Grid g = x.grid();
-    const bool objects = x.kind == kObjects;
+    // In an order by a figure, of which the first and the last are asked for.
+    const bool ordered = x.kind == kOrdered;
+    if (ordered && op != kFirst && op != kLast && op != kSize) return out.spill(kByKind), true;
+    const bool objects = x.kind == kObjects || ordered;
+    const int mode = x.c & 15;
+    if (ordered) which = (x.c >> 8) - 1;
     if (!objects) {
         if (op == kSize && x.kind == kGrid) return out.put(kInt, x.a), true;
         if (op == kSize && x.kind == kPair) return out.put(kInt, 2), true;
         if (op == kFirst && x.kind == kPair) return out.put(kInt, x.a), true;
         if (op == kLast && x.kind == kPair) return out.put(kInt, x.b), true;
         if (x.kind == kStrips) {
-            const int n = x.c & 255, k = op == kLast ? n - 1 : 0, side = x.c & 256 ? x.a : x.b;
+            const int n = x.c & 255;
             if (op == kSize) return out.put(kInt, n), true;
+            if (op == kMerge) return stacked(x, out), true;
             if (op != kFirst && op != kLast) return out.spill(kByKind), true;
-            const int piece = side / n;
-            const Slice part(k * (piece + (side % n != 0)), piece, side);
-            const unsigned length = part.to - part.from;
-            if (x.c & 256) {
-                out.grid(length, x.b, [&](unsigned r, unsigned c) { return g.at(r + part.from, c); });
-            } else {
-                out.grid(x.a, length, [&](unsigned r, unsigned c) { return g.at(r, c + part.from); });
-            }
+            const Strip part(x, op == kLast ? n - 1 : 0);
+            out.grid(part.h, part.w, [&](unsigned r, unsigned c) { return part.at(r, c); });
             return true;
+        }
+        if (x.kind == kLines) {
+            const unsigned rows = x.masks[0], columns = x.masks[1], r = lane_of();
+            // The row of a grid of one cell is its column.
+            if (op == kSize) return out.put(kInt, x.a * x.b == 1 ? 1 : __popc(rows) + __popc(columns)), true;
+            if (op != kMerge) return out.spill(kByKind), true;
+            const unsigned mask = r >= g.h ? 0 : rows >> r & 1 ? first_columns(g.w) : columns;
+            return out.patch(true, mask, 0, 0, [&](unsigned i, unsigned j) { return g.at(i, j); }), true;
         }
         if (!x.patch()) return out.spill(kByKind), true;
         const Patch p = patch_of(x);
@@ -111,8 +159,11 @@ __device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, 
     const auto own = [&](unsigned r, unsigned c) { return g.at(r, c); };
     if (op == kMerge) return out.patch(true, plane, 0, 0, own), true;
     if ((op == kColorfilter || op == kSizefilter) && v[1].kind != kInt) return out.spill(kByKind), true;
-    if ((op == kArgmax || op == kArgmin) && which >= 8 && !(x.c & kUnivalued)) return out.spill(kByKind), true;
-    label(g, plane, x.c, s);
+    label(g, plane, mode, s);
+    if ((op == kArgmax || op == kArgmin || ordered) && of_colours(which) && !(mode & kUnivalued)) {
+        count_colours(g, plane, which, s);
+        which = 0;
+    }
     if ((op >= kColorfilter && op != kExtract) || op == kSize) {
         unsigned kept = 0, roots = 0;
         for (unsigned r = 0; r < g.h; ++r) {
@@ -136,7 +187,8 @@ __device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, 
         const unsigned row = __shfl_sync(kAll, plane, r), at = r * kSide + lane_of();
         if (!(row >> lane_of() & 1) || (s.parent[at] & kRoot) != at) continue;
         if (op == kExtract && !is_such(s, at, which)) continue;
-        const int n = op == kArgmax ? figure(s, at, which) : op == kArgmin ? -figure(s, at, which) : 0;
+        const bool upwards = op == kArgmax || (ordered && op == kLast), downwards = op == kArgmin || (ordered && op == kFirst);
+        const int n = upwards ? figure(s, at, which) : downwards ? -figure(s, at, which) : 0;
         const unsigned key = s.key[at];
         const u64 rank = u64(n + 4096) << 48 | u64(op == kLast ? key : 0xffffffu - key) << 16 | at;
         best = rank > best ? rank : best;

@@ -67,7 +67,8 @@ __device__ __forceinline__ bool combined(unsigned op, const In* v, const Out& ou
         return out.copy(a.a ? b : v[2]), true;
     }
     if (op == kEquality && a.number() && b.number()) return out.put(kBool, a.a == b.a), true;
-    // Values of two forms are never equal: what is empty has one form.
+    // Lines are objects, too; other values of two forms are never equal: what is empty has one form.
+    if (op == kEquality && (a.kind == kLines || b.kind == kLines)) return out.spill(kByKind), true;
     if (op == kEquality && (a.number() ? kInt : a.kind) != (b.number() ? kInt : b.kind)) {
         return out.put(kBool, false), true;
     }
@@ -81,9 +82,11 @@ __device__ __forceinline__ bool combined(unsigned op, const In* v, const Out& ou
         }
         return out.put(kBool, same), true;
     }
-    const bool objects = op == kEquality && a.kind == kObject && b.kind == kObject;
-    if (!objects && (a.kind != kIndices || b.kind != kIndices)) return out.spill(kByKind), true;
+    if (!a.patch() || !b.patch()) return out.spill(kByKind), true;
     const Patch p = patch_of(a), q = patch_of(b);
+    const bool objects = a.kind == kObject && b.kind == kObject;
+    // Cells and locations in one set.
+    if (a.kind != b.kind && op == kCombine && !p.empty() && !q.empty()) return out.spill(kByKind), true;
     if (op == kEquality) {
         bool same = p.i0 == q.i0 && p.j0 == q.j0 && __ballot_sync(kAll, p.mask != q.mask) == 0;
         for (unsigned r = 0; objects && same && r < p.h; ++r) {
@@ -92,16 +95,30 @@ __device__ __forceinline__ bool combined(unsigned op, const In* v, const Out& ou
         }
         return out.put(kBool, same), true;
     }
-    if (op != kCombine) {
-        const unsigned other = placed(q.mask, q.i0 - p.i0, q.j0 - p.j0);
-        return out.indices(op == kIntersection ? p.mask & other : p.mask & ~other, p.i0, p.j0), true;
+    const unsigned both = a.kind == b.kind ? p.mask & placed(q.mask, q.i0 - p.i0, q.j0 - p.j0) : 0;
+    unsigned shared = both;
+    for (unsigned r = 0; objects && r < p.h; ++r) {
+        const bool there = __shfl_sync(kAll, both, r) >> lane_of() & 1;
+        const int i = int(r) + p.i0 - q.i0, j = int(lane_of()) + p.j0 - q.j0;
+        const unsigned same = __ballot_sync(kAll, there && p.at(r, lane_of()) == q.at(i, j));
+        if (lane_of() == r) shared = same;
     }
-    if (p.empty()) return out.indices(q.mask, q.i0, q.j0), true;
-    if (q.empty()) return out.indices(p.mask, p.i0, p.j0), true;
+    if (op != kCombine) {
+        const unsigned kept = op == kIntersection ? shared : p.mask & ~shared;
+        return out.patch(a.kind == kObject, kept, p.i0, p.j0, [&](unsigned r, unsigned c) { return p.at(r, c); }), true;
+    }
+    if (p.empty() || q.empty()) return out.copy(p.empty() ? b : a), true;
     const int i0 = p.i0 < q.i0 ? p.i0 : q.i0, j0 = p.j0 < q.j0 ? p.j0 : q.j0;
     const int pi = p.i0 + int(p.h), qi = q.i0 + int(q.h), pj = p.j0 + int(p.w), qj = q.j0 + int(q.w);
     if ((pi > qi ? pi : qi) - i0 > 32 || (pj > qj ? pj : qj) - j0 > 32) return out.spill(kBySize), true;
-    out.indices(placed(p.mask, p.i0 - i0, p.j0 - j0) | placed(q.mask, q.i0 - i0, q.j0 - j0), i0, j0);
+    // Two colours on one location.
+    if (__ballot_sync(kAll, shared != both) != 0) return out.spill(kByClass), true;
+    const unsigned mask = placed(p.mask, p.i0 - i0, p.j0 - j0) | placed(q.mask, q.i0 - i0, q.j0 - j0);
+    out.patch(objects, mask, i0, j0, [&](unsigned r, unsigned c) {
+        const int i = int(r) + i0, j = int(c) + j0, ri = i - a.a, ci = j - a.b;
+        const bool first = ri >= 0 && ri < 32 && ci >= 0 && ci < 32 && (a.masks[ri] >> ci & 1);
+        return int(first ? a.cells[ri * int(kSide) + ci] : b.cells[(i - b.a) * int(kSide) + j - b.b]);
+    });
     return true;
 }
 

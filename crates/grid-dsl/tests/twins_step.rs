@@ -13,6 +13,8 @@ use grid_dsl::{ErrClass, Prim, Value, call};
 enum Operand {
     Value(Value),
     Objects(Value, [bool; 3]),
+    /// Parts of a grid: side by side, or one above the other.
+    Strips(Value, Op, i32),
 }
 
 /// One call, with operands of two samples.
@@ -38,6 +40,20 @@ const KEYS: [Prim; 11] = [
 ];
 
 const PREDICATES: [Prim; 4] = [Prim::Vline, Prim::Hline, Prim::Square, Prim::Portrait];
+
+const MAPS: [Prim; 11] = [
+    Prim::Hmirror,
+    Prim::Vmirror,
+    Prim::Dmirror,
+    Prim::Cmirror,
+    Prim::Normalize,
+    Prim::Toindices,
+    Prim::Backdrop,
+    Prim::Box,
+    Prim::Corners,
+    Prim::Outbox,
+    Prim::Inbox,
+];
 
 /// Kinds of operands: grid, colour, pair, patch, objects, flag, number or pair, indices, small number, element, anything.
 fn kinds(op: Op) -> &'static str {
@@ -74,7 +90,17 @@ fn kinds(op: Op) -> &'static str {
         Op::Index => "gp",
         Op::Recolor => "ch",
         Op::Shift => "hp",
-        Op::Combine | Op::Intersection | Op::Difference => "xx",
+        Op::Combine | Op::Intersection | Op::Difference => "hh",
+        Op::Position | Op::Hmatching | Op::Vmatching | Op::Manhattan | Op::Adjacent => "hh",
+        Op::Bordering => "hg",
+        Op::Frontiers => "g",
+        Op::Initset => "p",
+        Op::Insert | Op::Remove => "px",
+        Op::Lbind | Op::Rbind => "a",
+        Op::Repeat => "gf",
+        Op::Mostcommon => "t",
+        Op::Leastcommon => "v",
+        Op::Order | Op::Totuple | Op::Mapply => "o",
         Op::Equality => "aa",
         Op::Branch => "baa",
         Op::Add | Op::Subtract | Op::Multiply => "nn",
@@ -144,6 +170,10 @@ fn operand(kind: char) -> BoxedStrategy<Operand> {
         'n' => prop_oneof![2 => number, 1 => any_pair()].boxed(),
         'f' => prop_oneof![6 => (-1..4).prop_map(Value::Int), 1 => number].boxed(),
         'e' => prop_oneof![any_grid(), any_patch()].boxed(),
+        't' | 'v' => {
+            let op = if kind == 't' { Op::Hsplit } else { Op::Vsplit };
+            return (any_grid(), 1i32..5).prop_map(move |(grid, n)| Operand::Strips(grid, op, n)).boxed();
+        }
         'o' => return prop_oneof![8 => any_objects(), 1 => any_patch().prop_map(Operand::Value)].boxed(),
         _ => {
             let value = prop_oneof![any_grid(), any_patch(), any_pair(), number, Just(Value::None)];
@@ -157,7 +187,8 @@ fn operand(kind: char) -> BoxedStrategy<Operand> {
 fn any_call(ops: std::ops::Range<usize>) -> impl Strategy<Value = Call> {
     (ops, 0..KEYS.len()).prop_flat_map(|(op, key)| {
         let op = Op::ALL[op];
-        let key = if op.key(KEYS[key]).is_some() { KEYS[key] } else { PREDICATES[key % 4] };
+        let key = [KEYS[key], PREDICATES[key % 4], MAPS[key % MAPS.len()]].into_iter().find(|k| op.key(*k).is_some());
+        let key = key.unwrap_or(Prim::Size);
         let operands: Vec<_> = kinds(op).chars().map(operand).collect();
         (operands.clone(), operands).prop_map(move |(first, second)| Call { op, key, operands: [first, second] })
     })
@@ -183,6 +214,7 @@ impl Operand {
                 let [u, d, b] = flags.map(Value::Bool);
                 call("objects", &[grid.clone(), u, d, b])
             }
+            Self::Strips(grid, op, n) => call(op.prim().name(), &[grid.clone(), Value::Int(*n)]),
         }
     }
 }
@@ -192,8 +224,8 @@ impl Call {
     fn outcome(&self, sample: usize) -> Outcome {
         let mut values =
             self.operands[sample].iter().map(Operand::value).collect::<std::result::Result<Vec<_>, _>>()?;
-        if self.op.by_function() {
-            values.push(format!("{{\"f\":\"{}\"}}", self.key.name()).parse().unwrap());
+        if let Some(at) = self.op.function_at() {
+            values.insert(at, format!("{{\"f\":\"{}\"}}", self.key.name()).parse().unwrap());
         }
         call(self.op.prim().name(), &values)
     }
@@ -211,7 +243,7 @@ fn on_device<B: GridBackend>(b: &B, calls: &[Call]) -> Result<Vec<Slot>> {
             let both = [&call.operands[0][k], &call.operands[1][k]];
             let plain = |o: &Operand| match o {
                 Operand::Value(value) => Slot::Known(Ok(value.clone())),
-                Operand::Objects(..) => Slot::Known(o.value()),
+                Operand::Objects(..) | Operand::Strips(..) => Slot::Known(o.value()),
             };
             if let [Operand::Objects(g, f), Operand::Objects(h, e)] = both {
                 let write = |arena: &mut Arena<B>, k: u32, x: Value, y: Value| {
@@ -224,6 +256,12 @@ fn on_device<B: GridBackend>(b: &B, calls: &[Call]) -> Result<Vec<Slot>> {
                 }
                 let operands = made_of;
                 first.push(Instruction { op: Op::Objects, target: slot(k), operands, key: 0 });
+            } else if let [Operand::Strips(g, op, n), Operand::Strips(h, _, m)] = both {
+                let made_of = [0, 1, 2, 3].map(|part| slot(4 + 4 * k + part));
+                let known = |v: &Value| Slot::Known(Ok(v.clone()));
+                arena.write(b, made_of[0] as usize, &[known(g), known(h)])?;
+                arena.write(b, made_of[1] as usize, &[*n, *m].map(|n| Slot::Known(Ok(Value::Int(n)))))?;
+                first.push(Instruction { op: *op, target: slot(k), operands: made_of, key: 0 });
             } else {
                 arena.write(b, slot(k) as usize, &both.map(plain))?;
             }
@@ -262,6 +300,7 @@ fn expected(case: &Case) -> Outputs {
 const WRITERS: usize = Op::Fill as usize;
 const FINDERS: usize = Op::Ofcolor as usize;
 const SHAPES: usize = Op::Toindices as usize;
+const ADDED: usize = Op::Lbind as usize;
 
 /// Values in an arena, places of some of them, and numbers that are written there.
 #[derive(Clone, Debug)]
@@ -370,7 +409,9 @@ twins! {
     /// values: everything is exact
     finds: cases(FINDERS..SHAPES), Case => |b, c| run(b, c), oracle = expected, tolerance = Tolerance::EXACT;
     /// values: everything is exact
-    shapes: cases(SHAPES..Op::ALL.len()), Case => |b, c| run(b, c), oracle = expected,
+    relations: cases(ADDED..Op::ALL.len()), Case => |b, c| run(b, c), oracle = expected, tolerance = Tolerance::EXACT;
+    /// values: everything is exact
+    shapes: cases(SHAPES..ADDED), Case => |b, c| run(b, c), oracle = expected,
         tolerance = Tolerance::EXACT;
 }
 

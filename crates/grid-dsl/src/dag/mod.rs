@@ -1,6 +1,7 @@
 //! Many programs as one graph, in which every distinct expression appears once.
 
 mod exec;
+mod inline;
 mod plan;
 mod simplify;
 mod stats;
@@ -14,6 +15,7 @@ use crate::value::Value;
 
 pub(crate) use exec::Computed;
 pub use exec::{Batch, ExecOpts, RunResult};
+pub(crate) use inline::OVERHEAD;
 pub use simplify::Simplified;
 pub use stats::Stats;
 

@@ -7,7 +7,7 @@ use crate::error::{Limits, Result};
 use crate::exec::{Backend as _, Cpu};
 use crate::kernels::{Arena, GridBackend, Instruction, Op, Slot, Spill, step};
 use crate::prim::Prim;
-use crate::value::{Function, Value};
+use crate::value::Value;
 
 /// Calls that are on a device at once.
 const TOGETHER: usize = 4096;
@@ -18,10 +18,12 @@ const SLOTS: usize = 5;
 /// The operation of a call and the number of the function that it takes.
 fn operation(prim: Prim, args: &[Value]) -> Option<(Op, u32)> {
     let op = Op::of(prim).filter(|_| args.len() == prim.arity())?;
-    match args.last() {
-        Some(Value::Fn(Function::Prim(by))) if op.by_function() => Some((op, op.key(*by)?)),
-        _ if op.by_function() => None,
-        _ => Some((op, 0)),
+    match op.function_at() {
+        Some(at) => match &args[at] {
+            Value::Fn(by) => Some((op, op.key_of(by)?)),
+            _ => None,
+        },
+        None => Some((op, 0)),
     }
 }
 
@@ -51,7 +53,8 @@ pub fn call_batch<B: GridBackend>(
         for (n, (prim, args)) in calls.iter().enumerate() {
             let Some((op, key)) = operation(*prim, args).filter(|_| super::enough(limits)) else { continue };
             let slot = |k: usize| (n * SLOTS + k) as u32;
-            for (k, value) in args.iter().take(op.operands()).enumerate() {
+            let plain = args.iter().enumerate().filter(|(at, _)| Some(*at) != op.function_at());
+            for (k, (_, value)) in plain.enumerate() {
                 values[n * SLOTS + k] = Slot::Known(Ok(value.clone()));
             }
             instructions.push(Instruction { op, target: slot(4), operands: [0, 1, 2, 3].map(slot), key });

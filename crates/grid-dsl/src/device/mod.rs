@@ -91,14 +91,15 @@ impl<B: GridBackend> DeviceExecutor<B> {
                 format!("{} samples stay on the host: fewer than min_batch, or limits below a device's", samples.len());
             return on_host(dag, samples, opts, why);
         }
-        let plan = Plan::new(dag);
+        let inlined = dag.inlined(&opts.limits);
+        let plan = Plan::new(&inlined);
         let queues = if samples.len() < opts.multi_gpu_min { 1 } else { self.queues.len() };
         let bounds = parts(samples.iter().map(|s| u64::from(s.input.weight())), queues);
         let all: Vec<_> = std::thread::scope(|scope| {
-            let (plan, queues) = (&plan, self.queues.iter().zip(bounds.windows(2)));
+            let (graphs, queues) = ((dag, &inlined, &plan), self.queues.iter().zip(bounds.windows(2)));
             let threads: Vec<_> = queues
                 .map(|(b, bounds)| (bounds[0]..bounds[1], b))
-                .map(|(range, b)| scope.spawn(move || part(b, dag, plan, &samples[range], opts)))
+                .map(|(range, b)| scope.spawn(move || part(b, graphs, &samples[range], opts)))
                 .collect();
             threads.into_iter().map(|thread| thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
         });
@@ -112,7 +113,12 @@ impl<B: GridBackend> DeviceExecutor<B> {
 }
 
 /// Runs samples on one queue, as many at a time as its memory takes.
-fn part<B: GridBackend>(b: &B, dag: &Dag, plan: &Plan, samples: &[Sample], opts: &Options) -> (run::Values, Coverage) {
+fn part<B: GridBackend>(
+    b: &B,
+    (dag, inlined, plan): (&Dag, &Dag, &Plan),
+    samples: &[Sample],
+    opts: &Options,
+) -> (run::Values, Coverage) {
     let memory = b.memory();
     let budget = (memory.limit as f64 * opts.mem_fraction) as usize;
     let each = plan.slots.max(1) * Arena::<B>::bytes();
@@ -122,12 +128,12 @@ fn part<B: GridBackend>(b: &B, dag: &Dag, plan: &Plan, samples: &[Sample], opts:
         let why = format!("{} samples ran on the host: {budget} bytes hold {room} of {each}", samples.len());
         return on_host(dag, samples, opts, why);
     }
-    let most = MOST_SAMPLES.min(MOST_EVALUATIONS / dag.nodes().len().max(1)).max(1);
+    let most = MOST_SAMPLES.min(MOST_EVALUATIONS / inlined.nodes().len().max(1)).max(1);
     let (mut together, mut from) = (room.min(opts.max_batch.unwrap_or(most).max(1)), 0);
     let (mut values, mut coverage) = (Vec::new(), Coverage::default());
     while from < samples.len() {
         let now = &samples[from..samples.len().min(from + together)];
-        match run::wave(b, dag, plan, now, &opts.limits) {
+        match run::wave(b, inlined, plan, now, &opts.limits) {
             Ok((part, counted)) => {
                 values.extend(part);
                 coverage.add(&counted);
@@ -219,7 +225,7 @@ fn is_container(value: &Value) -> bool {
 fn enough(limits: &Limits) -> bool {
     limits.side >= SIDE
         && limits.elements >= SIDE * SIDE
-        && limits.weight >= 1 << 14
+        && limits.weight >= 1 << 19
         && limits.nesting >= 8
         && limits.calls >= 8
 }

@@ -3,7 +3,7 @@
 use crate::dag::{Dag, Node, NodeId};
 use crate::kernels::{Instruction, Op};
 use crate::prim::Prim;
-use crate::value::{Function, Value};
+use crate::value::Value;
 
 /// How a node gets its value.
 #[derive(Clone, Debug)]
@@ -35,14 +35,18 @@ pub(super) struct Plan {
 /// The operation of a node on a device, its operands there, and the number of a function.
 fn operation(dag: &Dag, prim: Prim, args: &[NodeId]) -> Option<(Op, Vec<NodeId>, u32)> {
     let op = Op::of(prim)?;
-    let key = match (op, args) {
-        (op, [_, function]) if op.by_function() => match &dag.nodes()[*function as usize] {
-            Node::Literal(Value::Fn(Function::Prim(by))) => op.key(*by)?,
+    let mut args = args.to_vec();
+    if args.len() != prim.arity() {
+        return None;
+    }
+    let key = match op.function_at() {
+        Some(at) => match &dag.nodes()[args.remove(at) as usize] {
+            Node::Literal(Value::Fn(by)) => op.key_of(by)?,
             _ => return None,
         },
-        _ => 0,
+        None => 0,
     };
-    Some((op, args[..op.operands()].to_vec(), key))
+    Some((op, args, key))
 }
 
 impl Plan {

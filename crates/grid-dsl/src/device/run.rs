@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::Coverage;
 use super::plan::{Plan, Way};
-use crate::dag::{Dag, Node, NodeId};
+use crate::dag::{Dag, Node, NodeId, OVERHEAD};
 use crate::error::{ErrClass, Limits, Result};
 use crate::exec::{Output, run_program};
 use crate::fast::{Fast, Val};
@@ -21,8 +21,8 @@ use crate::run::Sample;
 pub(super) type Values = Vec<Vec<Result<Output>>>;
 
 /// More than the fuel of any evaluation that a device does: operands and results of at most 1,024 cells with a weight of 5,
-/// a few times for functions of each object.
-const MOST_FUEL: u64 = 1 << 17;
+/// a few times for functions of each object, 255 copies of a grid, or a step for each pair of cells of two patches.
+const MOST_FUEL: u64 = 1 << 21;
 
 /// Values that are copied at once: 38 MB of payloads.
 const TOGETHER: usize = 1 << 15;
@@ -104,7 +104,7 @@ pub(super) fn wave<B: GridBackend>(
         let admitted = samples[s].admit(limits);
         let programs = 0..dag.programs().len();
         let outputs = programs.flat_map(|program| {
-            if admitted.is_ok() && dag.runs_alone(program, limits, |id| this.held[id as usize].fuel) {
+            if admitted.is_ok() && dag.runs_alone(program, limits, |id| this.held[id as usize].fuel + OVERHEAD) {
                 // Perhaps too much: the program alone tells.
                 let alone = run_program(dag.member_program(program), &samples[s], limits, false).returns;
                 return alone.into_iter().map(|value| value.map(Output::Value)).collect();
@@ -287,7 +287,8 @@ impl<B: GridBackend> Wave<'_, B> {
         let places: Vec<u32> = targets.flat_map(|from| from..from + samples as u32).collect();
         let (heads, _) = take(self.b, &self.arena, &places, false)?;
         let container = |head: &[i32]| {
-            (Form::Grid as i32..=Form::Objects as i32).contains(&head[0]) || head[0] == Form::Strips as i32
+            let other = [Form::Strips, Form::Ordered, Form::Lines].iter().any(|&form| head[0] == form as i32);
+            other || (Form::Grid as i32..=Form::Objects as i32).contains(&head[0])
         };
         let of_node = |heads: &[i32]| {
             let all = || heads.chunks_exact(HEAD);

@@ -3,8 +3,7 @@
 use super::{HEAD, PAYLOAD, Spill};
 use crate::error::ErrClass;
 use crate::kernels::SIDE;
-use crate::kernels::batch::{CELLS, pack, refusal, unpack};
-use crate::kernels::step::value::labelled;
+use crate::kernels::batch::{CELLS, pack, refusal};
 use crate::value::Value;
 
 /// Coordinates on a device are at most this far from 0.
@@ -26,6 +25,12 @@ pub(crate) enum Form {
     Nothing,
     /// Parts of a grid, side by side or, with bit 8 beside their number, one above the other.
     Strips,
+    /// A primitive with its first or last argument fixed: the argument's head stands behind.
+    Bound,
+    /// Objects in an order.
+    Ordered,
+    /// Rows and columns of one colour, which the first two masks name.
+    Lines,
 }
 
 /// A value in a slot, on the host.
@@ -152,6 +157,9 @@ fn patch(set: &[Value]) -> Result<([i32; HEAD], [u32; PAYLOAD]), Spill> {
 /// First row, rows, first column and columns of a part of a grid: height, width, and what the third word of its head says.
 pub(super) fn strip([h, w, how]: [i32; 3], k: i32) -> (usize, usize, usize, usize) {
     let (n, along_rows) = (how & 255, how & 256 != 0);
+    if how & super::tuples::COPIES != 0 {
+        return (0, h as usize, 0, w as usize);
+    }
     let side = if along_rows { h } else { w };
     let step = side / n + i32::from(side % n != 0);
     let from = (k * step).min(side);
@@ -162,48 +170,5 @@ pub(super) fn strip([h, w, how]: [i32; 3], k: i32) -> (usize, usize, usize, usiz
 
 /// The value, or the error, of words.
 pub(crate) fn decode(head: &[i32], payload: &[u32]) -> Result<Result<Value, ErrClass>, Spill> {
-    let [form, a, b, c] = [head[0], head[1], head[2], head[3]];
-    let masks = &payload[CELLS / 4..];
-    let there = |at: &usize| masks[at / SIDE] >> (at % SIDE) & 1 == 1;
-    let place = |at: usize| ((at / SIDE) as i32, (at % SIDE) as i32);
-    let value = match form {
-        x if x == Form::Error as i32 => return Ok(Err(ErrClass::ALL[a as usize])),
-        x if x == Form::Int as i32 => Value::Int(a),
-        x if x == Form::Bool as i32 => Value::Bool(a != 0),
-        x if x == Form::Pair as i32 => Value::pair(a, b),
-        x if x == Form::Nothing as i32 => Value::None,
-        x if x == Form::Grid as i32 => unpack(a as usize, b as usize, &cells_of(payload)),
-        x if x == Form::Indices as i32 => Value::indices((0..CELLS).filter(there).map(|at| {
-            let (i, j) = place(at);
-            (a + i, b + j)
-        })),
-        x if x == Form::Object as i32 => {
-            let cells = cells_of(payload);
-            Value::object((0..CELLS).filter(there).map(|at| {
-                let (i, j) = place(at);
-                (i32::from(cells[at] as i8), a + i, b + j)
-            }))
-        }
-        x if x == Form::Objects as i32 => {
-            let cells = cells_of(payload);
-            let (labels, count) = labelled(&cells, masks, c);
-            let mut objects = vec![Vec::new(); count];
-            for (at, label) in labels.iter().enumerate().filter_map(|(at, l)| Some((at, (*l)?))) {
-                let (i, j) = place(at);
-                objects[usize::from(label)].push((i32::from(cells[at] as i8), i, j));
-            }
-            Value::set(objects.into_iter().map(Value::object).collect())
-        }
-        x if x == Form::Strips as i32 => {
-            let cells = cells_of(payload);
-            let part = |k: i32| {
-                let (top, rows, left, columns) = strip([a, b, c], k);
-                let row = |i: usize| (left..left + columns).map(|j| i32::from(cells[i * SIDE + j] as i8)).collect();
-                Value::grid((top..top + rows).map(row).collect::<Vec<Vec<i32>>>())
-            };
-            Value::tuple((0..(c & 255)).map(part).collect())
-        }
-        _ => return Err(Spill::of(a)),
-    };
-    Ok(Ok(value))
+    super::packed::decode_val(head, payload).map(|value| value.map(|value| value.to_value()))
 }

@@ -15,6 +15,7 @@ mod objects;
 mod packed;
 mod patches;
 mod place;
+mod tuples;
 mod value;
 
 use gpu_core::{Backend, Cpu, Error, Result, Tensor, View, ViewMut};
@@ -22,6 +23,7 @@ use rayon::prelude::*;
 use rustacuda_derive::DeviceCopy;
 
 use crate::prim::Prim;
+use crate::value::{Function, Maker, Value};
 
 pub(crate) use code::Form;
 pub use code::Slot;
@@ -85,28 +87,72 @@ operations! {
     Decrement Crement Sign Even Positive Flip Both Either Greater Astuple Toivec Tojvec
     Dneighbors Ineighbors Neighbors Connect Hfrontier Vfrontier Sfilter Mfilter Extract
     Hsplit Vsplit
+    Lbind Rbind Repeat Mostcommon Leastcommon Order Totuple Centerofmass Position Hmatching Vmatching
+    Manhattan Adjacent Bordering Hperiod Vperiod Initset Insert Remove Mapply Frontiers
 }
 
 impl Op {
-    /// Operands that are values: functions of `argmax`, `argmin` and filters are immediate.
+    /// Operands that are values: functions are immediate.
     pub fn operands(self) -> usize {
-        match self {
-            other if other.by_function() => 1,
-            other => other.prim().arity(),
-        }
+        self.prim().arity() - usize::from(self.by_function())
     }
 
-    /// Whether the last argument of the primitive is a function, which an instruction names by its number.
+    /// Whether an argument of the primitive is a function, which an instruction names by its number.
     pub fn by_function(self) -> bool {
-        matches!(self, Self::Argmax | Self::Argmin) || self.by_predicate()
+        self.function_at().is_some()
+    }
+
+    /// The argument that is a function.
+    pub fn function_at(self) -> Option<usize> {
+        match self {
+            Self::Lbind | Self::Rbind | Self::Mapply => Some(0),
+            Self::Argmax | Self::Argmin | Self::Order => Some(1),
+            other => other.by_predicate().then_some(1),
+        }
     }
 
     fn by_predicate(self) -> bool {
         matches!(self, Self::Sfilter | Self::Mfilter | Self::Extract)
     }
 
+    /// The number by which this operation knows a function: a primitive, or one that counts the cells of a colour.
+    pub fn key_of(self, function: &Function) -> Option<u32> {
+        let closure = match function {
+            Function::Prim(prim) => return self.key(*prim),
+            Function::Closure(closure) => closure,
+        };
+        let counts = matches!(self, Self::Argmax | Self::Argmin | Self::Order) && closure.maker() == Maker::Rbind;
+        match closure.args() {
+            [Value::Fn(Function::Prim(Prim::Colorcount)), Value::Int(colour)] if counts => {
+                Some(objects::COUNTED + u32::from(i8::try_from(*colour).ok()? as u8 ^ 128))
+            }
+            _ => None,
+        }
+    }
+
     /// The number by which this operation knows a function of objects.
     pub fn key(self, prim: Prim) -> Option<u32> {
+        match self {
+            Self::Lbind | Self::Rbind => return Prim::ALL.iter().position(|&p| p == prim).map(|at| at as u32),
+            Self::Mapply => {
+                let known = [
+                    (Prim::Identity, 0),
+                    (Prim::Hmirror, 1),
+                    (Prim::Vmirror, 2),
+                    (Prim::Dmirror, 3),
+                    (Prim::Cmirror, 4),
+                    (Prim::Normalize, 5),
+                    (Prim::Toindices, 6),
+                    (Prim::Backdrop, 7),
+                    (Prim::Box, 8),
+                    (Prim::Corners, 9),
+                    (Prim::Outbox, 10),
+                    (Prim::Inbox, 11),
+                ];
+                return known.into_iter().find(|(p, _)| *p == prim).map(|(_, key)| key);
+            }
+            _ => {}
+        }
         if self.by_predicate() {
             return match prim {
                 Prim::Vline => Some(10),
@@ -126,7 +172,8 @@ impl Op {
             Prim::Rightmost => 6,
             Prim::Color => 7,
             Prim::Numcolors => 8,
-            Prim::Mostcolor | Prim::Leastcolor => 9,
+            Prim::Mostcolor => 9,
+            Prim::Leastcolor => 14,
             _ => return None,
         })
     }
@@ -367,6 +414,7 @@ fn evaluate(op: Op, key: u32, v: &[Arg; 4], operands: usize) -> Out {
         n if n <= Op::Index as u32 => objects::measured(op, v),
         n if n <= Op::Outbox as u32 => patches::shaped(op, v),
         n if n <= Op::Branch as u32 => patches::combined(op, v),
+        n if n >= Op::Lbind as u32 => tuples::added(op, key, v),
         n if n >= Op::Hsplit as u32 => grids::cut(op, v),
         n if n >= Op::Sfilter as u32 => objects::asked(op, key, v),
         _ => patches::counted(op, v),

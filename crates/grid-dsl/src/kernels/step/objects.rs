@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use super::code::strip;
+use super::tuples::stacked;
 use super::value::{Arg, Grid, Out, Patch, labelled};
 use super::{Form, Op, Spill};
 use crate::kernels::components::extreme_colour;
@@ -46,6 +47,20 @@ pub(super) fn found(op: Op, v: &[Arg; 4]) -> Out {
     }
 }
 
+/// Figures from here on count cells of a colour + 128.
+pub(super) const COUNTED: u32 = 32;
+
+/// A figure by which objects are compared: of the cells (colour, row, column) of one.
+pub(super) fn figure(cells: &[(i32, i32, i32)], which: u32) -> i32 {
+    let colours = || cells.iter().map(|cell| cell.0 as i8);
+    match which {
+        8 => colours().collect::<std::collections::BTreeSet<_>>().len() as i32,
+        9 | 14 => extreme_colour(colours(), which == 9).map_or(0, i32::from),
+        COUNTED.. => cells.iter().filter(|cell| cell.0 + 128 == (which - COUNTED) as i32).count() as i32,
+        _ => Figures::of_cells(cells).of(which),
+    }
+}
+
 /// What is known of a component.
 #[derive(Clone, Copy)]
 struct Figures {
@@ -55,6 +70,23 @@ struct Figures {
 }
 
 impl Figures {
+    const NOTHING: Self = Self { size: 0, colour: i32::MAX, box_: [i32::MAX, i32::MAX, 0, 0] };
+
+    /// One more cell.
+    fn add(&mut self, colour: i32, i: i32, j: i32) {
+        self.size += 1;
+        self.colour = self.colour.min(colour);
+        let [top, left, bottom, right] = self.box_;
+        self.box_ = [top.min(i), left.min(j), bottom.max(i), right.max(j)];
+    }
+
+    /// Of cells: colour, row, column.
+    fn of_cells(cells: &[(i32, i32, i32)]) -> Self {
+        let mut figures = Self::NOTHING;
+        cells.iter().for_each(|&(colour, i, j)| figures.add(colour, i, j));
+        figures
+    }
+
     fn of(&self, which: u32) -> i32 {
         let [top, left, bottom, right] = self.box_;
         match which {
@@ -65,7 +97,7 @@ impl Figures {
             4 => bottom,
             5 => left,
             6 => right,
-            7 | 9 => self.colour,
+            7 => self.colour,
             _ => 1,
         }
     }
@@ -87,7 +119,13 @@ pub(super) fn asked(op: Op, which: u32, v: &[Arg; 4]) -> Out {
     let x = &v[0];
     let filter = matches!(op, Op::Colorfilter | Op::Sizefilter);
     let predicate = matches!(op, Op::Sfilter | Op::Mfilter);
-    if !x.is(Form::Objects) {
+    // In an order by a figure, of which the first and the last are asked for.
+    let ordered = x.is(Form::Ordered);
+    if ordered && !matches!(op, Op::First | Op::Last | Op::Size) {
+        return Out::Spill(Spill::Kind);
+    }
+    let which = if ordered { (x.c >> 8) as u32 - 1 } else { which };
+    if !x.is(Form::Objects) && !ordered {
         return asked_of_others(op, x, predicate || (filter && v[1].is(Form::Int)));
     }
     let cells: Vec<u8> = (0..CELLS).map(|at| x.cell(at / SIDE, at % SIDE) as u8).collect();
@@ -96,20 +134,19 @@ pub(super) fn asked(op: Op, which: u32, v: &[Arg; 4]) -> Out {
     if op == Op::Merge {
         return Out::patch(true, (0, 0), there, own);
     }
-    if (filter && !v[1].is(Form::Int)) || (matches!(op, Op::Argmax | Op::Argmin) && which >= 8 && x.c & 4 == 0) {
+    if filter && !v[1].is(Form::Int) {
         return Out::Spill(Spill::Kind);
     }
-    let (labels, count) = labelled(&cells, x.masks(), x.c);
+    let (labels, count) = labelled(&cells, x.masks(), x.c & 15);
     if op == Op::Size {
         return Out::int(count);
     }
-    let mut all = vec![Figures { size: 0, colour: i32::MAX, box_: [i32::MAX, i32::MAX, 0, 0] }; count];
+    let mut all = vec![Figures::NOTHING; count];
+    let mut objects = vec![Vec::new(); count];
     for (at, label) in labels.iter().enumerate().filter_map(|(at, label)| Some((at, (*label)?))) {
-        let (f, i, j) = (&mut all[usize::from(label)], (at / SIDE) as i32, (at % SIDE) as i32);
-        f.size += 1;
-        f.colour = f.colour.min((cells[at] as i8).into());
-        let [top, left, bottom, right] = f.box_;
-        f.box_ = [top.min(i), left.min(j), bottom.max(i), right.max(j)];
+        let (colour, i, j) = (i32::from(cells[at] as i8), (at / SIDE) as i32, (at % SIDE) as i32);
+        all[usize::from(label)].add(colour, i, j);
+        objects[usize::from(label)].push((colour, i, j));
     }
     if filter || predicate {
         let wanted = |f: &Figures| match op {
@@ -124,12 +161,15 @@ pub(super) fn asked(op: Op, which: u32, v: &[Arg; 4]) -> Out {
         }
         return Out::objects(x, &std::array::from_fn(mask), x.c);
     }
+    let of = |k: usize| figure(&objects[k], which);
     let chosen = match op {
+        Op::First if ordered => (0..count).min_by_key(|&k| (of(k), k)),
+        Op::Last if ordered => (0..count).max_by_key(|&k| (of(k), k)),
         Op::First => Some(0),
         Op::Last => Some(count - 1),
         Op::Extract => all.iter().position(|f| f.is(which)),
-        Op::Argmax => (0..count).max_by_key(|&k| (all[k].of(which), Reverse(k))),
-        _ => (0..count).min_by_key(|&k| (all[k].of(which), k)),
+        Op::Argmax => (0..count).max_by_key(|&k| (of(k), Reverse(k))),
+        _ => (0..count).min_by_key(|&k| (of(k), k)),
     };
     if chosen.is_none() {
         return Out::Spill(Spill::Class);
@@ -152,10 +192,22 @@ fn asked_of_others(op: Op, x: &Arg, filtered: bool) -> Out {
             Op::Size => return Out::int(n as usize),
             Op::First => 0,
             Op::Last => n - 1,
+            Op::Merge => return stacked(x),
             _ => return Out::Spill(Spill::Kind),
         };
         let (top, rows, left, columns) = strip([x.a, x.b, x.c], k);
         return Out::grid(rows, columns, |i, j| x.cell(top + i, left + j));
+    }
+    if x.is(Form::Lines) {
+        let (h, w, rows, columns) = (i64::from(x.a), i64::from(x.b), x.masks()[0], x.masks()[1]);
+        let there = |(i, j): (i64, i64)| i < h && j < w && (rows >> i & 1 == 1 || columns >> j & 1 == 1);
+        return match op {
+            // The row of a grid of one cell is its column.
+            Op::Size if h * w == 1 => Out::int(1),
+            Op::Size => Out::int((rows.count_ones() + columns.count_ones()) as usize),
+            Op::Merge => Out::patch(true, (0, 0), there, |(i, j)| x.cell(i as usize, j as usize)),
+            _ => Out::Spill(Spill::Kind),
+        };
     }
     let Some(p) = Patch::new(x) else { return Out::Spill(Spill::Kind) };
     match op {

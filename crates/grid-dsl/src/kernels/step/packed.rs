@@ -1,12 +1,15 @@
 //! Values in the CPU's fixed layouts as words of a device, and back.
 
 use super::code::{FAR, bytes_to_words, cells_of, head, strip};
+use super::objects::figure;
 use super::value::labelled;
 use super::{Form, HEAD, PAYLOAD, Spill};
 use crate::error::{ErrClass, Result};
 use crate::fast::{Patch, Val, at, colour_of, place, tint};
 use crate::kernels::SIDE;
 use crate::kernels::batch::CELLS;
+use crate::prim::Prim;
+use crate::value::Maker;
 
 /// A head, and the payload of forms that have one.
 pub(crate) type Words = ([i32; HEAD], Option<Box<[u32; PAYLOAD]>>);
@@ -116,13 +119,34 @@ pub(crate) fn decode_val(head: &[i32], payload: &[u32]) -> std::result::Result<R
         _ if is(Form::Grid) => part((0, a as usize), (0, b as usize)),
         _ if is(Form::Indices) => set(there().map(cell), false),
         _ if is(Form::Object) => set(there().map(cell), true),
-        _ if is(Form::Objects) => {
-            let (labels, count) = labelled(&cells, masks, c);
+        _ if is(Form::Bound) => {
+            let mut inner = [0; HEAD];
+            inner[..4].copy_from_slice(&head[4..]);
+            let fixed = decode_val(&inner, payload)?.map_err(|_| Spill::Class)?;
+            let function = Val::Prim(Prim::ALL[(a & 0xffff) as usize]);
+            let maker = if a & super::tuples::LAST == 0 { Maker::Lbind } else { Maker::Rbind };
+            Val::closure(maker, vec![function, fixed])
+        }
+        _ if is(Form::Lines) => {
+            let cell = |i: i32, j: i32| (colour((i * SIDE as i32 + j) as usize), i, j);
+            let rows = (0..a).filter(|i| masks[0] >> i & 1 == 1).map(|i| set((0..b).map(|j| cell(i, j)), true));
+            let columns = (0..b).filter(|j| masks[1] >> j & 1 == 1).map(|j| set((0..a).map(|i| cell(i, j)), true));
+            Val::set(rows.chain(columns).collect())
+        }
+        _ if is(Form::Objects) || is(Form::Ordered) => {
+            let (labels, count) = labelled(&cells, masks, c & 15);
             let mut objects = vec![Vec::new(); count];
             for (at, label) in labels.iter().enumerate().filter_map(|(at, label)| Some((at, (*label)?))) {
                 objects[usize::from(label)].push((colour(at), (at / SIDE) as i32, (at % SIDE) as i32));
             }
-            Val::set(objects.into_iter().map(|cells| set(cells.into_iter(), true)).collect())
+            let object = |cells: Vec<(i32, i32, i32)>| set(cells.into_iter(), true);
+            if is(Form::Objects) {
+                return Ok(Ok(Val::set(objects.into_iter().map(object).collect())));
+            }
+            // Equal figures leave the canonical order.
+            let by = (c >> 8) as u32 - 1;
+            objects.sort_by_key(|cells| figure(cells, by));
+            Val::tuple(objects.into_iter().map(object).collect())
         }
         _ => {
             let one = |k: i32| {

@@ -73,6 +73,8 @@ pub(super) fn combined(op: Op, v: &[Arg; 4]) -> Out {
         Op::Branch if !a.number() => return Out::Spill(Spill::Kind),
         Op::Branch => return Out::Copy(if a.a != 0 { 1 } else { 2 }),
         Op::Equality if a.number() && b.number() => return Out::bool(a.a == b.a),
+        // They are objects, too.
+        Op::Equality if a.is(Form::Lines) || b.is(Form::Lines) => return Out::Spill(Spill::Kind),
         Op::Equality => {
             let form = |v: &Arg| if v.number() { Form::Int as i32 } else { v.kind };
             // Values of two forms are never equal: what is empty has one form.
@@ -91,12 +93,11 @@ pub(super) fn combined(op: Op, v: &[Arg; 4]) -> Out {
         }
         _ => {}
     }
-    let objects = op == Op::Equality && a.is(Form::Object) && b.is(Form::Object);
-    if !objects && (!a.is(Form::Indices) || !b.is(Form::Indices)) {
-        return Out::Spill(Spill::Kind);
-    }
+    let objects = a.is(Form::Object) && b.is(Form::Object);
     let (Some(p), Some(q)) = (Patch::new(a), Patch::new(b)) else { return Out::Spill(Spill::Kind) };
     let corner = (p.i0, p.j0);
+    // Whether an element of the first, which is there, is one of the second, too.
+    let shares = |at: (i64, i64)| a.kind == b.kind && q.has(at) && (!objects || p.colour(at) == q.colour(at));
     match op {
         Op::Equality => {
             let same = (p.i0, p.j0, p.h, p.w) == (q.i0, q.j0, q.h, q.w);
@@ -108,10 +109,14 @@ pub(super) fn combined(op: Op, v: &[Arg; 4]) -> Out {
                     .all(|at| p.has(at) == q.has(at) && (!objects || !p.has(at) || p.colour(at) == q.colour(at))),
             )
         }
-        Op::Intersection => Out::indices(corner, |at| p.has(at) && q.has(at)),
-        Op::Difference => Out::indices(corner, |at| p.has(at) && !q.has(at)),
-        _ if p.is_empty() => Out::indices((q.i0, q.j0), |at| q.has(at)),
-        _ if q.is_empty() => Out::indices(corner, |at| p.has(at)),
+        Op::Intersection => {
+            Out::patch(p.is_object(), corner, |at| p.has(at) && shares(at), |at| p.colour(at))
+        }
+        Op::Difference => Out::patch(p.is_object(), corner, |at| p.has(at) && !shares(at), |at| p.colour(at)),
+        _ if p.is_empty() => Out::Copy(1),
+        _ if q.is_empty() => Out::Copy(0),
+        // Cells and locations in one set.
+        _ if a.kind != b.kind => Out::Spill(Spill::Kind),
         _ => {
             let corner = (p.i0.min(q.i0), p.j0.min(q.j0));
             let bottom = (p.i0 + p.h as i64).max(q.i0 + q.h as i64);
@@ -119,7 +124,12 @@ pub(super) fn combined(op: Op, v: &[Arg; 4]) -> Out {
             if bottom - corner.0 > SIDE as i64 || right - corner.1 > SIDE as i64 {
                 return Out::Spill(Spill::Size);
             }
-            Out::indices(corner, |at| p.has(at) || q.has(at))
+            if objects && p.cells().into_iter().any(|at| q.has(at) && !shares(at)) {
+                // Two colours on one location.
+                return Out::Spill(Spill::Class);
+            }
+            let colour = |at| if p.has(at) { p.colour(at) } else { q.colour(at) };
+            Out::patch(objects, corner, |at| p.has(at) || q.has(at), colour)
         }
     }
 }

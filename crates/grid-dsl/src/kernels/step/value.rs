@@ -131,6 +131,13 @@ impl<'a> Patch<'a> {
         self.place(at).is_some_and(|(r, c)| self.of.masks()[r] >> c & 1 == 1)
     }
 
+    /// All locations.
+    pub(super) fn cells(&self) -> Vec<(i64, i64)> {
+        let there = |at: &usize| self.of.masks()[at / SIDE] >> (at % SIDE) & 1 == 1;
+        let at = |at: usize| (self.origin.0 + (at / SIDE) as i64, self.origin.1 + (at % SIDE) as i64);
+        (0..CELLS).filter(there).map(at).collect()
+    }
+
     pub(super) fn colour(&self, at: (i64, i64)) -> i8 {
         self.place(at).map_or(0, |(r, c)| self.of.cell(r, c))
     }
@@ -247,6 +254,31 @@ impl Out {
         Self::Full(head(Form::Objects, of.a, of.b, mode), words)
     }
 
+    /// Objects in an order: by a figure, counted from 1, or, with 16, their own.
+    pub(super) fn ordered(of: &Arg, by: i32) -> Self {
+        let mut words = Box::new([0; PAYLOAD]);
+        words.copy_from_slice(of.payload);
+        Self::Full(head(Form::Ordered, of.a, of.b, of.c | by << 8), words)
+    }
+
+    /// Rows and columns of a grid.
+    pub(super) fn lines(of: &Arg, rows: u32, columns: u32) -> Self {
+        let mut masks = [0; SIDE];
+        (masks[0], masks[1]) = (rows, columns);
+        Self::Full(head(Form::Lines, of.a, of.b, 0), payload(&cells_of(of.payload), &masks))
+    }
+
+    /// A function with one argument fixed.
+    pub(super) fn bound(function: i32, of: &Arg) -> Self {
+        let head = [Form::Bound as i32, function, 0, 0, of.kind, of.a, of.b, of.c];
+        if !(of.is(Form::Grid) || of.patch() || of.is(Form::Objects) || of.is(Form::Strips)) {
+            return Self::Head(head);
+        }
+        let mut words = Box::new([0; PAYLOAD]);
+        words.copy_from_slice(of.payload);
+        Self::Full(head, words)
+    }
+
     /// Parts of a grid.
     pub(super) fn strips(of: &Arg, how: i32) -> Self {
         Self::Full(head(Form::Strips, of.a, of.b, how), payload(&cells_of(of.payload), &[0; SIDE]))
@@ -258,6 +290,8 @@ impl Out {
             Self::Spill(why) => (head(Form::Spilled, why as i32, 0, 0), None),
             Self::Head(head) => (head, None),
             Self::Full(head, payload) => (head, Some(payload)),
+            // Their heads have more words.
+            Self::Copy(k) if v[k].is(Form::Bound) => Self::Spill(Spill::Kind).written(v),
             Self::Copy(k) => {
                 let (from, mut words) = (&v[k], Box::new([0; PAYLOAD]));
                 words.copy_from_slice(from.payload);
