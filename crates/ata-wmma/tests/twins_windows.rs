@@ -45,6 +45,15 @@ fn scenes() -> impl Strategy<Value = Scene> {
     )
 }
 
+/// Scenes of whole words, planar and without a table, which a block keeps in shared memory.
+fn staged_scenes() -> impl Strategy<Value = Scene> {
+    scenes().prop_map(|s| {
+        let side = s.side.next_multiple_of(4);
+        let (width, height) = (s.width.max(side).next_multiple_of(4), s.height.max(side));
+        Scene { side, width, height, seed: 15 * s.seed + 1, ..s }
+    })
+}
+
 fn patterns(s: &Scene) -> Result<Patterns> {
     core(Patterns::new([s.n, s.channels, s.side], s.patterns(), s.corners(), [s.width, s.height]))
 }
@@ -119,6 +128,12 @@ twins! {
     kernels = ["ata_atb_u8", "ata_atb_u8_staged"];
     /// whole numbers
     atb_exact: scenes(), Scene => |b, c| atb::run(b, c), oracle = atb::expected, tolerance = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_atb_u8_staged"];
+    /// whole numbers
+    atb_staged_exact: staged_scenes(), Scene => |b, c| atb::run(b, c), oracle = atb::expected,
+        tolerance = Tolerance::EXACT;
 }
 
 mod scale {
