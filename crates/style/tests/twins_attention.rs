@@ -334,11 +334,12 @@ fn pixels_oracle<S: Colour, T: Sample>(c: &View, of: fn(u8) -> S) -> Outputs {
 
 fn view() -> BoxedStrategy<View> {
     let multiple = prop_oneof![Just(8_usize), Just(16), Just(32)];
-    // Pictures of one row or column, and as many values as whole blocks have threads.
+    // Pictures of one row, column or pixel, and as many values as whole blocks have threads.
     let size = prop_oneof![
         2 => [1..20_usize, 1..20_usize],
         1 => (1..20_usize).prop_map(|n| [1, n]),
         1 => (1..20_usize).prop_map(|n| [n, 1]),
+        1 => Just([1_usize, 1]),
         1 => Just([16_usize, 16]),
     ];
     (1..3_usize, size, multiple, 0..1000_u32, any::<bool>())
