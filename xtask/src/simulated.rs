@@ -13,11 +13,11 @@ use crate::workspace::{cargo, line, packages, run as run_command};
 /// What the simulated device says where it does not know an instruction.
 const UNKNOWN: &str = "unsupported in kernel";
 /// Random cases of the tests of whole transforms, which take thousands of times longer than on a GPU.
-const FEW_CASES: u32 = 4;
+pub(crate) const FEW_CASES: u32 = 4;
 /// Random cases of all others: what tests try unless told otherwise.
 pub(crate) const CASES: u32 = 64;
-/// Packages whose kernels multiply tiles of matrices: a case is far more work than one of others.
-const TILES: &str = "(package(style) or package(ata-wmma))";
+/// Packages whose kernels convolve whole images: a case is far more work than one of others.
+const TILES: [&str; 1] = ["style"];
 
 /// Tests that run with the same number of cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,13 +72,13 @@ fn is_golden(test: &str) -> bool {
 }
 
 /// Whole transforms, in modules `on_cuda`, and entries for large sizes.
-fn is_whole(test: &str) -> bool {
+pub(crate) fn is_whole(test: &str) -> bool {
     test.split("::").any(|module| module == "on_cuda" || module.starts_with("large_"))
 }
 
-/// Random cases with which a test runs here.
-pub(crate) fn cases(test: &str) -> u32 {
-    if is_whole(test) { FEW_CASES } else { CASES }
+/// Random cases of those tests of a package that have the most.
+pub(crate) fn most_cases(package: &str) -> u32 {
+    if TILES.contains(&package) { FEW_CASES } else { CASES }
 }
 
 /// Runs the ignored tests that need a device.
@@ -119,9 +119,10 @@ fn command(selection: &[String], members: &[&String], part: Part, arguments: &[S
     if has_nextest() {
         let whole = "test(/^on_cuda::|::on_cuda::|large_.*::cuda/)";
         let small = format!("test(/cuda[^:]*$|^simulated::/) and not {whole}");
+        let tiles = format!("({})", TILES.map(|name| format!("package({name})")).join(" or "));
         let filter = match part {
-            Part::Small => format!("{small} and not {TILES}"),
-            Part::Tiles => format!("{small} and {TILES}"),
+            Part::Small => format!("{small} and not {tiles}"),
+            Part::Tiles => format!("{small} and {tiles}"),
             Part::Whole => whole.to_owned(),
         };
         let filter = format!("({filter}) and not binary(/golden/) and not test(/golden|every_case/)");
@@ -207,7 +208,8 @@ mod tests {
     #[test]
     fn parts_of_the_suite() {
         assert!(is_whole("on_cuda::batch_is_loop") && !is_whole("taps::cuda_matches_cpu"));
-        assert_eq!((cases("large_128_f32::cuda_matches_cpu"), cases("taps::cuda_matches_cpu")), (FEW_CASES, CASES));
+        assert!(is_whole("large_128_f32::cuda_matches_cpu") && !is_whole("large::cuda_matches_cpu"));
+        assert_eq!((most_cases("nsct"), most_cases("style")), (CASES, FEW_CASES));
         assert!(is_golden("every_case_on_cuda") && !is_golden("taps::cuda_matches_cpu"));
     }
 }

@@ -27,12 +27,16 @@ struct Case {
 }
 
 fn cases(exact: bool) -> impl Strategy<Value = Case> {
-    // Up to seven block rows; some strips have one.
-    let size = prop_oneof![1 => 1..17_usize, 3 => 17..112_usize];
+    // Some strips have one block row; in large ones each warp of a block takes several tiles.
+    let size = prop_oneof![
+        2 => (1..17_usize, 0..128_u32),
+        6 => (17..112_usize, 0..128_u32),
+        1 => (130..400_usize, prop_oneof![any::<u32>(), Just(u32::MAX)]),
+    ];
     let factors = prop_oneof![3 => Just((1.0f32, 0.0f32)), 1 => Just((2.0, -1.0)), 1 => Just((-0.5, 2.0))];
     let holes = prop_oneof![Just(0u64), Just(2), Just(3)];
-    (size, 1..4_usize, 1..18_usize, 0..128_u32, holes, 0..1000_u64, any::<bool>(), factors).prop_map(
-        move |(n, channels, frames, diagonals, holes, seed, full, (alpha, beta))| Case {
+    (size, 1..4_usize, 1..18_usize, holes, 0..1000_u64, any::<bool>(), factors).prop_map(
+        move |((n, diagonals), channels, frames, holes, seed, full, (alpha, beta))| Case {
             recipe: Recipe { n, channels, frames, diagonals, holes, seed, exact },
             full,
             alpha,
@@ -320,6 +324,42 @@ twins! {
     figures_tf32x3: cases(true), Case => |b, c| figures::run(b, c, how(Precision::Tf32x3, Engine::Mma, false)),
         oracle = figures::expected, tolerance = Tolerance::EXACT;
 }
+twins! {
+    kernels = ["ata_apply_mma_f16x2", "ata_sums"];
+    /// small integers: every operand, product and sum is exact
+    figures_f16x2: cases(true), Case => |b, c| figures::run(b, c, how(Precision::F16x2, Engine::Mma, true)),
+        oracle = figures::expected, tolerance = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_apply_mma_bf16", "ata_sums"];
+    /// small integers: every operand, product and sum is exact
+    figures_bf16: cases(true), Case => |b, c| figures::run(b, c, how(Precision::Bf16, Engine::Mma, true)),
+        oracle = figures::expected, tolerance = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_apply_mma_bf16x3", "ata_sums"];
+    /// small integers: every operand, product and sum is exact
+    figures_bf16x3: cases(true), Case => |b, c| figures::run(b, c, how(Precision::Bf16x3, Engine::Mma, true)),
+        oracle = figures::expected, tolerance = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_apply_mma_tf32", "ata_sums"];
+    /// small integers: every operand, product and sum is exact
+    figures_tf32: cases(true), Case => |b, c| figures::run(b, c, how(Precision::Tf32, Engine::Mma, true)),
+        oracle = figures::expected, tolerance = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_apply_mma_f16_cast", "ata_sums"];
+    /// small integers: every operand, product and sum is exact
+    figures_f16_cast: cases(true), Case => |b, c| figures::run(b, c, how(Precision::F16, Engine::Mma, false)),
+        oracle = figures::expected, tolerance = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_apply_mma_f16x2_cast", "ata_sums"];
+    /// small integers: every operand, product and sum is exact
+    figures_f16x2_cast: cases(true), Case => |b, c| figures::run(b, c, how(Precision::F16x2, Engine::Mma, false)),
+        oracle = figures::expected, tolerance = Tolerance::EXACT;
+}
 
 twins! {
     kernels = ["ata_apply_band_tf32", "ata_sums"];
@@ -339,7 +379,9 @@ mod cast {
     }
 
     pub(super) fn cases(precisions: &'static [Precision]) -> impl Strategy<Value = Case> {
-        (1..70_usize, 1..4_usize, 1..12_usize, 0..1000_u64, prop::sample::select(precisions), -30..30_i32).prop_map(
+        // Up to eight warps look for the largest element of a line.
+        let n = prop_oneof![3 => 1..70_usize, 1 => 70..600_usize];
+        (n, 1..4_usize, 1..12_usize, 0..1000_u64, prop::sample::select(precisions), -30..30_i32).prop_map(
             |(n, channels, frames, seed, precision, exponent)| Case {
                 recipe: Recipe { n, channels, frames, diagonals: 1, holes: 0, seed, exact: seed % 9 == 0 },
                 precision,

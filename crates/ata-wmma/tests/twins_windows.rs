@@ -28,8 +28,15 @@ fn wide(values: Vec<f64>) -> Output {
 
 fn scenes() -> impl Strategy<Value = Scene> {
     // Sides that are multiples of four, as rows are, take the path of whole words.
-    // That of walls has a path of its own.
-    let side = prop_oneof![2 => Just(4usize), 2 => Just(8), 1 => Just(64), 3 => 1..11_usize];
+    // In large ones a lane meets its window several times; that of walls has a path of its own.
+    let side = prop_oneof![
+        3 => Just(4_usize),
+        3 => Just(8),
+        3 => 1..11_usize,
+        1 => prop::sample::select(vec![16_usize, 20, 24, 28]),
+        1 => 11..24_usize,
+        1 => Just(64),
+    ];
     (1..36_usize, 1..4_usize, side, 0..20_usize, 0..20_usize, 0..11_usize, 0..1000_u64).prop_map(
         |(n, channels, side, width, height, frames, seed)| {
             let (width, height) = (side + width, side + height);
@@ -37,6 +44,15 @@ fn scenes() -> impl Strategy<Value = Scene> {
             Scene { n, channels, side, width, height, frames, seed }
         },
     )
+}
+
+/// Scenes of whole words, planar and without a table, which a block keeps in shared memory.
+fn staged_scenes() -> impl Strategy<Value = Scene> {
+    scenes().prop_map(|s| {
+        let side = s.side.next_multiple_of(4);
+        let (width, height) = (s.width.max(side).next_multiple_of(4), s.height.max(side));
+        Scene { side, width, height, seed: 15 * s.seed + 1, ..s }
+    })
 }
 
 fn patterns(s: &Scene) -> Result<Patterns> {
@@ -113,6 +129,12 @@ twins! {
     kernels = ["ata_atb_u8", "ata_atb_u8_staged"];
     /// whole numbers
     atb_exact: scenes(), Scene => |b, c| atb::run(b, c), oracle = atb::expected, tolerance = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_atb_u8_staged"];
+    /// whole numbers
+    atb_staged_exact: staged_scenes(), Scene => |b, c| atb::run(b, c), oracle = atb::expected,
+        tolerance = Tolerance::EXACT;
 }
 
 mod scale {

@@ -146,9 +146,11 @@ fn any_indices() -> impl Strategy<Value = Value> {
 }
 
 fn any_patch() -> impl Strategy<Value = Value> {
-    let object = (vec((0..4, location()), 0..7), any::<bool>()).prop_map(|(cells, several)| {
+    // Mostly colours of the language, sometimes others that a cell can hold, and some that it cannot.
+    let base = prop_oneof![6 => 0..4, 1 => -130..128];
+    let object = (vec((0..4, location()), 0..7), any::<bool>(), base).prop_map(|(cells, several, base)| {
         // With several colours two cells may share a location.
-        Value::object(cells.into_iter().map(|(c, (i, j))| (if several { c } else { 3 }, i, j)))
+        Value::object(cells.into_iter().map(|(c, (i, j))| (if several { base + c } else { base }, i, j)))
     });
     prop_oneof![any_indices(), object]
 }
@@ -202,6 +204,16 @@ struct Case {
 
 fn cases(ops: std::ops::Range<usize>) -> impl Strategy<Value = Case> {
     vec(any_call(ops), 1..8).prop_map(|calls| Case { calls })
+}
+
+/// Asks objects of one colour for it, over all colours that a cell can hold.
+fn colours() -> impl Strategy<Value = Case> {
+    let object = || {
+        (-128..128, vec(location(), 1..4))
+            .prop_map(|(colour, at)| vec![Operand::Value(Value::object(at.into_iter().map(|(i, j)| (colour, i, j))))])
+    };
+    let call = (object(), object()).prop_map(|(a, b)| Call { op: Op::Color, key: Prim::Color, operands: [a, b] });
+    vec(call, 4..8).prop_map(|calls| Case { calls })
 }
 
 type Outcome = std::result::Result<Value, ErrClass>;
@@ -413,6 +425,8 @@ twins! {
     /// values: everything is exact
     shapes: cases(SHAPES..ADDED), Case => |b, c| run(b, c), oracle = expected,
         tolerance = Tolerance::EXACT;
+    /// values: everything is exact
+    colours: colours(), Case => |b, c| run(b, c), oracle = expected, tolerance = Tolerance::EXACT;
 }
 
 /// Where an operation gave no value on the device although all was plain, it would prove nothing above.

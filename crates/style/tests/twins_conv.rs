@@ -9,14 +9,23 @@ use gpu_core::{Cpu, Result, Tensor, twins};
 use half::f16;
 use style::ops::{Conv, ConvShape, FusedConvReflectionPad, Layout, Sample, fused_conv_reflection_pad};
 
+/// Half of the convolutions have a ReLU behind them.
+fn rectified(c: &Case) -> bool {
+    c.conv.outputs % 2 == 1
+}
+
 fn run<B: FusedConvReflectionPad<T>, T: Sample + Twin>(b: &B, c: &Case) -> Result<Outputs> {
     let (x, conv) = c.on::<B, T>(b)?;
+    let conv = if rectified(c) { conv.with_relu() } else { conv };
     let y = fused_conv_reflection_pad(b, c.layout, x.view(), &conv)?;
     Ok(vec![Output::of(b, &y)?])
 }
 
 fn oracle_of<T: Sample>(c: &Case) -> Outputs {
-    let y = oracle::conv(&c.images::<T>(), &c.filter::<T>(), false);
+    let mut y = oracle::conv(&c.images::<T>(), &c.filter::<T>(), false);
+    if rectified(c) {
+        y.data.iter_mut().for_each(|v| *v = v.max(0.0));
+    }
     vec![Output::F64(tensor_shape(c.layout, y.shape).to_vec(), in_layout(c.layout, y))]
 }
 

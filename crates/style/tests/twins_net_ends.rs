@@ -2,6 +2,7 @@
 
 mod net_cases;
 
+use gpu_core::testing::proptest::prelude::*;
 use gpu_core::testing::{Fill, FillKind, Output, Outputs, Tolerance, Twin, Value};
 use gpu_core::{Result, Tensor, twins};
 use half::f16;
@@ -15,6 +16,11 @@ use style::mix::Rounding;
 
 mod first {
     use super::*;
+
+    /// Cases that one kernel serves.
+    pub(super) fn kind(bytes: bool, tiles: Tiles) -> impl Strategy<Value = Case> {
+        of(cases([5..20, 5..20], 2), bytes, tiles)
+    }
 
     /// Values of 0..255, whole where sums must be exact.
     fn picture(c: &Case) -> Vec<f32> {
@@ -123,30 +129,69 @@ mod first {
 }
 
 twins! {
-    kernels = ["net_first_planes_32_wide", "net_first_bytes_32_wide", "net_first_planes_32_small", "net_first_bytes_32_small"];
+    kernels = ["net_first_planes_32_wide"];
     /// exact sums, or the roundings of operands, sums and outputs
-    first_32: cases([5..20, 5..20], 2), Case => |b, c| first::run::<_, f16>(b, c, 32),
+    first_planes_32_wide: first::kind(false, Tiles::Wide), Case => |b, c| first::run::<_, f16>(b, c, 32),
         oracle = |c: &Case| first::oracle(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
 }
 twins! {
-    kernels = ["net_first_planes_16_wide", "net_first_bytes_16_wide"];
+    kernels = ["net_first_planes_32_small"];
     /// exact sums, or the roundings of operands, sums and outputs
-    first_16: cases([5..20, 5..20], 2), Case => |b, c| first::run::<_, f16>(b, c, 16),
+    first_planes_32_small: first::kind(false, Tiles::Small), Case => |b, c| first::run::<_, f16>(b, c, 32),
+        oracle = |c: &Case| first::oracle(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
+}
+twins! {
+    kernels = ["net_first_bytes_32_wide"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    first_bytes_32_wide: first::kind(true, Tiles::Wide), Case => |b, c| first::run::<_, f16>(b, c, 32),
+        oracle = |c: &Case| first::oracle(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
+}
+twins! {
+    kernels = ["net_first_bytes_32_small"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    first_bytes_32_small: first::kind(true, Tiles::Small), Case => |b, c| first::run::<_, f16>(b, c, 32),
+        oracle = |c: &Case| first::oracle(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
+}
+twins! {
+    kernels = ["net_first_planes_16_wide"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    first_planes_16: first::kind(false, Tiles::Wide), Case => |b, c| first::run::<_, f16>(b, c, 16),
         oracle = |c: &Case| first::oracle(c, 16), tolerance = |c: &Case| first::bound::<f16>(c, 16);
+}
+twins! {
+    kernels = ["net_first_bytes_16_wide"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    first_bytes_16: first::kind(true, Tiles::Wide), Case => |b, c| first::run::<_, f16>(b, c, 16),
+        oracle = |c: &Case| first::oracle(c, 16), tolerance = |c: &Case| first::bound::<f16>(c, 16);
+}
+twins! {
+    kernels = ["net_first_planes_16_wide", "net_first_bytes_16_wide"];
     /// more than 64 tiles, whose statistics are merged in groups
     large_first_16: cases([120..130, 140..150], 1), Case => |b, c| first::run::<_, f16>(b, c, 16),
         oracle = |c: &Case| first::oracle(c, 16), tolerance = |c: &Case| first::bound::<f16>(c, 16);
 }
 twins! {
-    kernels = ["net_first_planes_f32", "net_first_bytes_f32"];
+    kernels = ["net_first_planes_f32"];
     /// exact sums, or one rounding a term
-    first_f32: cases([5..20, 5..20], 2), Case => |b, c| first::run::<_, f32>(b, c, 64),
+    first_planes_f32: first::kind(false, Tiles::Wide), Case => |b, c| first::run::<_, f32>(b, c, 64),
+        oracle = |c: &Case| first::oracle(c, 64), tolerance = |c: &Case| first::bound::<f32>(c, 64),
+        twins = |c: &Case| between::<f32>(c, first::bound::<f32>(c, 64));
+}
+twins! {
+    kernels = ["net_first_bytes_f32"];
+    /// exact sums, or one rounding a term
+    first_bytes_f32: first::kind(true, Tiles::Wide), Case => |b, c| first::run::<_, f32>(b, c, 64),
         oracle = |c: &Case| first::oracle(c, 64), tolerance = |c: &Case| first::bound::<f32>(c, 64),
         twins = |c: &Case| between::<f32>(c, first::bound::<f32>(c, 64));
 }
 
 mod last {
     use super::*;
+
+    /// Cases that one kernel serves.
+    pub(super) fn kind(bytes: bool, tiles: Tiles) -> impl Strategy<Value = Case> {
+        of(cases([5..20, 5..60], 2), bytes, tiles)
+    }
 
     const BIAS: [f32; 3] = [0.5, 120.0, 300.0];
 
@@ -284,21 +329,52 @@ mod last {
 }
 
 twins! {
-    kernels = ["net_last_planes_32_wide", "net_last_bytes_32_wide", "net_last_planes_32_small", "net_last_bytes_32_small"];
-    /// exact sums, or the roundings of operands and sums
-    last_32: cases([5..20, 5..60], 2), Case => |b, c| last::run::<_, f16>(b, c, 32),
+    kernels = ["net_last_planes_32_wide"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    last_planes_32_wide: last::kind(false, Tiles::Wide), Case => |b, c| last::run::<_, f16>(b, c, 32),
         oracle = |c: &Case| last::oracle::<f16>(c, 32), tolerance = |c: &Case| last::bound::<f16>(c, 32);
 }
 twins! {
-    kernels = ["net_last_planes_16_wide", "net_last_bytes_16_wide"];
-    /// exact sums, or the roundings of operands and sums
-    last_16: cases([5..20, 5..60], 2), Case => |b, c| last::run::<_, f16>(b, c, 16),
+    kernels = ["net_last_planes_32_small"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    last_planes_32_small: last::kind(false, Tiles::Small), Case => |b, c| last::run::<_, f16>(b, c, 32),
+        oracle = |c: &Case| last::oracle::<f16>(c, 32), tolerance = |c: &Case| last::bound::<f16>(c, 32);
+}
+twins! {
+    kernels = ["net_last_bytes_32_wide"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    last_bytes_32_wide: last::kind(true, Tiles::Wide), Case => |b, c| last::run::<_, f16>(b, c, 32),
+        oracle = |c: &Case| last::oracle::<f16>(c, 32), tolerance = |c: &Case| last::bound::<f16>(c, 32);
+}
+twins! {
+    kernels = ["net_last_bytes_32_small"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    last_bytes_32_small: last::kind(true, Tiles::Small), Case => |b, c| last::run::<_, f16>(b, c, 32),
+        oracle = |c: &Case| last::oracle::<f16>(c, 32), tolerance = |c: &Case| last::bound::<f16>(c, 32);
+}
+twins! {
+    kernels = ["net_last_planes_16_wide"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    last_planes_16: last::kind(false, Tiles::Wide), Case => |b, c| last::run::<_, f16>(b, c, 16),
         oracle = |c: &Case| last::oracle::<f16>(c, 16), tolerance = |c: &Case| last::bound::<f16>(c, 16);
 }
 twins! {
-    kernels = ["net_last_planes_f32", "net_last_bytes_f32"];
+    kernels = ["net_last_bytes_16_wide"];
+    /// exact sums, or the roundings of operands, sums and outputs
+    last_bytes_16: last::kind(true, Tiles::Wide), Case => |b, c| last::run::<_, f16>(b, c, 16),
+        oracle = |c: &Case| last::oracle::<f16>(c, 16), tolerance = |c: &Case| last::bound::<f16>(c, 16);
+}
+twins! {
+    kernels = ["net_last_planes_f32"];
     /// exact sums, or one rounding a term
-    last_f32: cases([5..36, 5..36], 2), Case => |b, c| last::run::<_, f32>(b, c, 32),
+    last_planes_f32: of(cases([5..36, 5..36], 2), false, Tiles::Wide), Case => |b, c| last::run::<_, f32>(b, c, 32),
+        oracle = |c: &Case| last::oracle::<f32>(c, 32), tolerance = |c: &Case| last::bound::<f32>(c, 32),
+        twins = |c: &Case| last::between::<f32>(c, 32);
+}
+twins! {
+    kernels = ["net_last_bytes_f32"];
+    /// exact sums, or one rounding a term
+    last_bytes_f32: of(cases([5..36, 5..36], 2), true, Tiles::Wide), Case => |b, c| last::run::<_, f32>(b, c, 32),
         oracle = |c: &Case| last::oracle::<f32>(c, 32), tolerance = |c: &Case| last::bound::<f32>(c, 32),
         twins = |c: &Case| last::between::<f32>(c, 32);
 }

@@ -39,6 +39,11 @@ const MATCHES: &str = "cuda_matches_cpu";
 /// The tests that a mutant meets.
 const PROOFS: [&str; 2] = [MATCHES, "cuda_is_deterministic"];
 
+/// Random cases of a test at first.
+const CASES: u32 = 8;
+/// Random cases of networks' tests for a fault that they did not notice: 4 on the simulated device are few, and 64, as on
+/// a GPU, take too long there.
+const CASES_OF_NETWORKS: u32 = 24;
 /// Letters of a test's or the driver's words in a line of progress; `mutants.json` has more.
 const WORDS: usize = 90;
 
@@ -48,7 +53,9 @@ const EXAMPLES: &str = "Examples:
   cargo xtask mutate-kernels --per-kernel 20 --seed 7    more faults, and other ones
   cargo xtask mutate-kernels --survivors                 only the faults that survived, as docs/proofs.md lists them
   cargo xtask mutate-kernels --only taps.sm_75.ptx:77    every fault that this line could have
-  cargo xtask mutate-kernels --resume --write            goes on after a stop, writes docs/proofs.md";
+  cargo xtask mutate-kernels --package align             only a package's kernels
+  cargo xtask mutate-kernels --resume --write            goes on after a stop, writes docs/proofs.md
+  cargo xtask mutate-kernels --recorded --write          the same from earlier runs alone";
 
 // Each flag of the command is one.
 #[allow(clippy::struct_excessive_bools)]
@@ -61,19 +68,22 @@ pub(crate) struct Options {
     /// Chooses the faults.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Only kernels whose name contains this.
+    /// Only kernels whose name contains this; may be given several times.
     #[arg(long, value_name = "TEXT")]
-    filter: Option<String>,
+    filter: Vec<String>,
+    /// Only kernels of this package; may be given several times.
+    #[arg(long, short, value_name = "NAME")]
+    package: Vec<String>,
     /// Only the faults that docs/proofs.md lists as survivors.
     #[arg(long, conflicts_with_all = ["per_kernel", "seed"])]
     survivors: bool,
     /// Every fault of this line of a PTX file, such as taps.sm_75.ptx:77; may be given several times.
     #[arg(long, value_name = "FILE:LINE", conflicts_with_all = ["per_kernel", "seed", "survivors"])]
     only: Vec<String>,
-    /// Random cases of each test. A fault that they do not notice meets the tests again with as many cases as in
-    /// `cargo xtask test` (64; 4 of large transforms), where that is more.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
-    cases: u32,
+    /// Random cases of each test (default: 8, and 4 of networks). A fault that they do not notice meets the tests again
+    /// with as many cases as in `cargo xtask test` (64; 4 of large transforms), and with 24 of networks.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    cases: Option<u32>,
     /// Seconds after which a test does not end (or five times what it takes without a fault, if that is more).
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
@@ -84,8 +94,11 @@ pub(crate) struct Options {
     /// PTX file and cases: after changed tests, start afresh.
     #[arg(long)]
     resume: bool,
+    /// Runs nothing: only what earlier runs found out. Kernels that have not met all of their faults are listed.
+    #[arg(long, conflicts_with_all = ["survivors", "only", "prebuilt", "driver"])]
+    recorded: bool,
     /// Writes the section of docs/proofs.md.
-    #[arg(long, conflicts_with_all = ["filter", "survivors", "only"])]
+    #[arg(long, conflicts_with_all = ["filter", "package", "survivors", "only"])]
     write: bool,
     /// Fails when a fault survives.
     #[arg(long)]
@@ -96,6 +109,22 @@ pub(crate) struct Options {
     /// The stand-in driver (default: package sim-driver, built here).
     #[arg(long, value_name = "FILE")]
     driver: Option<PathBuf>,
+    /// Test executables of this bundle (`cargo xtask test-gpu --bundle`), instead of building them.
+    #[arg(long, value_name = "FOLDER")]
+    prebuilt: Option<PathBuf>,
+}
+
+impl Options {
+    /// Random cases of the tests of a package at first.
+    fn cases(&self, package: &str) -> u32 {
+        self.cases.unwrap_or(CASES.min(simulated::most_cases(package)))
+    }
+}
+
+/// Random cases with which a fault that nobody noticed meets most tests of a package again.
+fn most_cases(package: &str) -> u32 {
+    let usual = simulated::most_cases(package);
+    if usual == simulated::FEW_CASES { CASES_OF_NETWORKS } else { usual }
 }
 
 /// A kernel of one PTX file.
@@ -121,7 +150,7 @@ impl Kernel {
 /// `cargo xtask mutate-kernels`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let root = root()?;
-    let mut kernels = kernels(&root, options.filter.as_deref())?;
+    let mut kernels = kernels(&root, &options.filter, &options.package)?;
     let proofs = root.join("docs/proofs.md");
     let selection = match options {
         Options { survivors: true, .. } => Selection::listed(&read(&proofs)?),
@@ -130,39 +159,82 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     selection.check(&kernels)?;
     let equivalents = Equivalents::load(&root.join("docs/equivalent-faults.toml"), &kernels)?;
     kernels.retain(|kernel| selection.touches(kernel));
-    let library = match &options.driver {
-        Some(file) => file.canonicalize().with_context(|| format!("no driver {}", file.display()))?,
-        None => build_driver()?,
-    };
-    let all = tests(&Manifest::of_tests(&root, &[])?.tests)?;
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let jobs = options.jobs.unwrap_or(cores).max(1);
-    let limit = Duration::from_secs(options.timeout);
-    let runner = Runner::new(&root, library, limit, (cores / jobs).max(1), options.verbose)?;
     let out = root.join("target/lockstep");
-    let session = Session { options, jobs, runner, ledger: Ledger::open(&out.join("mutants.jsonl"), options.resume)? };
-    let tests = session.tests_of(&kernels, all, &out.join("mutants-records.jsonl"))?;
     let mut summary = Summary {
         commit: commit(&root),
         seed: options.seed,
         per_kernel: options.per_kernel,
-        cases: options.cases,
+        cases: options.cases.unwrap_or(CASES),
         records: Vec::new(),
         untested: Vec::new(),
+        unmet: Vec::new(),
         equivalents,
-        whole: options.filter.is_none() && selection.is_everything(),
+        whole: options.filter.is_empty() && options.package.is_empty() && selection.is_everything(),
     };
+    if options.recorded {
+        let ledger = Ledger::open(&out.join("mutants.jsonl"), true)?;
+        recorded(&kernels, &selection, options, &ledger, &mut summary);
+        return finish(&summary, options, &out, &proofs);
+    }
+    let library = match &options.driver {
+        Some(file) => file.canonicalize().with_context(|| format!("no driver {}", file.display()))?,
+        None => build_driver()?,
+    };
+    let mut executables = match &options.prebuilt {
+        Some(folder) => Manifest::load(folder)?.tests,
+        None => Manifest::of_tests(&root, &options.package)?.tests,
+    };
+    executables.retain(|executable| kernels.iter().any(|kernel| kernel.package == executable.package));
+    let all = tests(&executables)?;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let jobs = options.jobs.unwrap_or(cores).max(1);
+    let limit = Duration::from_secs(options.timeout);
+    let runner = Runner::new(&root, library, limit, (cores / jobs).max(1), options.verbose)?;
+    let session = Session { options, jobs, runner, ledger: Ledger::open(&out.join("mutants.jsonl"), options.resume)? };
+    let tests = session.tests_of(&kernels, all, &out.join("mutants-records.jsonl"))?;
     let launched = session.launched(&kernels, &tests, &mut summary.untested)?;
     let mutants = launched.iter().flat_map(|kernel| selection.mutants(kernel, options)).collect::<Vec<_>>();
     println!("\n== {} faults in {} kernels", mutants.len(), launched.len());
     summary.records = session.judge(&mutants, &tests)?;
+    finish(&summary, options, &out, &proofs)
+}
+
+/// Prints and keeps the results.
+fn finish(summary: &Summary, options: &Options, out: &Path, proofs: &Path) -> Result<()> {
     println!("{}", summary.text());
     summary.write_json(&out.join("mutants.json"))?;
     println!("all of it: {}", shown(&out.join("mutants.json")));
     if options.write {
-        summary.write_section(&proofs)?;
+        summary.write_section(proofs)?;
     }
-    verdict(&summary, options.strict)
+    verdict(summary, options.strict)
+}
+
+/// What earlier runs made of these kernels' faults.
+fn recorded(kernels: &[Kernel], selection: &Selection, options: &Options, ledger: &Ledger, summary: &mut Summary) {
+    for kernel in kernels {
+        let most = most_cases(&kernel.package);
+        let known = |mutant: &Mutant| {
+            let record = ledger.find(mutant, options.cases(&kernel.package))?;
+            let more = (record.verdict == Verdict::Survived).then(|| ledger.find(mutant, most)).flatten();
+            Some(more.unwrap_or(record).clone())
+        };
+        match known(&kernel.mutant(kernel.body.trap.clone())) {
+            None => summary.unmet.push(format!("{}: all", kernel.name())),
+            Some(trap) if trap.verdict == Verdict::Survived => {
+                summary.untested.push(format!("{}: its tests never launch it", kernel.name()));
+            }
+            Some(_) => {
+                let mutants = selection.mutants(kernel, options);
+                let records: Vec<Record> = mutants.iter().filter_map(known).collect();
+                if records.len() < mutants.len() {
+                    let missing = mutants.len() - records.len();
+                    summary.unmet.push(format!("{}: {missing} of {}", kernel.name(), mutants.len()));
+                }
+                summary.records.extend(records);
+            }
+        }
+    }
 }
 
 fn verdict(summary: &Summary, strict: bool) -> Result<()> {
@@ -176,10 +248,16 @@ fn verdict(summary: &Summary, strict: bool) -> Result<()> {
     }
 }
 
-/// The kernels of every committed PTX file.
-fn kernels(root: &Path, filter: Option<&str>) -> Result<Vec<Kernel>> {
+/// The kernels of every committed PTX file, of these packages or of all.
+fn kernels(root: &Path, filter: &[String], chosen: &[String]) -> Result<Vec<Kernel>> {
+    let mut packages = packages(root)?;
+    if let Some(name) = chosen.iter().find(|name| packages.iter().all(|package| package.name != **name)) {
+        let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
+        bail!("no package {name}; packages with kernels are {}", names.join(", "));
+    }
+    packages.retain(|package| chosen.is_empty() || chosen.contains(&package.name));
     let mut all = Vec::new();
-    for package in packages(root)? {
+    for package in packages {
         for file in files_below(&package.folder.join("kernels/ptx"), "ptx")? {
             let text = read(&file)?;
             let hash = sha256(text.as_bytes());
@@ -192,11 +270,11 @@ fn kernels(root: &Path, filter: Option<&str>) -> Result<Vec<Kernel>> {
             }));
         }
     }
-    all.retain(|kernel| filter.is_none_or(|part| kernel.body.entry.contains(part)));
+    all.retain(|kernel| filter.is_empty() || filter.iter().any(|part| kernel.body.entry.contains(part)));
     match filter {
-        Some(part) if all.is_empty() => bail!("no kernel's name contains {part}"),
-        _ if all.is_empty() => bail!("no kernels in crates/*/kernels/ptx: run `cargo xtask kernels`"),
-        _ => Ok(all),
+        _ if !all.is_empty() => Ok(all),
+        [] => bail!("no kernels in crates/*/kernels/ptx: run `cargo xtask kernels`"),
+        parts => bail!("no kernel's name contains {}", parts.join(" or ")),
     }
 }
 
@@ -249,7 +327,7 @@ impl Session<'_> {
         let _ = std::fs::remove_file(records);
         let (first, second): (Vec<Test>, Vec<Test>) = all.into_iter().partition(|test| test.name.ends_with(MATCHES));
         println!("\n== which tests prove which kernels: {} tests with one case", first.len());
-        let first = self.undisturbed(first, 1, Some(records))?;
+        let first = self.undisturbed(first, |_| 1, Some(records))?;
         let proved = proved(&if records.is_file() { read(records)? } else { String::new() })?;
         let names = kernels.iter().map(|kernel| (kernel.package.clone(), kernel.body.entry.clone()));
         let wanted: BTreeMap<_, _> = names.filter_map(|key| Some((key.clone(), proved.get(&key)?.clone()))).collect();
@@ -258,8 +336,8 @@ impl Session<'_> {
         };
         let mut needed: Vec<Test> = first.into_iter().chain(second).collect();
         needed.retain(|test| wanted.iter().any(|(key, entries)| is_of(test, key, entries)));
-        println!("\n== {} tests without a fault, with {} cases", needed.len(), self.options.cases);
-        let needed = self.undisturbed(needed, self.options.cases, None)?;
+        println!("\n== {} tests without a fault", needed.len());
+        let needed = self.undisturbed(needed, |test| self.options.cases(&test.executable.package), None)?;
         let of = |key: &(String, String), entries: &BTreeSet<String>| {
             let mut tests: Vec<Test> = needed.iter().filter(|test| is_of(test, key, entries)).cloned().collect();
             tests.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
@@ -269,8 +347,13 @@ impl Session<'_> {
     }
 
     /// Runs tests without a fault and times them. One that fails makes every mutant look caught.
-    fn undisturbed(&self, tests: Vec<Test>, cases: u32, report: Option<&Path>) -> Result<Vec<Test>> {
-        let ran = in_threads(self.jobs, &tests, |test| self.runner.run_plain(test, cases, report));
+    fn undisturbed(
+        &self,
+        tests: Vec<Test>,
+        cases: impl Fn(&Test) -> u32 + Sync,
+        report: Option<&Path>,
+    ) -> Result<Vec<Test>> {
+        let ran = in_threads(self.jobs, &tests, |test| self.runner.run_plain(test, cases(test), report));
         let mut failed = Vec::new();
         let mut timed = Vec::new();
         for (test, ran) in tests.into_iter().zip(ran) {
@@ -330,10 +413,11 @@ impl Session<'_> {
         let one = |mutant: &Mutant| -> Result<Record> {
             let key = (mutant.package.clone(), mutant.kernel.clone());
             let tests = tests.get(&key).map(Vec::as_slice).unwrap_or_default();
-            let (mut record, mut known) = self.with_cases(mutant, tests, self.options.cases)?;
+            let cases = self.options.cases(&mutant.package);
+            let (mut record, mut known) = self.with_cases(mutant, tests, cases)?;
             let more = self.with_more_cases(tests);
             if record.verdict == Verdict::Survived && record.kind != faults::Kind::Trap && !more.is_empty() {
-                (record, known) = self.with_cases(mutant, &more, simulated::CASES)?;
+                (record, known) = self.with_cases(mutant, &more, most_cases(&mutant.package))?;
             }
             let count = done.fetch_add(1, Ordering::Relaxed) + 1;
             let earlier = if known { " (earlier)" } else { "" };
@@ -343,12 +427,16 @@ impl Session<'_> {
         in_threads(self.jobs, mutants, one).into_iter().collect()
     }
 
-    /// The tests that have more cases in `cargo xtask test` than here, and the time that they take with these.
+    /// The tests that can have more cases, and the time that they take with these.
     fn with_more_cases(&self, tests: &[Test]) -> Vec<Test> {
-        let cases = self.options.cases;
-        let more = tests.iter().filter(|test| simulated::cases(&test.name) > cases);
-        let times = f64::from(simulated::CASES) / f64::from(cases);
-        more.map(|test| Test { seconds: test.seconds * times, ..test.clone() }).collect()
+        let cases = |test: &Test| self.options.cases(&test.executable.package);
+        let most = |test: &Test| {
+            let package = &test.executable.package;
+            if simulated::is_whole(&test.name) { simulated::FEW_CASES } else { most_cases(package) }
+        };
+        let more = tests.iter().filter(|test| most(test) > cases(test));
+        more.map(|test| Test { seconds: test.seconds * f64::from(most(test)) / f64::from(cases(test)), ..test.clone() })
+            .collect()
     }
 
     /// What these tests make of a mutant, and whether that was known from an earlier run.

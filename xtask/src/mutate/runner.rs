@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::ledger::{Mutant, Record, Verdict};
+use crate::simulated;
 use crate::suite::Executable;
 use crate::tee::Tally;
 use crate::workspace::{files_below, list, read, write};
@@ -147,8 +148,7 @@ impl Runner {
             command.env_remove(name);
         }
         command.env("CARGO_MANIFEST_DIR", &test.executable.folder);
-        command.env("LOCKSTEP_DRIVER", &self.library).env("LOCKSTEP_CUFFT", &self.library);
-        command.env("LOCKSTEP_REQUIRE_CUDA", "1").env("LOCKSTEP_RED_ZONES", "0");
+        command.envs(simulated::variables(&self.library));
         command.env("LOCKSTEP_CASES", cases.to_string()).env("SIM_FUEL", FUEL);
         command.env("RAYON_NUM_THREADS", self.threads.to_string());
         // The first failing case is enough: no time for a smaller one.

@@ -30,6 +30,8 @@ pub(crate) struct Summary {
     pub(crate) records: Vec<Record>,
     /// Kernels without a test, each with the reason.
     pub(crate) untested: Vec<String>,
+    /// Kernels that have not met all of their faults, each with how many.
+    pub(crate) unmet: Vec<String>,
     pub(crate) equivalents: Equivalents,
     /// Nothing was left out on purpose.
     pub(crate) whole: bool,
@@ -134,12 +136,19 @@ impl Summary {
         if !self.untested.is_empty() {
             let _ = writeln!(out, "\n== kernels without a test\n{}", self.untested.join("\n"));
         }
+        if !self.unmet.is_empty() {
+            let _ = writeln!(out, "\n== faults that have not been tried yet\n{}", self.unmet.join("\n"));
+        }
         out + "\n" + &self.total() + "\n"
     }
 
     fn total(&self) -> String {
         let c = self.all();
-        let late = self.records.iter().filter(|r| r.cases > self.cases && r.verdict != Verdict::Survived).count();
+        let late = self
+            .records
+            .iter()
+            .filter(|r| r.cases > self.cases.max(super::CASES) && r.verdict != Verdict::Survived)
+            .count();
         format!(
             "{} of {} faults caught: {} by a wrong result, {} by a fault that the driver reported, {} by no end;\n{late} of \
             them with more cases only. Of the others {} change nothing, {} survived",
@@ -155,13 +164,15 @@ impl Summary {
 
     fn markdown(&self) -> String {
         let mut out = format!(
-            "Commit {}: {} faults a kernel (seed {}), {} random cases a test; a fault that they do not notice meets the\n\
-            tests again with as many cases as in `cargo xtask test` ({}; large transforms have no more there).\n\n{}.\n\n",
+            "Commit {}: {} faults a kernel (seed {}), {} random cases a test, {} of networks; a fault that they do not\n\
+            notice meets the tests again with {} cases, {} of networks; large transforms have no more.\n\n{}.\n\n",
             self.commit,
             self.per_kernel,
             self.seed,
             self.cases,
+            self.cases.min(simulated::FEW_CASES),
             simulated::CASES,
+            super::CASES_OF_NETWORKS,
             self.total()
         );
         out.push_str("| package | kernel | faults | caught | wrong result | fault reported | no end | changes nothing | survived |\n");
@@ -194,6 +205,9 @@ impl Summary {
         if !self.untested.is_empty() {
             let _ = writeln!(out, "\nKernels without a test:\n\n* {}", self.untested.join("\n* "));
         }
+        if !self.unmet.is_empty() {
+            let _ = writeln!(out, "\nFaults that have not been tried yet:\n\n* {}", self.unmet.join("\n* "));
+        }
         out
     }
 
@@ -213,7 +227,7 @@ impl Summary {
         let value = json!({
             "commit": self.commit, "seed": self.seed, "per_kernel": self.per_kernel, "cases": self.cases,
             "faults": c.total(), "caught": c.caught(), "harmless": c.harmless, "survived": c.survived - c.harmless, "complaints": self.complaints(), "refused": c.refused,
-            "untested": self.untested, "mutants": self.records,
+            "untested": self.untested, "unmet": self.unmet, "mutants": self.records,
         });
         write(path, serde_json::to_string_pretty(&value)? + "\n")
     }
@@ -248,6 +262,7 @@ mod tests {
             cases: 8,
             records: records.map(|(kernel, line, verdict)| record(kernel, line, verdict)).to_vec(),
             untested: vec!["nsct: lost_f32: no test names it".into()],
+            unmet: vec!["nsct: late_f32: all".into()],
             equivalents: Equivalents::default(),
             whole: true,
         };
@@ -259,6 +274,7 @@ mod tests {
         assert!(text.contains("| nsct | `taps_f32` | 2 | 1 | 1 | 0 | 0 | 0 | 1 |"), "{text}");
         assert!(text.contains("* `taps_f32`, taps.ptx:3, barrier: `bar.sync 0;` -> `(removed)`"), "{text}");
         assert!(text.contains("* nsct: lost_f32: no test names it"), "{text}");
+        assert!(text.contains("not been tried yet:\n\n* nsct: late_f32: all\n"), "{text}");
         write(&path, text + "\n## More\n").unwrap();
         summary.records.remove(0);
         summary.write_section(&path).unwrap();

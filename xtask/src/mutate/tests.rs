@@ -34,7 +34,7 @@ fn the_library_is_found_among_the_messages() {
 #[test]
 fn committed_kernels_offer_faults() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let all = kernels(root, None).unwrap();
+    let all = kernels(root, &[], &[]).unwrap();
     let named: BTreeSet<String> = all.iter().map(|kernel| kernel.body.entry.clone()).collect();
     let mut locked = BTreeSet::new();
     for package in packages(root).unwrap() {
@@ -51,7 +51,10 @@ fn committed_kernels_offer_faults() {
             assert_ne!(fault.old, fault.new);
         }
     }
-    assert!(kernels(root, Some("no such kernel")).is_err());
+    assert!(kernels(root, &["no such kernel".into()], &[]).is_err());
+    let chosen = kernels(root, &[], &["nsct".into()]).unwrap();
+    assert!(chosen.len() < all.len() && chosen.iter().all(|kernel| kernel.package == "nsct"));
+    assert!(kernels(root, &[], &["no such package".into()]).is_err());
 }
 
 /// The whole way, with a script in the place of the test executable: it notices a removed barrier and a trap, a wrong
@@ -88,17 +91,20 @@ echo "test result: ok. 1 passed; 0 failed"
     let options = Options {
         per_kernel: 4,
         seed: 1,
-        filter: None,
+        filter: Vec::new(),
+        package: Vec::new(),
         survivors: false,
         only: Vec::new(),
-        cases: 8,
+        cases: None,
         timeout: 60,
         jobs: None,
         resume: false,
+        recorded: false,
         write: false,
         strict: false,
         verbose: false,
         driver: None,
+        prebuilt: None,
     };
     let session = |resume| Session {
         options: &options,
@@ -107,7 +113,7 @@ echo "test result: ok. 1 passed; 0 failed"
         ledger: Ledger::open(&root.join("mutants.jsonl"), resume).unwrap(),
     };
     let first = session(false);
-    let kernels = kernels(&root, None).unwrap();
+    let kernels = kernels(&root, &[], &[]).unwrap();
     let all = tests(&[executable]).unwrap();
     assert_eq!(all.len(), 2);
     let tests = first.tests_of(&kernels, all, &root.join("records.jsonl")).unwrap();
@@ -125,5 +131,20 @@ echo "test result: ok. 1 passed; 0 failed"
     // Nothing runs again: without its executable it could not.
     std::fs::remove_file(root.join("fake")).unwrap();
     assert_eq!(verdicts(&session(true)), [Verdict::WrongResult, Verdict::Fault]);
+    let mut summary = Summary {
+        commit: String::new(),
+        seed: 1,
+        per_kernel: 4,
+        cases: 8,
+        records: Vec::new(),
+        untested: Vec::new(),
+        unmet: Vec::new(),
+        equivalents: Equivalents::default(),
+        whole: true,
+    };
+    recorded(&kernels, &Selection::lines(&[]), &options, &session(true).ledger, &mut summary);
+    let verdicts: Vec<Verdict> = summary.records.iter().map(|record| record.verdict).collect();
+    assert_eq!(verdicts, [Verdict::WrongResult, Verdict::Fault]);
+    assert_eq!((summary.untested.len(), summary.unmet), (1, vec!["p: lost: all".to_owned()]));
     std::fs::remove_dir_all(&root).unwrap();
 }

@@ -11,15 +11,27 @@ pub(super) struct Case {
     /// Distinct values: few make ties.
     pub(super) values: u32,
     pub(super) shift: [i32; 2],
+    /// Where every plane has its peak, near (0, 0), whose rows and columns lie at both ends of the plane.
+    pub(super) peak: Option<[i32; 2]>,
     pub(super) seed: u64,
 }
 
 pub(super) fn cases() -> impl Strategy<Value = Case> {
     let values = prop_oneof![Just(2_u32), Just(5), Just(1 << 20)];
-    (1..4_usize, 17..40_usize, 17..70_usize, 8..24_usize, values, [-60..60_i32, -60..60_i32], any::<u64>()).prop_map(
-        |(count, h, w, limit, values, shift, seed)| {
+    let size = prop_oneof![
+        9 => (1..4_usize, 17..40_usize, 17..70_usize, 8..24_usize),
+        // Rows and columns that a lane of a warp meets many times.
+        3 => (1..4_usize, 130..200_usize, 130..200_usize, 48..99_usize),
+        // More planes than blocks.
+        1 => (1025..1040_usize, 17..20_usize, 17..20_usize, Just(8_usize)),
+    ];
+    let far = prop_oneof![Just(0_i32), -60..60_i32];
+    let peak = prop::option::of([-5..6_i32, -5..6_i32]);
+    (size, values, [far.clone(), far], peak, any::<u64>()).prop_map(
+        |((count, h, w, limit), values, shift, peak, seed)| {
             let limit = limit.min((h.min(w) - 1) / 2);
-            Case { count, h, w, limit, values, shift, seed }
+            let peak = peak.filter(|p| p.iter().all(|d| d.unsigned_abs() as usize <= limit));
+            Case { count, h, w, limit, values, shift, peak, seed }
         },
     )
 }
@@ -28,7 +40,14 @@ impl Case {
     fn plane(&self) -> Vec<f32> {
         let mut random = Random::new(self.seed);
         let n = self.values as usize;
-        (0..self.count * self.h * self.w).map(|_| random.below(n) as f32 / n as f32 - 0.4).collect()
+        let mut values: Vec<f32> =
+            (0..self.count * self.h * self.w).map(|_| random.below(n) as f32 / n as f32 - 0.4).collect();
+        if let Some([dy, dx]) = self.peak {
+            let wrapped = |d: i32, n: usize| d.rem_euclid(n as i32) as usize;
+            let at = wrapped(dy, self.h) * self.w + wrapped(dx, self.w);
+            values.chunks_mut(self.h * self.w).for_each(|plane| plane[at] = 0.75);
+        }
+        values
     }
 }
 

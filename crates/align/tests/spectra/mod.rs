@@ -33,6 +33,13 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
     )
 }
 
+/// Also more pairs than blocks.
+pub(super) fn many() -> impl Strategy<Value = Case> {
+    let pairs = prop::collection::vec([0..3_usize, 0..3_usize], 1025..1040);
+    let crowd = (cases(), 1..4_usize, pairs).prop_map(|(case, h, pairs)| Case { h, w: 4, pairs, ..case });
+    prop_oneof![12 => cases(), 1 => crowd]
+}
+
 /// More rows than a kernel sums by itself.
 pub(super) fn tall() -> impl Strategy<Value = Case> {
     let centre = [-9.0..9.0_f64, -9.0..9.0_f64];

@@ -61,6 +61,11 @@ pub(crate) fn in_strips(sides: [std::ops::Range<usize>; 2]) -> impl Strategy<Val
     cases(sides, 1).prop_map(|c| Case { strips: true, ..c })
 }
 
+/// The same for bytes or planes, and one kind of tiles: few cases would miss some of the kernels.
+pub(crate) fn of(all: impl Strategy<Value = Case>, bytes: bool, tiles: Tiles) -> impl Strategy<Value = Case> {
+    all.prop_map(move |case| Case { bytes, tiles, ..case })
+}
+
 /// Sizes around the tiles of the 3 × 3 layers, which have 2 to 8 rows and 16 columns.
 pub(crate) fn around_tiles() -> impl Strategy<Value = Case> {
     cases([2..12, 2..20], 2)
