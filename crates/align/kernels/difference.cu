@@ -28,9 +28,9 @@ extern "C" __global__ void difference_f32(const float* __restrict__ a, const flo
     double total = 0;
 #pragma unroll
     for (unsigned c = 0; c < 3; ++c) {
-        total += lane_sum(p.columns, [&](unsigned x) {
-            return double(fabsf(from_a[c * area + x] - p.gain * from_b[c * area + x]));
-        });
+        total += lane_sum<float2>(
+            p.columns, [&](unsigned x) { return make_float2(from_a[c * area + x], from_b[c * area + x]); },
+            [&](float2 v) { return double(fabsf(v.x - p.gain * v.y)); });
     }
     if (lane_of() == 0) loss[y] = total;
 }

@@ -48,8 +48,6 @@ pub struct Geometry {
     pub limit: usize,
     /// Largest shift that counts, in full-resolution pixels.
     pub range: usize,
-    /// Distinct black levels of a picture at most, each of which takes a look-up table; 1 unless set.
-    pub levels: usize,
     /// Bytes that the backend's transforms hold ([`FourierPlan::held_bytes`]); 0 unless set.
     pub held: usize,
 }
@@ -90,7 +88,6 @@ impl Geometry {
             outputs: if o.combine == Combine::Sum { 1 } else { planes },
             limit,
             range: asked.min(limit * block),
-            levels: 1,
             held: 0,
         })
     }

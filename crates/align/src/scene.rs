@@ -35,7 +35,6 @@ pub fn align_scene<B: AlignBackend>(
     let mut results: BTreeMap<(usize, usize), PairResult> = BTreeMap::new();
     if !work.is_empty() {
         let mut g = Geometry::new(&first.cfa, first.size(), o)?;
-        g.levels = frames.iter().map(|f| f.black.distinct()).max().unwrap_or(1);
         g.held = FourierPlan::held_bytes(b, g.fft[0], g.fft[1]);
         let plan = g.plan(pictures.len(), work.len(), memory::budget(b, o.memory))?;
         tracing::debug!(slots = plan.slots, batch = plan.batch, bytes = plan.bytes, "scene planned");
