@@ -228,7 +228,8 @@ impl DespikeBlock for Cpu {
             })
             .collect();
         // The level of each pixel, for the rows of a period.
-        let levels: Vec<[f32; 2]> = (0..period * width).map(|i| levels[i / width * period + i % width % period]).collect();
+        let levels: Vec<[f32; 2]> =
+            (0..period * width).map(|i| levels[i / width * period + i % width % period]).collect();
         let (rows, columns) = (height / block, width / block);
         let area = rows * columns;
         // Row r of every plane, for one task.
@@ -362,11 +363,11 @@ impl DespikeBlock for gpu_core::Cuda {
         proxy: ViewMut<'_, Self, f32>,
     ) -> Result<()> {
         use gpu_core::cuda::Grid;
+        // Cells of the proxy that a block of threads makes.
+        const CELLS: [u32; 2] = [16, 32];
         if let Some(levels) = table.bayer {
             return despike_bayer(self, p, levels, mosaic, proxy);
         }
-        // Cells of the proxy that a block of threads makes.
-        const CELLS: [u32; 2] = [16, 32];
         let tile = CELLS.map(|n| n * p.block + 2 * p.reach);
         let [neighbours, _] = table.offsets.shape();
         let launch = self
@@ -440,11 +441,8 @@ fn despike_bayer(
         scale: if p.planes == 1 { 0.25 } else { 1.0 },
         reserved: 0,
     };
-    let blocks = (
-        Grid::cover(p.width as usize, STRIP * THREADS.0)?,
-        Grid::cover((p.height / 2) as usize, DOWN * THREADS.1)?,
-        1,
-    );
+    let blocks =
+        (Grid::cover(p.width as usize, STRIP * THREADS.0)?, Grid::cover((p.height / 2) as usize, DOWN * THREADS.1)?, 1);
     let launch = b.kernel(&super::cuda::KERNELS, "despike_bayer_u16")?.read(mosaic)?.write(proxy)?.arg(p);
     let launch = launch.grid(blocks).block(THREADS);
     // SAFETY: void despike_bayer_u16(const unsigned short* mosaic, float* proxy, BayerParams p); lengths checked by

@@ -241,11 +241,11 @@ impl RefineGrid for gpu_core::Cuda {
     ) -> Result<()> {
         use gpu_core::Tensor;
         use gpu_core::cuda::Grid;
-        let (count, height, half) = (p.count as usize, p.height as usize, p.width as usize / 2 + 1);
         // Threads of a block that sums rows, columns of each of them, and threads of a block that sums columns.
         const COLUMNS: u32 = 64;
         const EACH: u32 = 2;
         const THREADS: u32 = 512;
+        let (count, height, half) = (p.count as usize, p.height as usize, p.width as usize / 2 + 1);
         let chunks = height.div_ceil(CHUNK_ROWS);
         let mut vertical = Tensor::<Self, Complex32, 3>::scratch(self, [count, height, TURNS])?;
         let mut horizontal = Tensor::<Self, [f64; 2], 3>::scratch(self, [count, REFINE_SIDE, half])?;
