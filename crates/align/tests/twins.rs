@@ -391,7 +391,7 @@ twins! {
 }
 
 twins! {
-    kernels = ["rank_clear_u32", "rank_counts_f32"];
+    kernels = ["rank_clear_u32", "rank_upper_f32", "rank_counts_f32"];
     /// a selection; interpolation in f64 is rounded once
     rank_counts_exact: figures::cases(), figures::Case => |b, c| figures::quantiles(b, c),
         oracle = figures::quantiles_oracle, tolerance = Tolerance::EXACT;
