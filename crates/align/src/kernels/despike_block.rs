@@ -388,7 +388,8 @@ impl DespikeBlock for gpu_core::Cuda {
             .block(super::cuda::BLOCK)
             .shared(4 * neighbours as u32 + 2 * tile[0] * tile[1]);
         // SAFETY: void despike_block_u16(const unsigned short* mosaic, const int* offsets, const unsigned* starts,
-        // const float2* levels, const unsigned* plane_of, const float* scale, float* proxy, DespikeParams p); the table was made as a whole, lengths checked by `despike_block`.
+        // const float2* levels, const unsigned* plane_of, const float* scale, float* proxy, DespikeParams p); the table
+        // was made as a whole, lengths checked by `despike_block`.
         unsafe { launch.launch() }
     }
 }
