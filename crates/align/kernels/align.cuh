@@ -17,8 +17,8 @@ __device__ __forceinline__ uint64 warp_of() {
 // Elements that a lane asks for before it uses the first: a row of a few thousand is then a few waits for memory.
 constexpr unsigned kBatch = 16;
 
-// Calls use(i, load(i)) for every i < n of this lane (lane, lane + 32, ...) in order. All loads of a batch are on their way
-// before the first is used. load must be a function of i alone; beyond the end it is called for the last element again.
+// Calls use(i, load(i)) for every i < n of this lane (lane, lane + 32, ...) in order. All loads of a batch are on their
+// way before the first is used. load must be a function of i alone; beyond the end it gets the last element again.
 template <typename Value, typename Load, typename Use>
 __device__ __forceinline__ void for_lane(unsigned n, Load load, Use use) {
     for (unsigned i = lane_of(); i < n; i += kBatch * kLanes) {

@@ -21,8 +21,8 @@ __device__ __forceinline__ float light_of(float v, float black, float inverse) {
     return root_of_normal(fmaxf(v - black, 0.0f) * inverse + 0.001f);
 }
 
-// Any pattern. One pass: a tile of the mosaic with what lies within reach goes to shared memory, 0 where the picture ends,
-// which no maximum notices. Behind it lie the neighbours of each position as distances inside of the tile.
+// Any pattern. One pass: a tile of the mosaic with what lies within reach goes to shared memory, 0 where the picture
+// ends, which no maximum notices. Behind it lie the neighbours of each position as distances inside of the tile.
 extern "C" __global__ void __launch_bounds__(256)
 despike_block_u16(const unsigned short* __restrict__ mosaic, const int* __restrict__ offsets,
                   const unsigned* __restrict__ starts, const float2* __restrict__ levels,
@@ -101,7 +101,8 @@ struct Row {
 };
 
 template <bool PACKED>
-__device__ __forceinline__ Row fetch(const unsigned short* __restrict__ mosaic, int y, unsigned x, const BayerParams& p) {
+__device__ __forceinline__ Row fetch(const unsigned short* __restrict__ mosaic, int y, unsigned x,
+                                     const BayerParams& p) {
     Row out;
     out.inside = y >= 0 && y < int(p.height);
     const unsigned short* row = mosaic + uint64(out.inside ? y : 0) * p.width;
@@ -207,8 +208,8 @@ __device__ __forceinline__ void despike_strip(const unsigned short* __restrict__
     }
 }
 
-// A thread goes down eight columns with a window of six rows in its registers. `packed`: rows are read and written 16 bytes
-// at a time.
+// A thread goes down eight columns with a window of six rows in its registers. `packed`: rows are read and written 16
+// bytes at a time.
 extern "C" __global__ void __launch_bounds__(128)
 despike_bayer_u16(const unsigned short* __restrict__ mosaic, float* __restrict__ proxy, BayerParams p) {
     if (p.packed) {

@@ -23,8 +23,8 @@ struct Common {
     }
 };
 
-// rows[t, r], one warp a row. Tasks come first in the grid: those of a scene share planes, and the same rows of them are
-// then read at the same time.
+// rows[t, r], one warp a row. Tasks come first in the grid: those of a scene share planes, and the same rows of them
+// are then read at the same time.
 extern "C" __global__ void __launch_bounds__(256)
 mad_rows_f32(const MadTask* __restrict__ tasks, const float* __restrict__ planes, double* __restrict__ rows,
              MadParams p) {
@@ -34,7 +34,8 @@ mad_rows_f32(const MadTask* __restrict__ tasks, const float* __restrict__ planes
         const MadTask task = tasks[t];
         const Common y(p.height, task.dy), x(p.width, task.dx);
         if (x.count == 0) continue;
-        for (uint64 r = blockIdx.y * uint64(warps) + threadIdx.x / kLanes; r < y.count; r += gridDim.y * uint64(warps)) {
+        const uint64 start = blockIdx.y * uint64(warps) + threadIdx.x / kLanes;
+        for (uint64 r = start; r < y.count; r += gridDim.y * uint64(warps)) {
             const uint64 row = y.first + r;
             const float* b = planes + task.b * area + row * p.width + x.first;
             const float* a = planes + task.a * area + uint64((long long)row + task.dy) * p.width +

@@ -52,6 +52,7 @@ extern "C" __global__ void rank_counts_f32(const float* __restrict__ x, unsigned
         }
         if (!__any_sync(kWhole, bin != kNoBin)) continue;
         const unsigned same = __match_any_sync(kWhole, bin);
-        if (bin != kNoBin && lane_of() == unsigned(__ffs(int(same)) - 1)) atomicAdd(counts + bin, unsigned(__popc(same)));
+        const bool first = lane_of() == unsigned(__ffs(int(same)) - 1);
+        if (bin != kNoBin && first) atomicAdd(counts + bin, unsigned(__popc(same)));
     }
 }

@@ -4,7 +4,7 @@
 
 constexpr unsigned kSide = 17;       // twin of REFINE_SIDE
 constexpr unsigned kSteps = kSide / 2;
-constexpr unsigned kTurns = 10;      // the centre, kSteps distances from it, and one that rounds to 16 bytes; twin of TURNS
+constexpr unsigned kTurns = 10;      // the centre, kSteps distances, and one that rounds to 16 bytes; twin of TURNS
 constexpr unsigned kRows = 128;      // twin of CHUNK_ROWS
 constexpr unsigned kColumns = 64;    // threads of a block that sums rows; twin of COLUMNS
 constexpr unsigned kEach = 2;        // columns of a thread; twin of EACH
@@ -35,8 +35,8 @@ __device__ __forceinline__ double place(double centre, double radius, unsigned j
     return centre + radius * (double(j) - 8.0) / 8.0;
 }
 
-// vertical[t, k, 0]: the phase of a row at the centre; [t, k, j]: that of j steps away from it, which is the same on both
-// sides but for the sign of its sine. horizontal[t, i, l]: the phases of columns at every place.
+// vertical[t, k, 0]: the phase of a row at the centre; [t, k, j]: that of j steps away from it, which is the same on
+// both sides but for the sign of its sine. horizontal[t, i, l]: the phases of columns at every place.
 extern "C" __global__ void refine_phases_f32(const RefineTask* __restrict__ tasks, float2* __restrict__ vertical,
                                              double2* __restrict__ horizontal, RefineParams p) {
     const unsigned half = p.width / 2 + 1, i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -55,7 +55,8 @@ extern "C" __global__ void refine_phases_f32(const RefineTask* __restrict__ task
     }
 }
 
-// What one column gathers: sums of its elements turned to the centre, and of these times cosine and sine of each distance.
+// What one column gathers: sums of its elements turned to the centre, and of these times cosine and sine of each
+// distance.
 struct Sums {
     float2 middle, cosine[kSteps], sine[kSteps];
 
