@@ -10,6 +10,8 @@ struct FftParams {
 };
 LOCKSTEP_PARAMS(FftParams, 32);
 
+constexpr unsigned kRows = 4;    // rows of a thread that scales a spectrum; twin of ROWS
+
 extern __shared__ Complex shared[];
 
 // Rows of x, padded to W + 2, to rows of z. table: the roots of unity of W.
@@ -102,15 +104,23 @@ fft_rows_back_f32(const Complex* __restrict__ z, Complex* __restrict__ x, const 
 }
 
 // y = scale z, with the first and the last column made those of a real plane: what the library's inverse wants.
-extern "C" __global__ void fft_spectrum_f32(const Complex* __restrict__ z, Complex* __restrict__ y, FftParams p) {
+extern "C" __global__ void __launch_bounds__(256)
+fft_spectrum_f32(const Complex* __restrict__ z, Complex* __restrict__ y, FftParams p) {
     const unsigned half = p.width / 2 + 1, l = blockIdx.x * blockDim.x + threadIdx.x;
-    const unsigned k = blockIdx.y * blockDim.y + threadIdx.y;
-    if (l >= half || k >= p.height) return;
-    const uint64 at = uint64(k) * half + l;
-    Complex v = z[at];
-    if (l == 0 || l + 1 == half) {
-        const Complex m = z[uint64(k == 0 ? 0 : p.height - k) * half + l];
-        v = make_float2(0.5f * (v.x + m.x), 0.5f * (v.y - m.y));
+    const unsigned first = blockIdx.y * blockDim.y * kRows + threadIdx.y;
+    if (l >= half || first >= p.height) return;
+    const bool edge = l == 0 || l + 1 == half;
+    Complex v[kRows];
+#pragma unroll
+    for (unsigned i = 0; i < kRows; ++i) v[i] = z[uint64(min(first + i * blockDim.y, p.height - 1)) * half + l];
+#pragma unroll
+    for (unsigned i = 0; i < kRows; ++i) {
+        const unsigned k = first + i * blockDim.y;
+        if (k >= p.height) return;
+        if (edge) {
+            const Complex m = z[uint64(k == 0 ? 0 : p.height - k) * half + l];
+            v[i] = make_float2(0.5f * (v[i].x + m.x), 0.5f * (v[i].y - m.y));
+        }
+        y[uint64(k) * half + l] = make_float2(p.scale * v[i].x, p.scale * v[i].y);
     }
-    y[at] = make_float2(p.scale * v.x, p.scale * v.y);
 }

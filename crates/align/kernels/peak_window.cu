@@ -42,22 +42,25 @@ __device__ __forceinline__ unsigned wrapped(unsigned i, unsigned n, unsigned lim
 }
 
 // One warp a row.
-extern "C" __global__ void peak_rows_f32(const float* __restrict__ c, Row* __restrict__ rows, PeakParams p) {
+extern "C" __global__ void __launch_bounds__(kThreads)
+peak_rows_f32(const float* __restrict__ c, Row* __restrict__ rows, PeakParams p) {
     const unsigned side = 2 * p.limit + 1;
     const uint64 i = warp_of();
     if (i >= side) return;
     for (unsigned n = blockIdx.y; n < p.count; n += gridDim.y) {
         const float* line = c + (n * uint64(p.height) + wrapped(unsigned(i), p.height, p.limit)) * p.width;
-        auto at = [&](unsigned j) { return line[wrapped(j, p.width, p.limit)]; };
-        Row row;
-        row.sum = lane_sum(side, [&](unsigned j) { return double(at(j)); });
-        row.squares = lane_sum(side, [&](unsigned j) { return double(at(j)) * double(at(j)); });
+        Row row = {0, 0, 0, 0};
         // All of a row have the same dy, which then decides nothing.
         Place best = {-INFINITY, 0, kNone};
-        for (unsigned j = lane_of(); j < side; j += kLanes) {
-            const Place here = {at(j), 0, int(j) - int(p.limit)};
-            if (before(here, best)) best = here;
-        }
+        for_lane<float>(side, [&](unsigned j) { return line[wrapped(j, p.width, p.limit)]; },
+                        [&](unsigned j, float v) {
+                            row.sum += double(v);
+                            row.squares += double(v) * double(v);
+                            const Place here = {v, 0, int(j) - int(p.limit)};
+                            if (before(here, best)) best = here;
+                        });
+        row.sum = fold_lanes(row.sum);
+        row.squares = fold_lanes(row.squares);
         for (unsigned half = kLanes / 2; half > 0; half /= 2) {
             const float value = __shfl_down_sync(kWhole, best.value, half);
             const Place other = {value, 0, __shfl_down_sync(kWhole, best.dx, half)};
@@ -82,7 +85,8 @@ peak_fold_f32(const float* __restrict__ c, const Row* __restrict__ all, PeakFigu
         const Row* rows = all + n * uint64(side);
         if (t < 2 * kLanes) {
             const bool first = t < kLanes;
-            const double sum = lane_sum(side, [&](unsigned i) { return first ? rows[i].sum : rows[i].squares; });
+            const double sum = lane_sum<double>(
+                side, [&](unsigned i) { return first ? rows[i].sum : rows[i].squares; }, [](double v) { return v; });
             if (lane_of() == 0) sums[first ? 0 : 1] = sum;
         }
         Place best = {-INFINITY, kNone, kNone};
@@ -102,14 +106,14 @@ peak_fold_f32(const float* __restrict__ c, const Row* __restrict__ all, PeakFigu
         for (unsigned i = t; i < side; i += kThreads) {
             if (abs(int(i) - int(p.limit) - best.dy) > kMargin) second = fmaxf(second, float(rows[i].most));
         }
-        for (int dy = best.dy - kMargin; dy <= best.dy + kMargin; ++dy) {
+        for (int dy = best.dy - kMargin + int(t / kLanes); dy <= best.dy + kMargin; dy += kThreads / kLanes) {
             if (dy < -int(p.limit) || dy > int(p.limit)) continue;
             const unsigned y = dy < 0 ? p.height + dy : dy;
             const float* line = c + (n * uint64(p.height) + y) * p.width;
-            for (unsigned j = t; j < side; j += kThreads) {
-                const bool far = abs(int(j) - int(p.limit) - best.dx) > kMargin;
-                if (far) second = fmaxf(second, line[wrapped(j, p.width, p.limit)]);
-            }
+            for_lane<float>(side, [&](unsigned j) { return line[wrapped(j, p.width, p.limit)]; },
+                            [&](unsigned j, float v) {
+                                if (abs(int(j) - int(p.limit) - best.dx) > kMargin) second = fmaxf(second, v);
+                            });
         }
         seconds[t] = second;
         __syncthreads();

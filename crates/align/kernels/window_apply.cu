@@ -2,16 +2,33 @@
 #include "align.cuh"
 #include "window.cuh"
 
-extern "C" __global__ void window_apply_f32(const float* __restrict__ proxy, const double* __restrict__ mean,
-                                            const float* __restrict__ wy, const float* __restrict__ wx,
-                                            float* __restrict__ out, WindowParams p) {
-    const unsigned c = blockIdx.x * blockDim.x + threadIdx.x, r = blockIdx.y * blockDim.y + threadIdx.y;
+constexpr unsigned kRows = 4;    // rows of a thread; twin of ROWS
+
+// A thread asks for all its values before it uses the first.
+extern "C" __global__ void __launch_bounds__(256)
+window_apply_f32(const float* __restrict__ proxy, const double* __restrict__ mean, const float* __restrict__ wy,
+                 const float* __restrict__ wx, float* __restrict__ out, WindowParams p) {
+    const unsigned c = blockIdx.x * blockDim.x + threadIdx.x;
+    const unsigned first = blockIdx.y * blockDim.y * kRows + threadIdx.y;
     const unsigned stride = 2 * (p.columns / 2 + 1);
-    if (c >= stride || r >= p.rows) return;
+    if (c >= stride || first >= p.rows) return;
     const bool inside = c < p.columns;
-    const float w = inside ? wy[r] * wx[c] : 0.0f;
+    const float w = inside ? wx[c] : 0.0f;
     for (unsigned plane = blockIdx.z; plane < p.planes; plane += gridDim.z) {
-        const float* v = proxy + (plane * uint64(p.height) + p.top + r) * p.width + p.left;
-        out[(plane * uint64(p.rows) + r) * stride + c] = inside ? (v[c] - float(mean[plane])) * w : 0.0f;
+        const float* from = proxy + (plane * uint64(p.height) + p.top) * p.width + p.left + (inside ? c : 0);
+        float* to = out + plane * uint64(p.rows) * stride + c;
+        const float level = float(mean[plane]);
+        float v[kRows], h[kRows];
+#pragma unroll
+        for (unsigned i = 0; i < kRows; ++i) {
+            const unsigned r = min(first + i * blockDim.y, p.rows - 1);
+            v[i] = from[uint64(r) * p.width];
+            h[i] = wy[r];
+        }
+#pragma unroll
+        for (unsigned i = 0; i < kRows; ++i) {
+            const unsigned r = first + i * blockDim.y;
+            if (r < p.rows) to[uint64(r) * stride] = inside ? (v[i] - level) * (h[i] * w) : 0.0f;
+        }
     }
 }

@@ -2,7 +2,6 @@
 
 mod follow;
 
-use bytemuck::Zeroable;
 use gpu_core::{Tensor, View};
 use num_complex::Complex32;
 
@@ -52,8 +51,6 @@ pub struct Geometry {
     pub range: usize,
     /// Whether some shifts are looked at again ([`Refine::Follow`]).
     pub follow: bool,
-    /// Distinct black levels of a picture at most, each of which takes a look-up table; 1 unless set.
-    pub levels: usize,
     /// Bytes that the backend's transforms hold ([`FourierPlan::held_bytes`]); 0 unless set.
     pub held: usize,
 }
@@ -95,7 +92,6 @@ impl Geometry {
             limit,
             range: asked.min(limit * block),
             follow: false,
-            levels: 1,
             held: 0,
         };
         g.follow = g.may_follow(o);
@@ -281,18 +277,17 @@ impl<B: AlignBackend> Estimator<B> {
     /// What the device says.
     pub fn align(&mut self, store: &Store<B>, pairs: &[(usize, usize)]) -> Result<Vec<PairResult>> {
         let mut results = Vec::with_capacity(pairs.len());
-        let means = store.means.to_vec(&self.b)?;
         for pairs in pairs.chunks(self.batch) {
-            results.extend(self.align_batch(store, &means, pairs)?);
+            results.extend(self.align_batch(store, pairs)?);
         }
         Ok(results)
     }
 
-    fn align_batch(&mut self, store: &Store<B>, means: &[f64], pairs: &[(usize, usize)]) -> Result<Vec<PairResult>> {
+    fn align_batch(&mut self, store: &Store<B>, pairs: &[(usize, usize)]) -> Result<Vec<PairResult>> {
         let g = self.g;
         self.correlate(store, pairs)?;
         let count = pairs.len() * g.outputs;
-        let mut figures = Tensor::<B, PeakFigures, 1>::from_slice(&self.b, [count], &vec![Zeroable::zeroed(); count])?;
+        let mut figures = Tensor::<B, PeakFigures, 1>::zeros(&self.b, [count])?;
         let c = self.correlations.slab(0..count)?.flat();
         peak_window(&self.b, [count, g.fft[0], g.fft[1]], g.limit, c, figures.flat_mut())?;
         let figures = figures.to_vec(&self.b)?;
@@ -311,7 +306,7 @@ impl<B: AlignBackend> Estimator<B> {
             singles.chunks(g.outputs).map(|planes| join(planes, self.o.combine, self.o.planes)).collect();
         let joined = self.follow(store, pairs, joined)?;
         let joined = self.finer(store, pairs, joined)?;
-        let mads = self.differences(store, means, pairs, &joined)?;
+        let mads = self.differences(store, pairs, &joined)?;
         Ok(joined.into_iter().zip(mads).map(|((one, each), mad)| one.result(each, mad, &g)).collect())
     }
 
@@ -372,14 +367,10 @@ impl<B: AlignBackend> Estimator<B> {
     }
 
     /// Mean differences of the proxies of each pair before and after its shift.
-    fn differences(
-        &self,
-        store: &Store<B>,
-        means: &[f64],
-        pairs: &[(usize, usize)],
-        joined: &[Joined],
-    ) -> Result<Vec<[f32; 2]>> {
+    fn differences(&self, store: &Store<B>, pairs: &[(usize, usize)], joined: &[Joined]) -> Result<Vec<[f32; 2]>> {
         let (b, g) = (&self.b, self.g);
+        // Asked for here, where the host has waited already.
+        let means = store.means.to_vec(b)?;
         let mean = |slot: usize| means[slot * g.planes + self.compared()];
         let mut tasks = Vec::with_capacity(2 * pairs.len());
         for (&(gt, noisy), (one, _)) in pairs.iter().zip(joined) {

@@ -71,12 +71,6 @@ impl BlackLevel {
         &self.levels
     }
 
-    /// How many different levels there are.
-    pub fn distinct(&self) -> usize {
-        let bits: std::collections::BTreeSet<u32> = self.levels.iter().map(|v| v.to_bits()).collect();
-        bits.len()
-    }
-
     /// The mean over one period.
     pub fn mean(&self) -> f32 {
         self.levels.iter().sum::<f32>() / self.levels.len() as f32

@@ -6,8 +6,6 @@ use crate::estimate::Geometry;
 use crate::kernels::refine_bytes;
 use crate::{Error, Result};
 
-/// Bytes of one black level's look-up table.
-const LEVEL_TABLE: usize = 4 << 16;
 /// Pairs in one batch at most: more bring no speed.
 const PAIRS: usize = 8;
 
@@ -33,7 +31,7 @@ impl Geometry {
     pub fn prepare_bytes(&self) -> usize {
         let proxy = 4 * self.proxy[0] * self.proxy[1];
         let planes = if self.planes > 1 { self.planes * proxy } else { 0 };
-        let tables = self.levels * LEVEL_TABLE + (64 << 10) + 16 * (self.fft[0] + self.fft[1]) + self.held;
+        let tables = (64 << 10) + 16 * (self.fft[0] + self.fft[1]) + self.held;
         let sums = 8 * self.planes * self.fft[0];
         let spectra = (self.planes + 1) * 8 * self.area() + self.follow_bytes();
         2 * self.mosaic[0] * self.mosaic[1] + planes + spectra + sums + tables

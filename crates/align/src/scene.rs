@@ -34,8 +34,7 @@ pub fn align_scene<B: AlignBackend>(
     if work.is_empty() {
         return finished(pairs, &BTreeMap::new());
     }
-    let levels = frames.iter().map(|f| f.black.distinct()).max().unwrap_or(1);
-    SceneWork::planned(b, first, levels, (pictures.len(), work.len()), o)?.finish(|i| frames.get(i), pairs)
+    SceneWork::planned(b, first, (pictures.len(), work.len()), o)?.finish(|i| frames.get(i), pairs)
 }
 
 /// What of `pairs` takes work: all but those of a picture with itself.
@@ -75,13 +74,11 @@ impl<B: AlignBackend> SceneWork<B> {
     /// # Errors
     /// For pictures that cannot be aligned, and when not even one pair fits the memory.
     pub fn new(b: &B, first: &RawFrame, pictures: usize, pairs: usize, o: &Options) -> Result<Self> {
-        // Others may have other levels: two positions' are what cameras have.
-        Self::planned(b, first, first.black.distinct().max(2), (pictures, pairs), o)
+        Self::planned(b, first, (pictures, pairs), o)
     }
 
-    fn planned(b: &B, first: &RawFrame, levels: usize, (pictures, pairs): (usize, usize), o: &Options) -> Result<Self> {
+    fn planned(b: &B, first: &RawFrame, (pictures, pairs): (usize, usize), o: &Options) -> Result<Self> {
         let mut g = Geometry::new(&first.cfa, first.size(), o)?;
-        g.levels = levels;
         g.held = FourierPlan::held_bytes(b, g.fft[0], g.fft[1]);
         let plan = g.plan(pictures, pairs, memory::budget(b, o.memory))?;
         tracing::debug!(slots = plan.slots, batch = plan.batch, bytes = plan.bytes, "scene planned");

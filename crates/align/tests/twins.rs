@@ -57,6 +57,23 @@ mod mosaics {
         )
     }
 
+    /// The pattern and the numbers of neighbours that have a kernel of their own: rows of whole strips of eight columns and
+    /// others, and more rows than a thread works on.
+    pub(super) fn bayer() -> impl Strategy<Value = Case> {
+        let width = prop_oneof![(1..5_usize).prop_map(|n| 8 * n), (3..20_usize).prop_map(|n| 2 * n)];
+        (2..30_usize, width, 5..=8_usize, any::<bool>(), any::<bool>(), any::<u64>()).prop_map(
+            |(h, w, neighbours, channels, uneven, seed)| Case {
+                cfa: Cfa::RGGB,
+                h: 2 * (h + 1),
+                w,
+                neighbours,
+                channels,
+                uneven,
+                seed,
+            },
+        )
+    }
+
     impl Case {
         pub(super) fn values(&self) -> Vec<u16> {
             let mut random = Random::new(self.seed);
@@ -356,8 +373,16 @@ mod planes {
 
 twins! {
     kernels = ["despike_block_u16"];
-    /// at most nine terms of the square root's range, each rounded once in the table, once when added; one product
+    /// at most nine terms of at most 1.1: the argument is rounded four times, of which the root halves the error, and itself
+    /// once; one sum each and one product
     despike_block_close: mosaics::cases(), mosaics::Case => |b, c| mosaics::proxy(b, c),
+        oracle = mosaics::proxy_oracle, tolerance = Tolerance::abs(24.0 * UNIT), twins = Tolerance::EXACT;
+}
+
+twins! {
+    kernels = ["despike_bayer_u16"];
+    /// as above, with four terms at most
+    despike_bayer_close: mosaics::bayer(), mosaics::Case => |b, c| mosaics::proxy(b, c),
         oracle = mosaics::proxy_oracle, tolerance = Tolerance::abs(24.0 * UNIT), twins = Tolerance::EXACT;
 }
 
@@ -461,7 +486,7 @@ twins! {
 }
 
 twins! {
-    kernels = ["rank_clear_u32", "rank_counts_f32"];
+    kernels = ["rank_clear_u32", "rank_upper_f32", "rank_counts_f32"];
     /// a selection; interpolation in f64 is rounded once
     rank_counts_exact: figures::cases(), figures::Case => |b, c| figures::quantiles(b, c),
         oracle = figures::quantiles_oracle, tolerance = Tolerance::EXACT;

@@ -154,7 +154,7 @@ impl CrossWeight for gpu_core::Cuda {
         spectra: View<'_, Self, Complex32>,
         out: ViewMut<'_, Self, Complex32>,
     ) -> Result<()> {
-        let outputs = p.pairs as usize * if p.sum == 1 { 1 } else { p.planes as usize };
+        let outputs = if p.sum == 1 { 1 } else { p.planes as usize };
         let launch = self
             .kernel(&super::cuda::KERNELS, "cross_weight_f32")?
             .read(weight.vertical.flat())?

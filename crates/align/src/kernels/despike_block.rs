@@ -2,13 +2,11 @@
 //! belong to plane `p`: hot pixels out, levels to 0..1, noise made uniform, block averaged.
 //!
 //! The neighbours of a position come from a table ([`Cfa::neighbours`]); those outside of the picture are left out.
-//! `u(v) = sqrt(max(v − black, 0) / (white − black) + 0.001)` is a look-up for each of the 65536 values and each black
-//! level: photons' noise has the same strength everywhere after the square root. Terms are added row by row inside the
-//! block from 0, then multiplied by the plane's scale, all in `f32`: maximum and look-up are exact and the order is
-//! fixed, so twins agree to the bit.
+//! `u(v) = sqrt(max(v − black, 0) · (1 / (white − black)) + 0.001)`: photons' noise has the same strength everywhere after
+//! the square root. Terms are added row by row inside the block from 0, then multiplied by the plane's scale. All is `f32`,
+//! each operation rounded alone and in the order written, so twins agree to the bit.
 //!
-//! Floor: `2` bytes a pixel in and `4 / block²` out; `neighbours + 2` operations a pixel. Memory decides.
-//! Share of it on a GPU: not measured yet.
+//! Floor: `2` bytes a pixel in and `4 / block²` out; `neighbours + 7` operations a pixel. Memory decides, barely.
 //!
 //! [`Cfa::neighbours`]: crate::Cfa::neighbours
 
@@ -69,20 +67,30 @@ pub struct MosaicTable<B: Backend> {
     offsets: Tensor<B, i32, 2>,
     /// Where the neighbours of a position start; one more than there are positions.
     starts: Tensor<B, u32, 1>,
-    /// `u` of every value, for each distinct black level.
-    levels: Tensor<B, f32, 2>,
+    /// Black level, and one over what lies between it and white, for each position.
+    levels: Tensor<B, [f32; 2], 1>,
     /// How far neighbours lie.
     reach: u32,
-    /// Row of `levels` for each position.
-    level_of: Tensor<B, u32, 1>,
+    /// The levels once more when the pattern and its neighbours are those of [`BAYER`].
+    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only a device has a kernel for one pattern"))]
+    bayer: Option<[[f32; 2]; 4]>,
     /// Plane of each position.
     plane_of: Tensor<B, u32, 1>,
     /// One over the pixels of a block, for each plane.
     scale: Tensor<B, f32, 1>,
 }
 
-/// Values of a pixel.
-const VALUES: usize = 1 << 16;
+/// The eight neighbours of red and blue pixels among Bayer's, and those of green ones.
+const BAYER: [[(i32, i32); 8]; 2] = [
+    [(-2, -2), (-2, 0), (-2, 2), (0, -2), (0, 2), (2, -2), (2, 0), (2, 2)],
+    [(-2, 0), (-1, -1), (-1, 1), (0, -2), (0, 2), (1, -1), (1, 1), (2, 0)],
+];
+
+/// `u(v)`.
+#[inline(always)]
+fn light(v: u16, [black, inverse]: [f32; 2]) -> f32 {
+    ((f32::from(v) - black).max(0.0) * inverse + 0.001).sqrt()
+}
 
 impl<B: Backend> MosaicTable<B> {
     /// Makes and uploads the tables. Usable on every queue of the device.
@@ -95,19 +103,23 @@ impl<B: Backend> MosaicTable<B> {
             return Err(Error::value("pattern", format!("{} must be cut to its canonical place", cfa.letters())));
         }
         let (mut offsets, mut starts) = (Vec::new(), vec![0u32]);
-        let (mut blacks, mut level_of): (Vec<f32>, Vec<u32>) = (Vec::new(), Vec::new());
+        let mut levels: Vec<[f32; 2]> = Vec::with_capacity(period * period);
+        let mut like_bayer = period == 2 && block == 2;
         let planes = kind.planes(cfa);
         let mut plane_of = Vec::new();
         for i in 0..period * period {
             let (y, x) = (i / period, i % period);
-            offsets.extend(cfa.neighbours(y, x, neighbours).into_iter().flat_map(|(dy, dx)| [dy, dx]));
+            let mut around = cfa.neighbours(y, x, neighbours);
+            offsets.extend(around.iter().flat_map(|&(dy, dx)| [dy, dx]));
+            around.sort_unstable();
+            like_bayer &= around == BAYER[(y + x) % 2];
             starts.push(offsets.len() as u32 / 2);
             let level = black.at(y, x);
-            let known = blacks.iter().position(|b| b.to_bits() == level.to_bits());
-            level_of.push(known.unwrap_or(blacks.len()) as u32);
-            if known.is_none() {
-                blacks.push(level);
+            let range = f64::from(white) - f64::from(level);
+            if range <= 0.0 {
+                return Err(Error::value("black", format!("{level} is not below white {white}")));
             }
+            levels.push([level, (1.0 / range) as f32]);
             plane_of.push(match planes {
                 1 => 0,
                 4 => i as u32,
@@ -118,17 +130,6 @@ impl<B: Backend> MosaicTable<B> {
         for i in 0..block * block {
             counts[plane_of[i / block % period * period + i % block % period] as usize] += 1;
         }
-        let mut levels = Vec::with_capacity(blacks.len() * VALUES);
-        for level in &blacks {
-            let range = f64::from(white) - f64::from(*level);
-            if range <= 0.0 {
-                return Err(Error::value("black", format!("{level} is not below white {white}")));
-            }
-            levels.extend((0..VALUES).map(|v| {
-                let light = (v as f64 - f64::from(*level)).max(0.0) / range;
-                (light + 0.001).sqrt() as f32
-            }));
-        }
         let scale: Vec<f32> = counts.iter().map(|&n| 1.0 / n as f32).collect();
         Ok(Self {
             period,
@@ -137,8 +138,8 @@ impl<B: Backend> MosaicTable<B> {
             offsets: Tensor::from_slice(b, [offsets.len() / 2, 2], &offsets)?.share(b)?,
             reach: offsets.iter().map(|d| d.unsigned_abs()).max().unwrap_or(0),
             starts: Tensor::from_slice(b, [starts.len()], &starts)?.share(b)?,
-            levels: Tensor::from_slice(b, [blacks.len(), VALUES], &levels)?.share(b)?,
-            level_of: Tensor::from_slice(b, [level_of.len()], &level_of)?.share(b)?,
+            bayer: if like_bayer { <[[f32; 2]; 4]>::try_from(levels.as_slice()).ok() } else { None },
+            levels: Tensor::from_slice(b, [levels.len()], &levels)?.share(b)?,
             plane_of: Tensor::from_slice(b, [plane_of.len()], &plane_of)?.share(b)?,
             scale: Tensor::from_slice(b, [planes], &scale)?.share(b)?,
         })
@@ -216,7 +217,7 @@ impl DespikeBlock for Cpu {
         let offsets = self.read(table.offsets.flat())?;
         let starts = self.read(table.starts.flat())?;
         let levels = self.read(table.levels.flat())?;
-        let (level_of, plane_of) = (self.read(table.level_of.flat())?, self.read(table.plane_of.flat())?);
+        let plane_of = self.read(table.plane_of.flat())?;
         let scale = self.read(table.scale.flat())?;
         let around = |i: usize| &offsets[2 * starts[i] as usize..2 * starts[i + 1] as usize];
         // Positions of a row with the same neighbours share one row of maxima.
@@ -226,6 +227,9 @@ impl DespikeBlock for Cpu {
                 (0..period).map(|px| first(px).unwrap_or(px)).collect()
             })
             .collect();
+        // The level of each pixel, for the rows of a period.
+        let levels: Vec<[f32; 2]> =
+            (0..period * width).map(|i| levels[i / width * period + i % width % period]).collect();
         let (rows, columns) = (height / block, width / block);
         let area = rows * columns;
         // Row r of every plane, for one task.
@@ -236,8 +240,8 @@ impl DespikeBlock for Cpu {
             }
         }
         slots.into_par_iter().enumerate().with_min_len(4).for_each_init(
-            || (vec![0u16; period * width], vec![0f32; width]),
-            |(maxima, light), (r, mut out)| {
+            || (vec![0u16; period * width], vec![0u16; width], vec![0f32; width]),
+            |(maxima, merged, light), (r, mut out)| {
                 for row in &mut out {
                     row.fill(0.0);
                 }
@@ -261,9 +265,9 @@ impl DespikeBlock for Cpu {
                     }
                     for px in 0..period {
                         let most = &maxima[sets[py][px] * width..][..width];
-                        let table = &levels[level_of[py * period + px] as usize * VALUES..][..VALUES];
-                        look_up(light, most, table, period, px);
+                        merge(merged, most, period, px);
                     }
+                    lighten(light, merged, &levels[py * width..][..width]);
                     if planes == 1 {
                         match block {
                             2 => add_blocks::<2>(out[0], light),
@@ -296,19 +300,24 @@ fn add_blocks<const N: usize>(sums: &mut [f32], light: &[f32]) {
     }
 }
 
-/// `light[x] = table[most[x]]` for every `x` at place `px` of its period.
-fn look_up(light: &mut [f32], most: &[u16], table: &[f32], period: usize, px: usize) {
-    // As long as there are values: no index is checked.
-    let Ok(table) = <&[f32; VALUES]>::try_from(table) else { return };
+/// `merged[x] = most[x]` for every `x` at place `px` of its period.
+fn merge(merged: &mut [u16], most: &[u16], period: usize, px: usize) {
     if period == 2 {
         // The commonest patterns, with a stride that the compiler sees.
-        for (light, most) in light.chunks_exact_mut(2).zip(most.chunks_exact(2)) {
-            light[px & 1] = table[usize::from(most[px & 1])];
+        for (merged, most) in merged.chunks_exact_mut(2).zip(most.chunks_exact(2)) {
+            merged[px & 1] = most[px & 1];
         }
     } else {
-        for (light, most) in light[px..].iter_mut().step_by(period).zip(most[px..].iter().step_by(period)) {
-            *light = table[usize::from(*most)];
+        for (merged, most) in merged[px..].iter_mut().step_by(period).zip(most[px..].iter().step_by(period)) {
+            *merged = *most;
         }
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2", "x86_64+sse4.1", "aarch64+neon"))]
+fn lighten(out: &mut [f32], values: &[u16], levels: &[[f32; 2]]) {
+    for ((out, &v), &level) in out.iter_mut().zip(values).zip(levels) {
+        *out = light(v, level);
     }
 }
 
@@ -356,6 +365,9 @@ impl DespikeBlock for gpu_core::Cuda {
         use gpu_core::cuda::Grid;
         // Cells of the proxy that a block of threads makes.
         const CELLS: [u32; 2] = [16, 32];
+        if let Some(levels) = table.bayer {
+            return despike_bayer(self, p, levels, mosaic, proxy);
+        }
         let tile = CELLS.map(|n| n * p.block + 2 * p.reach);
         let [neighbours, _] = table.offsets.shape();
         let launch = self
@@ -364,7 +376,6 @@ impl DespikeBlock for gpu_core::Cuda {
             .read(table.offsets.flat())?
             .read(table.starts.flat())?
             .read(table.levels.flat())?
-            .read(table.level_of.flat())?
             .read(table.plane_of.flat())?
             .read(table.scale.flat())?
             .write(proxy)?
@@ -377,8 +388,65 @@ impl DespikeBlock for gpu_core::Cuda {
             .block(super::cuda::BLOCK)
             .shared(4 * neighbours as u32 + 2 * tile[0] * tile[1]);
         // SAFETY: void despike_block_u16(const unsigned short* mosaic, const int* offsets, const unsigned* starts,
-        // const float* levels, const unsigned* level_of, const unsigned* plane_of, const float* scale, float* proxy,
-        // DespikeParams p); the table was made as a whole, lengths checked by `despike_block`.
+        // const float2* levels, const unsigned* plane_of, const float* scale, float* proxy, DespikeParams p); the table
+        // was made as a whole, lengths checked by `despike_block`.
         unsafe { launch.launch() }
     }
+}
+
+/// What the kernel for red, green, green and blue with eight neighbours each gets by value.
+#[cfg(feature = "cuda")]
+#[derive(Clone, Copy, Debug, DeviceCopy)]
+#[repr(C)]
+struct BayerParams {
+    /// Rows of the mosaic.
+    height: u32,
+    /// Columns of the mosaic.
+    width: u32,
+    /// Planes of the proxy: 1 or 4.
+    planes: u32,
+    /// 1 where rows can be read and written 16 bytes at a time.
+    packed: u32,
+    /// Black level of each position.
+    black: [f32; 4],
+    /// One over what lies between it and white.
+    inverse: [f32; 4],
+    /// One over the pixels of a block that belong to a plane.
+    scale: f32,
+    /// Keeps the size a multiple of 8 bytes.
+    reserved: u32,
+}
+
+/// The kernel for one pattern.
+#[cfg(feature = "cuda")]
+fn despike_bayer(
+    b: &gpu_core::Cuda,
+    p: DespikeParams,
+    levels: [[f32; 2]; 4],
+    mosaic: View<'_, gpu_core::Cuda, u16>,
+    proxy: ViewMut<'_, gpu_core::Cuda, f32>,
+) -> Result<()> {
+    use gpu_core::cuda::Grid;
+    // Columns of a thread, the rows of cells that it makes, and threads of a block.
+    const STRIP: u32 = 8;
+    const DOWN: u32 = 12;
+    const THREADS: (u32, u32, u32) = (32, 4, 1);
+    let aligned = mosaic.parts().1.is_multiple_of(8) && proxy.as_view().parts().1.is_multiple_of(4);
+    let p = BayerParams {
+        height: p.height,
+        width: p.width,
+        planes: p.planes,
+        packed: (aligned && p.width.is_multiple_of(STRIP)).into(),
+        black: levels.map(|[black, _]| black),
+        inverse: levels.map(|[_, inverse]| inverse),
+        scale: if p.planes == 1 { 0.25 } else { 1.0 },
+        reserved: 0,
+    };
+    let blocks =
+        (Grid::cover(p.width as usize, STRIP * THREADS.0)?, Grid::cover((p.height / 2) as usize, DOWN * THREADS.1)?, 1);
+    let launch = b.kernel(&super::cuda::KERNELS, "despike_bayer_u16")?.read(mosaic)?.write(proxy)?.arg(p);
+    let launch = launch.grid(blocks).block(THREADS);
+    // SAFETY: void despike_bayer_u16(const unsigned short* mosaic, float* proxy, BayerParams p); lengths checked by
+    // `despike_block`, `packed` says where packs are aligned.
+    unsafe { launch.launch() }
 }

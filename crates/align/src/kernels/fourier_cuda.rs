@@ -83,6 +83,9 @@ struct Plans {
     inverse: FftPlan,
 }
 
+/// Rows of a thread that scales a spectrum.
+const ROWS: usize = 4;
+
 /// The passes of a line: eights first, since they move the least.
 fn radices(mut n: usize) -> Vec<usize> {
     let mut all = Vec::new();
@@ -321,7 +324,7 @@ impl FftC2r for Cuda {
                         .read(z)?
                         .write(work.reborrow())?
                         .arg(t.backward())
-                        .grid(pixels(t.height, t.half(), 1)?)
+                        .grid(pixels(t.height.div_ceil(ROWS), t.half(), 1)?)
                         .block(BLOCK);
                     // SAFETY: void fft_spectrum_f32(const float2* z, float2* y, FftParams p); one half spectrum each.
                     unsafe { spectrum.launch()? };

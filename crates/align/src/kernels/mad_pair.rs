@@ -82,6 +82,7 @@ impl MadPair for gpu_core::Cuda {
         planes: View<'_, Self, f32>,
         out: ViewMut<'_, Self, f64>,
     ) -> Result<()> {
+        use gpu_core::cuda::Grid;
         let (count, height) = (p.count as usize, p.height as usize);
         let mut rows = gpu_core::Tensor::<Self, f64, 2>::scratch(self, [count, height])?;
         let of_rows = self
@@ -90,7 +91,8 @@ impl MadPair for gpu_core::Cuda {
             .read(planes)?
             .write(rows.flat_mut())?
             .arg(p)
-            .grid(super::cuda::warps(height, count)?)
+            .grid((p.count, Grid::cover(height, 8)?, 1))
+            .looping(0)
             .looping(1)
             .block(super::cuda::LINE);
         // SAFETY: void mad_rows_f32(const MadTask* tasks, const float* planes, double* rows, MadParams p); lengths

@@ -106,12 +106,14 @@ impl OpenCross for gpu_core::Cuda {
         y: ViewMut<'_, Self, u8>,
         _work: ViewMut<'_, Self, u8>,
     ) -> Result<()> {
+        // Rows that a thread works on.
+        const DOWN: usize = 16;
         let launch = self
             .kernel(&super::cuda::KERNELS, "open_cross_u8")?
             .read(x)?
             .write(y)?
             .arg(p)
-            .grid(super::cuda::pixels(p.height as usize, p.width as usize, 1)?)
+            .grid(super::cuda::pixels((p.height as usize).div_ceil(DOWN), p.width as usize, 1)?)
             .block(super::cuda::BLOCK);
         // SAFETY: void open_cross_u8(const unsigned char* x, unsigned char* y, OpenCrossParams p); lengths checked by
         // `open_cross`.

@@ -15,6 +15,13 @@ use super::size32;
 /// Counters of a pass.
 pub const RANK_BINS: usize = 1 << 16;
 
+/// Upper halves of values that are not negative: counters that a block of a device keeps for itself.
+#[cfg(feature = "cuda")]
+const UPPER: usize = 1 << 15;
+/// Values from which on blocks keep their own counters.
+#[cfg(feature = "cuda")]
+const MANY: usize = 1 << 12;
+
 /// What the kernel gets by value.
 #[derive(Clone, Copy, Debug, DeviceCopy)]
 #[repr(C)]
@@ -107,6 +114,20 @@ impl RankCounts for gpu_core::Cuda {
         // SAFETY: void rank_clear_u32(unsigned* counts, RankCountsParams p); one thread a bin, as many as `rank_counts`
         // has checked.
         unsafe { clear.launch()? };
+        let (device, shared) = (self.device(), 4 * UPPER);
+        if p.level == 0 && p.count as usize >= MANY && device.shared_per_block >= shared {
+            let upper = self
+                .kernel(&super::cuda::KERNELS, "rank_upper_f32")?
+                .read(x)?
+                .write(counts)?
+                .arg(p)
+                .grid((device.units as u32, 1, 1))
+                .block((1024, 1, 1))
+                .shared(shared as u32);
+            // SAFETY: void rank_upper_f32(const float* x, unsigned* counts, RankCountsParams p); upper halves of values
+            // that are not negative are below the counters in shared memory.
+            return unsafe { upper.launch() };
+        }
         let launch = self
             .kernel(&super::cuda::KERNELS, "rank_counts_f32")?
             .read(x)?

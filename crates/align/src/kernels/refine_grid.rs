@@ -5,8 +5,10 @@
 //! for the columns 0 and `W / 2`, which have no mirror image. Phases are made in `f64`; the sums over rows are `f32` in
 //! the order of the rows (on a device 128 at a time), those over columns `f64`. Promised to 1e-5 of the peak.
 //!
-//! Floor: `17 · 8` flop an element of the half spectrum, 8 bytes: arithmetic decides.
-//! Share of it on a GPU: not measured yet.
+//! Both sides of the centre share the products of a distance: a row is turned to the centre, then multiplied by cosine and
+//! sine of eight distances.
+//!
+//! Floor: 76 flop an element of the half spectrum, 8 bytes: on a GPU both take about as long.
 
 use std::f64::consts::TAU;
 
@@ -25,10 +27,13 @@ pub const REFINE_SIDE: usize = 17;
 /// Rows that a kernel sums by themselves.
 const CHUNK_ROWS: usize = 128;
 
+/// Phases of a row that a device keeps: at the centre, at each distance from it, and one that makes them whole vectors.
+const TURNS: usize = REFINE_SIDE / 2 + 2;
+
 /// Bytes that a device needs beside spectra and grids for each task: phases, and sums of every 128 rows.
 pub(crate) fn refine_bytes(height: usize, width: usize) -> usize {
     let half = width / 2 + 1;
-    REFINE_SIDE * (8 * height + 16 * half + 8 * half * height.div_ceil(CHUNK_ROWS))
+    8 * TURNS * height + REFINE_SIDE * (16 * half + 8 * half * height.div_ceil(CHUNK_ROWS))
 }
 
 /// What the kernel gets by value.
@@ -236,9 +241,13 @@ impl RefineGrid for gpu_core::Cuda {
     ) -> Result<()> {
         use gpu_core::Tensor;
         use gpu_core::cuda::Grid;
+        // Threads of a block that sums rows, columns of each of them, and threads of a block that sums columns.
+        const COLUMNS: u32 = 64;
+        const EACH: u32 = 2;
+        const THREADS: u32 = 512;
         let (count, height, half) = (p.count as usize, p.height as usize, p.width as usize / 2 + 1);
         let chunks = height.div_ceil(CHUNK_ROWS);
-        let mut vertical = Tensor::<Self, Complex32, 3>::scratch(self, [count, height, REFINE_SIDE])?;
+        let mut vertical = Tensor::<Self, Complex32, 3>::scratch(self, [count, height, TURNS])?;
         let mut horizontal = Tensor::<Self, [f64; 2], 3>::scratch(self, [count, REFINE_SIDE, half])?;
         let mut parts = Tensor::<Self, Complex32, 3>::scratch(self, [count, chunks * REFINE_SIDE, half])?;
         let phases = self
@@ -247,7 +256,7 @@ impl RefineGrid for gpu_core::Cuda {
             .write(vertical.flat_mut())?
             .write(horizontal.flat_mut())?
             .arg(p)
-            .grid((Grid::cover(height.max(half) * REFINE_SIDE, 256)?, p.count, 1))
+            .grid((Grid::cover((height * TURNS).max(half * REFINE_SIDE), 256)?, p.count, 1))
             .looping(1)
             .block(super::cuda::LINE);
         // SAFETY: void refine_phases_f32(const RefineTask* tasks, float2* vertical, double2* horizontal, RefineParams p);
@@ -259,9 +268,9 @@ impl RefineGrid for gpu_core::Cuda {
             .read(vertical.flat())?
             .write(parts.flat_mut())?
             .arg(p)
-            .grid((Grid::cover(half, 128)?, chunks as u32, p.count))
+            .grid((Grid::cover(half, COLUMNS * EACH)?, chunks as u32, p.count))
             .looping(2)
-            .block((128, 1, 1));
+            .block((COLUMNS, 1, 1));
         // SAFETY: void refine_rows_f32(const float2* z, const float2* vertical, float2* parts, RefineParams p); spectra
         // checked by `refine_grid`, the rest made above.
         unsafe { rows.launch()? };
@@ -273,7 +282,7 @@ impl RefineGrid for gpu_core::Cuda {
             .arg(p)
             .grid((REFINE_SIDE as u32, p.count, 1))
             .looping(1)
-            .block(super::cuda::LINE);
+            .block((THREADS, 1, 1));
         // SAFETY: void refine_columns_f32(const float2* parts, const double2* horizontal, double* out, RefineParams p);
         // as above; `out` checked by `refine_grid`.
         unsafe { columns.launch() }

@@ -80,6 +80,8 @@ impl WindowApply for gpu_core::Cuda {
         mean: View<'_, Self, f64>,
         out: ViewMut<'_, Self, f32>,
     ) -> Result<()> {
+        // Rows that a thread works on.
+        const ROWS: usize = 4;
         let stride = 2 * (window.columns / 2 + 1);
         let launch = self
             .kernel(&super::cuda::KERNELS, "window_apply_f32")?
@@ -89,7 +91,7 @@ impl WindowApply for gpu_core::Cuda {
             .read(window.horizontal.flat())?
             .write(out)?
             .arg(p)
-            .grid(super::cuda::pixels(window.rows, stride, p.planes as usize)?)
+            .grid(super::cuda::pixels(window.rows.div_ceil(ROWS), stride, p.planes as usize)?)
             .looping(2)
             .block(super::cuda::BLOCK);
         // SAFETY: void window_apply_f32(const float* proxy, const double* mean, const float* wy, const float* wx,
