@@ -228,6 +228,7 @@ mod planes {
                 rows,
                 columns: 2 * half,
                 alpha: f64::from(alpha) / 4.0,
+                part: None,
                 seed,
             },
         )

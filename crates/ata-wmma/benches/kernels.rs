@@ -7,8 +7,8 @@ use std::time::Duration;
 use ata_wmma::kernels::{self, AtaBackend};
 use ata_wmma::wall::Wall;
 use ata_wmma::{
-    BLOCK, BlockDiag, DevicePatterns, FrameLayout, Graph, Layout, Method, Patterns, Plan, PlanOptions, Precision, Scale,
-    SolveOptions, Solver, SymmetryPolicy, Transfer, ordering,
+    BLOCK, BlockDiag, DevicePatterns, FrameLayout, Graph, Layout, Method, Patterns, Plan, PlanOptions, Precision,
+    Scale, SolveOptions, Solver, SymmetryPolicy, Transfer, ordering,
 };
 use criterion::{BenchmarkId, Criterion, Throughput};
 use gpu_core::testing::timing::{Flush, warm};

@@ -226,7 +226,6 @@ impl Run {
             let first = scene.gts.first().and_then(|p| RawlerReader.read(p, &Limits::default()).ok());
             let plan = first.and_then(|f| {
                 let mut g = Geometry::new(&f.cfa, f.size(), options).ok()?;
-                g.levels = f.black.distinct().max(2);
                 g.held = FourierPlan::held_bytes(b, g.fft[0], g.fft[1]);
                 let useful = if scene.gts.len() > 1 { pictures } else { 2 };
                 let colours = self.compares().then(|| mask::slots(f.size(), useful, budget)).transpose();
