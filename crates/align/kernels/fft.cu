@@ -19,17 +19,23 @@ extern "C" __global__ void __launch_bounds__(512)
 fft_rows_f32(const Complex* __restrict__ x, Complex* __restrict__ z, const Complex* __restrict__ table,
              const unsigned* __restrict__ places, FftParams p) {
     const unsigned n = p.width / 2, lines = p.lines, first = blockIdx.x * lines;
+    const Divider by_lines(lines), by_n(n), by_half(n + 1);
     for (unsigned plane = blockIdx.y; plane < p.planes; plane += gridDim.y) {
         const uint64 start = (plane * uint64(p.height) + first) * (n + 1);
         __syncthreads();
-        for (unsigned i = threadIdx.x; i < n * lines; i += blockDim.x) {
-            const unsigned line = i / n, c = i % n;
-            const bool inside = first + line < p.height;
-            shared[places[c] * lines + line] = inside ? x[start + uint64(line) * (n + 1) + c] : make_float2(0, 0);
-        }
-        transform(shared, n, lines, p.radices, table, 2);
+        for_block(
+            n * lines,
+            [&](unsigned i) {
+                const unsigned line = by_n.quotient(i), c = i - line * n;
+                return first + line < p.height ? x[start + uint64(line) * (n + 1) + c] : make_float2(0, 0);
+            },
+            [&](unsigned i, Complex v) {
+                const unsigned line = by_n.quotient(i), c = i - line * n;
+                shared[places[c] * lines + line] = v;
+            });
+        transform(shared, n, by_lines, p.radices, table, 2);
         for (unsigned i = threadIdx.x; i < (n + 1) * lines; i += blockDim.x) {
-            const unsigned line = i / (n + 1), k = i % (n + 1);
+            const unsigned line = by_half.quotient(i), k = i - line * (n + 1);
             if (first + line >= p.height) continue;
             const Complex f = shared[(k == n ? 0 : k) * lines + line];
             const Complex m = conjugate(shared[(k == 0 ? 0 : n - k) * lines + line]);
@@ -45,18 +51,25 @@ fft_rows_f32(const Complex* __restrict__ x, Complex* __restrict__ z, const Compl
 __device__ __forceinline__ void columns(const Complex* from, Complex* to, const Complex* __restrict__ table,
                                         const unsigned* __restrict__ places, const FftParams& p) {
     const unsigned n = p.height, half = p.width / 2 + 1, lines = p.lines, first = blockIdx.x * lines;
+    const Divider by_lines(lines);
     for (unsigned plane = blockIdx.y; plane < p.planes; plane += gridDim.y) {
         const uint64 start = plane * uint64(n) * half + first;
         __syncthreads();
+        for_block(
+            n * lines,
+            [&](unsigned i) {
+                const unsigned r = by_lines.quotient(i), line = i - r * lines;
+                return first + line < half ? from[start + uint64(r) * half + line] : make_float2(0, 0);
+            },
+            [&](unsigned i, Complex v) {
+                const unsigned r = by_lines.quotient(i), line = i - r * lines;
+                if (p.inverse) v = make_float2(p.scale * v.y, p.scale * v.x);
+                shared[places[r] * lines + line] = v;
+            });
+        transform(shared, n, by_lines, p.radices, table, 1);
+#pragma unroll 4
         for (unsigned i = threadIdx.x; i < n * lines; i += blockDim.x) {
-            const unsigned line = i % lines, r = i / lines;
-            Complex v = first + line < half ? from[start + uint64(r) * half + line] : make_float2(0, 0);
-            if (p.inverse) v = make_float2(p.scale * v.y, p.scale * v.x);
-            shared[places[r] * lines + line] = v;
-        }
-        transform(shared, n, lines, p.radices, table, 1);
-        for (unsigned i = threadIdx.x; i < n * lines; i += blockDim.x) {
-            const unsigned line = i % lines, r = i / lines;
+            const unsigned r = by_lines.quotient(i), line = i - r * lines;
             if (first + line >= half) continue;
             const Complex v = shared[i];
             to[start + uint64(r) * half + line] = p.inverse ? swapped(v) : v;
@@ -79,11 +92,13 @@ extern "C" __global__ void __launch_bounds__(512)
 fft_rows_back_f32(const Complex* __restrict__ z, Complex* __restrict__ x, const Complex* __restrict__ table,
                   const unsigned* __restrict__ places, FftParams p) {
     const unsigned n = p.width / 2, lines = p.lines, first = blockIdx.x * lines;
+    const Divider by_lines(lines), by_n(n), by_half(n + 1);
     for (unsigned plane = blockIdx.y; plane < p.planes; plane += gridDim.y) {
         const uint64 row = plane * uint64(p.height) + first;
         __syncthreads();
+#pragma unroll 4
         for (unsigned i = threadIdx.x; i < n * lines; i += blockDim.x) {
-            const unsigned line = i / n, k = i % n;
+            const unsigned line = by_n.quotient(i), k = i - line * n;
             Complex v = make_float2(0, 0);
             if (first + line < p.height) {
                 const Complex* in = z + (row + line) * (n + 1);
@@ -95,9 +110,9 @@ fft_rows_back_f32(const Complex* __restrict__ z, Complex* __restrict__ x, const 
             }
             shared[places[k] * lines + line] = swapped(v);
         }
-        transform(shared, n, lines, p.radices, table, 2);
+        transform(shared, n, by_lines, p.radices, table, 2);
         for (unsigned i = threadIdx.x; i < n * lines; i += blockDim.x) {
-            const unsigned line = i / n, c = i % n;
+            const unsigned line = by_n.quotient(i), c = i - line * n;
             if (first + line < p.height) x[(row + line) * n + c] = swapped(shared[c * lines + line]);
         }
     }

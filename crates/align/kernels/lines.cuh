@@ -11,6 +11,30 @@
 
 typedef float2 Complex;
 
+// Quotients by one number, without dividing again; right while dividend times divisor is below 2^32, as all elements of
+// shared memory are with any number of theirs.
+struct Divider {
+    unsigned by, magic;
+    __device__ __forceinline__ explicit Divider(unsigned n) : by(n), magic(0xffffffffu / n + 1) {}
+    __device__ __forceinline__ unsigned quotient(unsigned i) const { return by == 1 ? i : __umulhi(i, magic); }
+};
+
+// Calls use(i, load(i)) for every i < n of this thread among its block. Loads of a batch are on their way before the first
+// is used; beyond the end load gets the last element again.
+template <typename Load, typename Use>
+__device__ __forceinline__ void for_block(unsigned n, Load load, Use use) {
+    constexpr unsigned kAhead = 8;
+    for (unsigned i = threadIdx.x; i < n; i += kAhead * blockDim.x) {
+        Complex values[kAhead];
+#pragma unroll
+        for (unsigned k = 0; k < kAhead; ++k) values[k] = load(min(i + k * blockDim.x, n - 1));
+#pragma unroll
+        for (unsigned k = 0; k < kAhead; ++k) {
+            if (i + k * blockDim.x < n) use(i + k * blockDim.x, values[k]);
+        }
+    }
+}
+
 __device__ __forceinline__ Complex operator+(Complex a, Complex b) { return make_float2(a.x + b.x, a.y + b.y); }
 __device__ __forceinline__ Complex operator-(Complex a, Complex b) { return make_float2(a.x - b.x, a.y - b.y); }
 __device__ __forceinline__ Complex operator*(Complex a, Complex b) {
@@ -108,11 +132,13 @@ __device__ __forceinline__ void transform_small(Complex* v) {
 
 // One pass of radix R behind passes whose radices multiply to `done`. The table holds the roots of unity of n * step.
 template <int R>
-__device__ __forceinline__ void pass(Complex* shared, unsigned n, unsigned lines, unsigned done,
+__device__ __forceinline__ void pass(Complex* shared, unsigned n, const Divider& by_lines, unsigned done,
                                      const Complex* __restrict__ table, unsigned step) {
-    const unsigned butterflies = n / R * lines, apart = done * lines, turn = n / (R * done) * step;
+    const Divider by_done(done);
+    const unsigned lines = by_lines.by;
+    const unsigned butterflies = n / R * lines, apart = done * lines, turn = by_done.quotient(n / R) * step;
     for (unsigned i = threadIdx.x; i < butterflies; i += blockDim.x) {
-        const unsigned line = i % lines, j = i / lines, k = j % done;
+        const unsigned j = by_lines.quotient(i), line = i - j * lines, k = j - by_done.quotient(j) * done;
         Complex* at = shared + ((j - k) * R + k) * lines + line;
         Complex v[R];
 #pragma unroll
@@ -129,7 +155,7 @@ __device__ __forceinline__ void pass(Complex* shared, unsigned n, unsigned lines
 }
 
 // All passes; `radices` has one in four bits, the first lowest. A barrier lies before the first and behind the last.
-__device__ __forceinline__ void transform(Complex* shared, unsigned n, unsigned lines, uint64 radices,
+__device__ __forceinline__ void transform(Complex* shared, unsigned n, const Divider& lines, uint64 radices,
                                           const Complex* __restrict__ table, unsigned step) {
     __syncthreads();
     for (unsigned done = 1; radices != 0; radices >>= 4) {
