@@ -109,9 +109,7 @@ pub(super) fn combined(op: Op, v: &[Arg; 4]) -> Out {
                     .all(|at| p.has(at) == q.has(at) && (!objects || !p.has(at) || p.colour(at) == q.colour(at))),
             )
         }
-        Op::Intersection => {
-            Out::patch(p.is_object(), corner, |at| p.has(at) && shares(at), |at| p.colour(at))
-        }
+        Op::Intersection => Out::patch(p.is_object(), corner, |at| p.has(at) && shares(at), |at| p.colour(at)),
         Op::Difference => Out::patch(p.is_object(), corner, |at| p.has(at) && !shares(at), |at| p.colour(at)),
         _ if p.is_empty() => Out::Copy(1),
         _ if q.is_empty() => Out::Copy(0),

@@ -194,12 +194,9 @@ fn moved(which: u32, cells: &[Cell], [top, left, bottom, right]: [i64; 4]) -> Op
 fn boxed(which: u32, [top, left, bottom, right]: [i64; 4]) -> Vec<(i64, i64)> {
     let [top, left, bottom, right] = match which {
         10 => [top - 1, left - 1, bottom + 1, right + 1],
-        11 => [
-            (top + 1).min(bottom - 1),
-            (left + 1).min(right - 1),
-            (top + 1).max(bottom - 1),
-            (left + 1).max(right - 1),
-        ],
+        11 => {
+            [(top + 1).min(bottom - 1), (left + 1).min(right - 1), (top + 1).max(bottom - 1), (left + 1).max(right - 1)]
+        }
         _ => [top, left, bottom, right],
     };
     let wanted = |&(i, j): &(i64, i64)| {
