@@ -16,8 +16,8 @@ const UNKNOWN: &str = "unsupported in kernel";
 pub(crate) const FEW_CASES: u32 = 4;
 /// Random cases of all others: what tests try unless told otherwise.
 pub(crate) const CASES: u32 = 64;
-/// Packages whose kernels convolve whole images: a case is far more work than one of others.
-const TILES: [&str; 1] = ["style"];
+/// Packages whose kernels convolve whole images or multiply tiles: a case is far more work than one of others.
+const TILES: [&str; 2] = ["style", "ata-wmma"];
 
 /// Tests that run with the same number of cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,9 @@
 use gpu_core::{Backend, Tensor};
 use rustacuda_derive::DeviceCopy;
 
-use crate::blocks::{BLOCK, BlockDiag};
+#[cfg(feature = "cuda")]
+use crate::blocks::BLOCK;
+use crate::blocks::BlockDiag;
 use crate::error::Result;
 use crate::schedule::{ABSENT, Layout, Schedule};
 
@@ -37,12 +39,11 @@ pub struct BandParams {
 
 /// Where the blocks of each diagonal lie.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only kernels for a device read it"))]
 pub(crate) struct Band<B: Backend> {
     /// The diagonals, from the nearest.
-    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only kernels for a device read it"))]
     pub(crate) distances: Tensor<B, u32, 1>,
     /// `[diagonals, block rows]`: place in the packed list.
-    #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "only kernels for a device read it"))]
     pub(crate) places: Tensor<B, u32, 1>,
     pub(crate) params: BandParams,
     /// Warps of a thread block.
@@ -80,6 +81,7 @@ impl<B: Backend> Band<B> {
     }
 
     /// Block rows of a thread block.
+    #[cfg(feature = "cuda")]
     pub(crate) fn own(&self) -> usize {
         OWN * self.warps
     }
