@@ -36,6 +36,7 @@ fn frame() -> Vec<u8> {
 
 /// 2624 LEDs, one frame: the excess over the optimum, as a share of the squared residual, after 100 to 1000 products.
 #[test]
+#[ignore = "needs a minute"]
 fn fista_comes_to_the_optimum_of_a_large_wall() {
     let cpu = Cpu::new();
     let wall = Wall { leds: 2624, width: WIDTH, height: HEIGHT, block: 64, margin: 20, seed: 11, scale: 1.0 };

@@ -69,7 +69,7 @@ impl<B: Backend> RenderTiles<B> {
 impl<B: Backend> RenderTiles<B> {
     /// Frames of so many elements of vectors and pictures.
     pub(super) fn check(&self, [n, channels, width, height]: [usize; 4], x: usize, out: usize) -> Result<usize> {
-        if x % (n * channels) != 0 {
+        if !x.is_multiple_of(n * channels) {
             return Err(Error::shape("x", &[channels, n], &[x]));
         }
         let frames = x / (n * channels);
