@@ -212,7 +212,7 @@ fn pictures_may_arrive_one_by_one() {
         let o = Options::default();
         let pairs = all_pairs(2, 4);
         let wanted = align_scene(&Cpu::new(), &frames, &pairs, &o).unwrap();
-        let mut g = Geometry::new(&cfa, frames[0].size(), &o).unwrap();
+        let g = Geometry::new(&cfa, frames[0].size(), &o).unwrap();
         for slots in [2, 4] {
             let memory = Some(g.prepare_bytes() + slots * g.picture_bytes() + g.pair_bytes());
             for order in [[0, 1, 2, 3], [3, 0, 2, 1]] {
