@@ -56,6 +56,8 @@ const MAPS: [Prim; 11] = [
 ];
 
 /// Kinds of operands: grid, colour, pair, patch, objects, flag, number or pair, indices, small number, element, anything.
+// In the order of the operations, since one that is missing would not be found otherwise.
+#[allow(clippy::match_same_arms)]
 fn kinds(op: Op) -> &'static str {
     match op {
         Op::Crop => "gpp",
@@ -318,7 +320,7 @@ const ADDED: usize = Op::Lbind as usize;
 #[derive(Clone, Debug)]
 struct Places {
     values: Vec<Value>,
-    places: Vec<u32>,
+    chosen: Vec<u32>,
     seed: u32,
 }
 
@@ -332,13 +334,13 @@ fn places() -> impl Strategy<Value = Places> {
         let mut places: Vec<u32> = (0..values.len() as u32).filter(|n| chosen >> n & 1 == 1).collect();
         let first = seed as usize % places.len().max(1);
         places.rotate_left(first);
-        Places { values, places, seed }
+        Places { values, chosen: places, seed }
     })
 }
 
 /// Numbers that are written, `width` each.
 fn numbers(case: &Places, width: usize) -> Vec<u32> {
-    (0..case.places.len() * width).map(|n| (n as u32).wrapping_mul(case.seed | 1)).collect()
+    (0..case.chosen.len() * width).map(|n| (n as u32).wrapping_mul(case.seed | 1)).collect()
 }
 
 /// What is taken, and the arena's words after heads alone and after all words were written.
@@ -351,14 +353,16 @@ fn run_places<B: GridBackend>(b: &B, case: &Places) -> Result<Outputs> {
         out.push(Output::U32(vec![payloads.len()], payloads));
     };
     let all: Vec<u32> = (0..slots.len() as u32).collect();
-    add(take(b, &arena, &case.places, false)?);
-    add(take(b, &arena, &case.places, true)?);
+    add(take(b, &arena, &case.chosen, false)?);
+    add(take(b, &arena, &case.chosen, true)?);
     let heads: Vec<i32> = numbers(case, HEAD).into_iter().map(|n| n as i32).collect();
-    put(b, &mut arena, &case.places, &heads, &[])?;
+    put(b, &mut arena, &case.chosen, &heads, &[])?;
     add(take(b, &arena, &all, true)?);
     let mut changed = heads;
-    changed.iter_mut().for_each(|n| *n ^= 1);
-    put(b, &mut arena, &case.places, &changed, &numbers(case, PAYLOAD))?;
+    for n in &mut changed {
+        *n ^= 1;
+    }
+    put(b, &mut arena, &case.chosen, &changed, &numbers(case, PAYLOAD))?;
     add(take(b, &arena, &all, true)?);
     Ok(out)
 }
@@ -377,10 +381,10 @@ fn expected_places(case: &Places) -> Outputs {
         out.push(Output::U32(vec![heads.len()], heads));
         out.push(Output::U32(vec![words.len()], words));
     };
-    add(case.places.iter().map(|&p| &values[p as usize]).collect(), false);
-    add(case.places.iter().map(|&p| &values[p as usize]).collect(), true);
+    add(case.chosen.iter().map(|&p| &values[p as usize]).collect(), false);
+    add(case.chosen.iter().map(|&p| &values[p as usize]).collect(), true);
     for round in 0..2 {
-        for (n, &p) in case.places.iter().enumerate() {
+        for (n, &p) in case.chosen.iter().enumerate() {
             let (head, payload) = &mut values[p as usize];
             let number = |k: usize| (k as u32).wrapping_mul(case.seed | 1);
             for (k, word) in head.iter_mut().enumerate() {

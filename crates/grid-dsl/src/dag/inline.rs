@@ -153,15 +153,12 @@ impl Dag {
                 became.push(vec![making.literal(function)]);
                 continue;
             }
-            became.push(match called {
-                Some((function, args)) => {
-                    making.call(&function, args);
-                    std::mem::take(&mut making.made)
-                }
-                None => {
-                    let literal = if let Node::Literal(value) = node { Some(value.clone()) } else { None };
-                    vec![making.dag.number(&mut making.known, key, literal)]
-                }
+            became.push(if let Some((function, args)) = called {
+                making.call(&function, args);
+                std::mem::take(&mut making.made)
+            } else {
+                let literal = if let Node::Literal(value) = node { Some(value.clone()) } else { None };
+                vec![making.dag.number(&mut making.known, key, literal)]
             });
         }
         let new = |id: &NodeId| became[*id as usize].last().copied().unwrap_or_default();

@@ -219,7 +219,9 @@ impl<B: GridBackend> Wave<'_, B> {
                 for ((place, _), (head, payload)) in part.iter().zip(&words).filter(|(_, w)| w.1.is_some() == full) {
                     places.push(*place);
                     heads.extend_from_slice(head);
-                    payload.iter().for_each(|words| payloads.extend_from_slice(&words[..]));
+                    if let Some(words) = payload {
+                        payloads.extend_from_slice(&words[..]);
+                    }
                 }
                 put(self.b, &mut self.arena, &places, &heads, &payloads)?;
             }

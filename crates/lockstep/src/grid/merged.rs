@@ -195,7 +195,9 @@ impl Merged {
             session.say(format!("outputs of tasks: {} right, {} wrong", counts.right, counts.wrong));
         }
         session.note(format!("{}, {:.0} programs a second", seconds(elapsed), evaluations / elapsed.max(1e-9)));
-        share.iter().for_each(|share| share.tell(session));
+        if let Some(share) = &share {
+            share.tell(session);
+        }
         session.document(&json!({
             "programs": programs.len(), "samples": found.samples(), "counts": counts,
             "backend": profile.backend, "gpus": share.map(|share| share.json()), "digest": hex(digest),

@@ -134,7 +134,9 @@ impl Run {
             session.say(format!("{right} in order, {wrong} not"));
         }
         let share = opened.share();
-        share.iter().for_each(|share| share.tell(session));
+        if let Some(share) = &share {
+            share.tell(session);
+        }
         session.document(&json!({
             "runs": documents, "right": right, "wrong": wrong, "backend": opened.backend().name(),
             "gpus": share.map(|share| share.json()),

@@ -168,7 +168,9 @@ impl Verify {
             }
         }
         session.note(format!("{files} files, {}", seconds(elapsed)));
-        share.iter().for_each(|share| share.tell(session));
+        if let Some(share) = &share {
+            share.tell(session);
+        }
         session.document(&json!({
             "path": self.path, "backend": opened.backend().name(),
             "gpus": share.map(|share| share.json()), "counts": tally.kinds, "seconds": elapsed,

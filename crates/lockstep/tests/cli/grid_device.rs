@@ -72,7 +72,8 @@ fn graphs_are_the_same_on_cuda() {
     assert!(told.contains("% of") && told.contains("left to the processor"), "{told}");
     place.ok("grid report profile.json -o report.html");
     // A simulated driver then has two devices, which share the samples; with fewer than 120 one does all.
-    let many: String = (0..200).map(|k| format!(" --grid {}{}0/0{}1", k % 9, k % 7, k % 5)).collect();
+    let many: Vec<String> = (0..200).map(|k| format!(" --grid {}{}0/0{}1", k % 9, k % 7, k % 5)).collect();
+    let many = many.concat();
     let on = |options: &str| {
         let mut command = place.command(&format!("grid run p.grid --merged {options} --json{many}"));
         let out = command.env("SIM_DEVICES", "2").output().unwrap();

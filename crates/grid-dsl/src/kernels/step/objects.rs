@@ -83,7 +83,9 @@ impl Figures {
     /// Of cells: colour, row, column.
     fn of_cells(cells: &[(i32, i32, i32)]) -> Self {
         let mut figures = Self::NOTHING;
-        cells.iter().for_each(|&(colour, i, j)| figures.add(colour, i, j));
+        for &(colour, i, j) in cells {
+            figures.add(colour, i, j);
+        }
         figures
     }
 

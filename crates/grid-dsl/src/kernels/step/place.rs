@@ -94,8 +94,8 @@ pub fn put<B: Place>(b: &B, arena: &mut Arena<B>, places: &[u32], heads: &[i32],
     }
     let mut sorted = places.to_vec();
     sorted.sort_unstable();
-    if let Some(twice) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Error::value("places", format!("{} comes twice", twice[0])));
+    if let Some((twice, _)) = sorted.iter().zip(sorted.iter().skip(1)).find(|(a, b)| a == b) {
+        return Err(Error::value("places", format!("{twice} comes twice")));
     }
     if n == 0 {
         return Ok(());
