@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use clap::Args;
 use grid_dsl::device::Coverage;
-use grid_dsl::profile::{Device, Profile};
+use grid_dsl::profile::Device;
+#[cfg(feature = "cuda")]
+use grid_dsl::profile::Profile;
 use grid_dsl::{Backend, Cpu, Reference};
 use serde_json::{Value as Json, json};
 
@@ -190,6 +192,7 @@ impl Share {
     }
 
     /// Into what a run cost.
+    #[cfg(feature = "cuda")]
     pub(super) fn add_to(&self, profile: &mut Profile) {
         profile.device_share = self.coverage.fraction();
         profile.devices.clone_from(&self.devices);

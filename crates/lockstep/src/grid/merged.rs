@@ -10,7 +10,7 @@ use grid_dsl::tune::Tuning;
 use grid_dsl::{Batch, Cpu, Dag, ExecOpts, Limits, Pattern, Patterns, Program, RunResult, Simplified, Value, hex};
 use serde_json::json;
 
-use super::machine::{Machine, Opened};
+use super::machine::{Machine, Opened, Share};
 use crate::exit::{Exit, Failure, Result};
 use crate::files;
 use crate::session::{Session, seconds};
@@ -151,26 +151,30 @@ impl Merged {
         let opened = machine.open(true)?;
         let options = Options { limits: opts.limits.clone(), min_batch: opts.min_batch, ..Options::default() };
         let started = std::time::Instant::now();
-        let (found, mut profile, share) = match opened {
+        let share: Option<Share>;
+        let (found, mut profile) = match opened {
             Opened::Host(_) if machine.is_reference() => {
                 let recorder = Recorder::new();
                 let measured = self.profile.is_some().then_some(&recorder);
                 let found = dag.run_with(&samples.batch, &opts, self.rewriting.patterns(), measured);
-                (Found::Plain(found), recorder.profile(), None)
+                share = None;
+                (Found::Plain(found), recorder.profile())
             }
             Opened::Host(_) => {
                 let found = Executor::new(Cpu, options).run(&dag, &samples.batch);
                 let profile = Profile::from(found.profile()).with_levels_of(&dag);
-                (Found::Executed(Box::new(found)), profile, None)
+                share = None;
+                (Found::Executed(Box::new(found)), profile)
             }
             #[cfg(feature = "cuda")]
             Opened::Cuda(executor) => {
                 let executor = Executor::new(executor, options);
                 let found = executor.run(&dag, &samples.batch);
-                let share = super::machine::Share::of(executor.backend());
+                let own = Share::of(executor.backend());
                 let mut profile = Profile::from(found.profile()).with_levels_of(&dag);
-                share.add_to(&mut profile);
-                (Found::Executed(Box::new(found)), profile, Some(share))
+                own.add_to(&mut profile);
+                share = Some(own);
+                (Found::Executed(Box::new(found)), profile)
             }
         };
         let elapsed = started.elapsed().as_secs_f64();

@@ -107,6 +107,7 @@ fn cpu_seconds() -> f64 {
 
 impl Times {
     /// Times that something else took.
+    #[cfg(feature = "cuda")]
     fn of(mut wall: Vec<f64>) -> Self {
         wall.sort_by(f64::total_cmp);
         Self { cpu: wall.clone(), wall }
@@ -171,7 +172,7 @@ impl Bench {
         }
         let programs = self.read_programs()?;
         let (backend, copy, rows) = match opened {
-            Opened::Host(_) => ("cpu", None, self.measure(session, &tasks, &inputs, &programs)?),
+            Opened::Host(_) => ("cpu", None::<f64>, self.measure(session, &tasks, &inputs, &programs)?),
             #[cfg(feature = "cuda")]
             Opened::Cuda(executor) => {
                 let (copy, rows) = self.measure_gpus(session, executor, &tasks, &inputs, &programs)?;
