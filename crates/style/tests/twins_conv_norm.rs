@@ -182,8 +182,11 @@ mod plans {
         let same = |c: Normed| {
             let bytes = |out: Outputs| out[0].bytes().to_vec();
             let launches = bytes(run::<_, T>(&b, &Normed { plan: Plan::Launches, ..c.clone() }).unwrap());
-            let one = bytes(run::<_, T>(&b, &Normed { plan: Plan::OneLaunch, ..c.clone() }).unwrap());
-            prop_assert!(launches == one, "one launch and several differ");
+            match run::<_, T>(&b, &Normed { plan: Plan::OneLaunch, ..c.clone() }) {
+                Ok(one) => prop_assert!(launches == bytes(one), "one launch and several differ"),
+                // On a small device, the largest planes.
+                Err(e) => prop_assert!(e.to_string().contains("do not stay on the chip"), "{e}"),
+            }
             if !c.relu {
                 prop_assert!(launches == bytes(run_deferred::<_, T>(&b, &c).unwrap()), "the deferred norm differs");
             }
