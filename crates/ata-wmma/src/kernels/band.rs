@@ -86,8 +86,7 @@ impl<B: Backend> Band<B> {
         OWN * self.warps
     }
 
-    /// Bytes of shared memory of a thread block whose warps keep so many copies of a block under way; an element has 2 or
-    /// 4 bytes.
+    /// Bytes of shared memory of a thread block: blocks under way, vectors, sums and places. An element has 2 or 4 bytes.
     #[cfg(feature = "cuda")]
     pub(crate) fn shared(&self, element: usize) -> u32 {
         let (own, reach) = (self.own(), self.params.reach as usize);
