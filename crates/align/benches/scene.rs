@@ -99,7 +99,7 @@ fn operations(bench: &mut Bench<'_>, b: &Cpu, frame: &RawFrame) -> align::Result
     bench.measure("window_sums", real_bytes, || {
         assert!(window_sums(b, &window, 1, proxy.flat(), mean.flat_mut()).is_ok());
     });
-    let mut windowed = Tensor::<Cpu, f32, 1>::scratch(b, [2 * g.area()])?;
+    let mut windowed = Tensor::<Cpu, f32, 1>::scratch(b, [g.fft[0] * g.fft[1]])?;
     bench.measure("window_apply", 2 * real_bytes, || {
         assert!(window_apply(b, &window, 1, proxy.flat(), mean.flat(), windowed.flat_mut()).is_ok());
     });

@@ -14,20 +14,20 @@ constexpr unsigned kRows = 4;    // rows of a thread that scales a spectrum; twi
 
 extern __shared__ Complex shared[];
 
-// Rows of x, padded to W + 2, to rows of z. table: the roots of unity of W.
+// Rows of x to rows of z. table: the roots of unity of W.
 extern "C" __global__ void __launch_bounds__(512)
 fft_rows_f32(const Complex* __restrict__ x, Complex* __restrict__ z, const Complex* __restrict__ table,
              const unsigned* __restrict__ places, FftParams p) {
     const unsigned n = p.width / 2, lines = p.lines, first = blockIdx.x * lines;
     const Divider by_lines(lines), by_n(n), by_half(n + 1);
     for (unsigned plane = blockIdx.y; plane < p.planes; plane += gridDim.y) {
-        const uint64 start = (plane * uint64(p.height) + first) * (n + 1);
+        const uint64 row = plane * uint64(p.height) + first;
         __syncthreads();
         for_block(
             n * lines,
             [&](unsigned i) {
                 const unsigned line = by_n.quotient(i), c = i - line * n;
-                return first + line < p.height ? x[start + uint64(line) * (n + 1) + c] : make_float2(0, 0);
+                return first + line < p.height ? x[(row + line) * n + c] : make_float2(0, 0);
             },
             [&](unsigned i, Complex v) {
                 const unsigned line = by_n.quotient(i), c = i - line * n;
@@ -42,7 +42,7 @@ fft_rows_f32(const Complex* __restrict__ x, Complex* __restrict__ z, const Compl
             // Spectra of the even and of the odd elements.
             const Complex even = f + m, odd = make_float2(f.y - m.y, m.x - f.x);
             const Complex sum = even + __ldg(table + k) * odd;
-            z[start + uint64(line) * (n + 1) + k] = make_float2(0.5f * sum.x, 0.5f * sum.y);
+            z[(row + line) * (n + 1) + k] = make_float2(0.5f * sum.x, 0.5f * sum.y);
         }
     }
 }

@@ -1,4 +1,4 @@
-// out = (v - mean) (w_y w_x) in rows padded to 2 (columns / 2 + 1); see src/kernels/window_apply.rs.
+// out = (v - mean) (w_y w_x); see src/kernels/window_apply.rs.
 #include "align.cuh"
 #include "window.cuh"
 
@@ -10,13 +10,11 @@ window_apply_f32(const float* __restrict__ proxy, const double* __restrict__ mea
                  const float* __restrict__ wx, float* __restrict__ out, WindowParams p) {
     const unsigned c = blockIdx.x * blockDim.x + threadIdx.x;
     const unsigned first = blockIdx.y * blockDim.y * kRows + threadIdx.y;
-    const unsigned stride = 2 * (p.columns / 2 + 1);
-    if (c >= stride || first >= p.rows) return;
-    const bool inside = c < p.columns;
-    const float w = inside ? wx[c] : 0.0f;
+    if (c >= p.columns || first >= p.rows) return;
+    const float w = wx[c];
     for (unsigned plane = blockIdx.z; plane < p.planes; plane += gridDim.z) {
-        const float* from = proxy + (plane * uint64(p.height) + p.top) * p.width + p.left + (inside ? c : 0);
-        float* to = out + plane * uint64(p.rows) * stride + c;
+        const float* from = proxy + (plane * uint64(p.height) + p.top) * p.width + p.left + c;
+        float* to = out + plane * uint64(p.rows) * p.columns + c;
         const float level = float(mean[plane]);
         float v[kRows], h[kRows];
 #pragma unroll
@@ -28,7 +26,7 @@ window_apply_f32(const float* __restrict__ proxy, const double* __restrict__ mea
 #pragma unroll
         for (unsigned i = 0; i < kRows; ++i) {
             const unsigned r = first + i * blockDim.y;
-            if (r < p.rows) to[uint64(r) * stride] = inside ? (v[i] - level) * (h[i] * w) : 0.0f;
+            if (r < p.rows) to[uint64(r) * p.columns] = (v[i] - level) * (h[i] * w);
         }
     }
 }

@@ -127,7 +127,7 @@ pub struct Estimator<B: AlignBackend> {
     staging: Staging<B>,
     /// Planes of the picture in work, when it has several.
     planes: Option<Tensor<B, f32, 3>>,
-    windowed: Tensor<B, f32, 2>,
+    windowed: Tensor<B, f32, 1>,
     work: Tensor<B, Complex32, 1>,
     products: Tensor<B, Complex32, 3>,
     correlations: Tensor<B, f32, 3>,
@@ -165,7 +165,7 @@ impl<B: AlignBackend> Estimator<B> {
             mosaic: Tensor::scratch(b, g.mosaic)?,
             staging: Staging::default(),
             planes,
-            windowed: Tensor::scratch(b, [g.planes, 2 * g.area()])?,
+            windowed: Tensor::scratch(b, [g.fft[0] * g.fft[1]])?,
             work: Tensor::scratch(b, [plan.work_len()])?,
             products: Tensor::scratch(b, [batch, g.outputs, g.area()])?,
             correlations: Tensor::scratch(b, [batch * g.outputs, g.fft[0], g.fft[1]])?,
@@ -253,21 +253,26 @@ impl<B: AlignBackend> Estimator<B> {
         let mut own = store.proxies.slab_mut(slot..slot + 1)?.flat();
         let mosaic = mosaic.unwrap_or(self.mosaic.flat());
         let mut means = store.means.slab_mut(slot..slot + 1)?.flat();
-        let windowed = &mut self.windowed;
-        if let Some(several) = &mut self.planes {
+        let prepared = if let Some(several) = &mut self.planes {
             despike_block(b, table, height, width, mosaic, several.flat_mut())?;
-            let compared = self.g.planes.min(2) - 1;
+            let compared = planes.min(2) - 1;
             b.copy(several.slab(compared..compared + 1)?.flat(), own)?;
-            window_sums(b, &self.window, planes, several.flat(), means.reborrow())?;
-            window_apply(b, &self.window, planes, several.flat(), means.as_view(), windowed.flat_mut())?;
+            several.flat()
         } else {
             despike_block(b, table, height, width, mosaic, own.reborrow())?;
-            window_sums(b, &self.window, planes, own.as_view(), means.reborrow())?;
-            window_apply(b, &self.window, planes, own.as_view(), means.as_view(), windowed.flat_mut())?;
+            own.as_view()
+        };
+        window_sums(b, &self.window, planes, prepared, means.reborrow())?;
+        // Plane by plane, so that caches hand on what one step leaves to the next.
+        let mut spectra = store.spectra.slab_mut(slot..slot + 1)?.flat();
+        let (pixels, area) = (self.g.proxy[0] * self.g.proxy[1], self.g.area());
+        for k in 0..planes {
+            let (plane, mean) = (prepared.slice(k * pixels..(k + 1) * pixels)?, means.as_view().slice(k..k + 1)?);
+            let mut spectrum = spectra.reborrow().slice(k * area..(k + 1) * area)?;
+            window_apply(b, &self.window, 1, plane, mean, self.windowed.flat_mut())?;
+            fft_r2c(b, &self.plan, 1, self.windowed.flat(), spectrum.reborrow(), self.work.flat_mut())?;
+            whiten(b, spectrum)?;
         }
-        let mut spectrum = store.spectra.slab_mut(slot..slot + 1)?.flat();
-        fft_r2c(b, &self.plan, planes, windowed.flat(), spectrum.reborrow(), self.work.flat_mut())?;
-        whiten(b, spectrum)?;
         Ok(())
     }
 

@@ -26,14 +26,14 @@ impl Geometry {
         self.planes * (8 * self.area() + 8) + 4 * self.proxy[0] * self.proxy[1]
     }
 
-    /// Bytes to prepare one picture: mosaic, planes, windowed planes, tables, the transform's
+    /// Bytes to prepare one picture: mosaic, planes, one of them windowed, tables, the transform's
     /// workspace, and what second looks take.
     pub fn prepare_bytes(&self) -> usize {
         let proxy = 4 * self.proxy[0] * self.proxy[1];
         let planes = if self.planes > 1 { self.planes * proxy } else { 0 };
         let tables = (64 << 10) + 16 * (self.fft[0] + self.fft[1]) + self.held;
         let sums = 8 * self.planes * self.fft[0];
-        let spectra = (self.planes + 1) * 8 * self.area() + self.follow_bytes();
+        let spectra = 8 * self.area() + 4 * self.fft[0] * self.fft[1] + self.follow_bytes();
         2 * self.mosaic[0] * self.mosaic[1] + planes + spectra + sums + tables
     }
 

@@ -301,7 +301,7 @@ mod planes {
         let mut mean = Tensor::<B, f64, 1>::scratch(b, [c.count])?;
         let proxy = up(b, &c.values())?;
         window_sums(b, &window, c.count, proxy.flat(), mean.flat_mut())?;
-        let mut out = Tensor::<B, f32, 3>::scratch(b, [c.count, c.rows, 2 * (c.columns / 2 + 1)])?;
+        let mut out = Tensor::<B, f32, 3>::scratch(b, [c.count, c.rows, c.columns])?;
         window_apply(b, &window, c.count, proxy.flat(), mean.flat(), out.flat_mut())?;
         Ok(vec![Output::of(b, &out)?])
     }
@@ -310,7 +310,7 @@ mod planes {
         let values = wide(&c.values());
         let apply = |v: &[f64]| oracle::window_apply(v, c.place());
         let out = values.chunks(c.h * c.w).flat_map(apply).collect();
-        vec![Output::F64(vec![c.count, c.rows, 2 * (c.columns / 2 + 1)], out)]
+        vec![Output::F64(vec![c.count, c.rows, c.columns], out)]
     }
 
     /// How a plan is made.
@@ -318,12 +318,7 @@ mod planes {
 
     pub(super) fn forward<B: FftR2c>(b: &B, c: &Case, make: Make<B>) -> Result<Outputs> {
         let plan = make(b, c.rows, c.columns)?;
-        let stride = 2 * plan.half_width();
-        let mut padded = vec![7.0f32; c.count * c.rows * stride];
-        for (row, values) in padded.chunks_mut(stride).zip(c.plane().chunks(c.columns)) {
-            row[..c.columns].copy_from_slice(values);
-        }
-        let x = up(b, &padded)?;
+        let x = up(b, &c.plane())?;
         let mut z = Tensor::<B, Complex32, 2>::scratch(b, [c.count, plan.area()])?;
         let mut work = Tensor::<B, Complex32, 1>::scratch(b, [plan.work_len()])?;
         fft_r2c(b, &plan, c.count, x.flat(), z.flat_mut(), work.flat_mut())?;

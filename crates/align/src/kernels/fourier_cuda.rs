@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
-use gpu_core::cuda::fft::{self, FftKind, FftLayout, FftPlan};
+use gpu_core::cuda::fft::{self, FftKind, FftPlan};
 use gpu_core::cuda::{Grid, Launch};
 use gpu_core::{Backend, Cuda, Elem, Error, QueueId, Result, Tensor, View, ViewMut};
 use num_complex::Complex32;
@@ -198,12 +198,9 @@ impl Library {
         let plans = match queues.entry(b.queue()) {
             Entry::Occupied(found) => found.into_mut(),
             Entry::Vacant(place) => {
-                let half = width / 2 + 1;
-                let layout = |row: usize| FftLayout { embed: vec![height, row], stride: 1, distance: height * row };
-                let (padded, spectrum) = (layout(2 * half), layout(half));
                 let dims = [height, width];
                 place.insert(Plans {
-                    forward: FftPlan::with_layouts(b, &dims, 1, FftKind::R2C, &padded, &spectrum)?,
+                    forward: FftPlan::new(b, &dims, 1, FftKind::R2C)?,
                     inverse: FftPlan::new(b, &dims, 1, FftKind::C2R)?,
                 })
             }
@@ -279,7 +276,7 @@ impl FftR2c for Cuda {
         match &t.path {
             Path::Library(library) => library.with_plans(self, [t.height, t.width], |plans| {
                 for n in 0..planes {
-                    let x = x.slice(2 * n * t.area()..2 * (n + 1) * t.area())?;
+                    let x = x.slice(n * t.height * t.width..(n + 1) * t.height * t.width)?;
                     let z = z.reborrow().slice(n * t.area()..(n + 1) * t.area())?;
                     plans.forward.real_to_complex(self, x, z)?;
                 }

@@ -104,17 +104,16 @@ pub(crate) fn window_mean(v: &[f64], p: Place) -> f64 {
     sum / total
 }
 
-/// The piece, levelled and windowed, rows padded with zeros.
+/// The piece, levelled and windowed.
 pub(crate) fn window_apply(v: &[f64], p: Place) -> Vec<f64> {
     let mean = window_mean(v, p);
     let ([h, w], [rows, columns]) = (p.plane, p.piece);
     let (top, left) = ((h - rows) / 2, (w - columns) / 2);
-    let stride = 2 * (columns / 2 + 1);
-    let mut out = vec![0.0; rows * stride];
+    let mut out = vec![0.0; rows * columns];
     for r in 0..rows {
         for c in 0..columns {
             let weight = tukey(r, p.part[0], p.alpha) * tukey(c, p.part[1], p.alpha);
-            out[r * stride + c] = (v[(top + r) * w + left + c] - mean) * weight;
+            out[r * columns + c] = (v[(top + r) * w + left + c] - mean) * weight;
         }
     }
     out
