@@ -9,11 +9,11 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::error::{Limits, Result as Evaluated};
+use crate::error::{ErrClass, Limits, Result as Evaluated};
 use crate::exec::{Backend, Reference};
 use crate::lang::{Dialect, Program};
 use crate::prim::Prim;
-use crate::run::Sample;
+use crate::run::{Outcome, Sample};
 use crate::value::{Value, hex};
 
 /// What a check found.
@@ -253,11 +253,23 @@ impl Vector {
 
     /// Calls the function on a back end and compares.
     pub fn verify_on(&self, backend: &dyn Backend, limits: &Limits) -> Verdict {
-        let Some(prim) = Prim::by_name(&self.function) else {
-            return Verdict::Unsupported(format!("no function is named `{}`", self.function));
+        Self::verify_all(std::slice::from_ref(self), backend, limits).remove(0)
+    }
+
+    /// Calls the functions of many on a back end and compares, one verdict each.
+    pub fn verify_all(vectors: &[Self], backend: &dyn Backend, limits: &Limits) -> Vec<Verdict> {
+        let call = |vector: &Self| Some((Prim::by_name(&vector.function)?, vector.args.clone()));
+        let calls: Vec<_> = vectors.iter().filter_map(call).collect();
+        let mut found = backend.calls(&calls, limits).into_iter();
+        let verdict = |vector: &Self| match Prim::by_name(&vector.function) {
+            Some(_) => vector.judge(&found.next().unwrap_or(Err(ErrClass::Type))),
+            None => Verdict::Unsupported(format!("no function is named `{}`", vector.function)),
         };
-        let found = backend.call(prim, &self.args, limits);
-        let right = match (&found, &self.result) {
+        vectors.iter().map(verdict).collect()
+    }
+
+    fn judge(&self, found: &Evaluated<Value>) -> Verdict {
+        let right = match (found, &self.result) {
             (Ok(value), Some(expected)) => value.to_text() == *expected,
             (Err(_), None) => true,
             _ => false,
@@ -267,7 +279,7 @@ impl Vector {
         }
         let args: Vec<String> = self.args.iter().map(|a| short(&a.to_text())).collect();
         let expected = self.result.as_deref().map_or_else(|| "an error".to_owned(), short);
-        Verdict::Wrong(format!("{}({}) = {}, expected {expected}", self.function, args.join(", "), shown(&found)))
+        Verdict::Wrong(format!("{}({}) = {}, expected {expected}", self.function, args.join(", "), shown(found)))
     }
 }
 
@@ -308,33 +320,46 @@ impl Recorded {
 
     /// Runs one case by the definition and compares every line's digest, the output, and the line that fails.
     pub fn verify(&self, program: &Program, case: usize, library: &Library, limits: &Limits) -> Verdict {
-        self.verify_on(&Reference, program, case, library, limits)
+        match self.sample(case, library) {
+            Some(sample) => self.judge(program, case, &program.run(&sample, limits, true)),
+            None => Verdict::Unsupported(format!("{}: case {case} has no input", self.id)),
+        }
     }
 
-    /// The same on a back end.
+    /// Runs all cases on a back end, one verdict each.
     pub fn verify_on(
         &self,
         backend: &dyn Backend,
         program: &Program,
-        case: usize,
         library: &Library,
         limits: &Limits,
-    ) -> Verdict {
+    ) -> Vec<Verdict> {
+        let samples: Vec<Option<Sample>> = (0..self.cases()).map(|case| self.sample(case, library)).collect();
+        let known: Vec<Sample> = samples.iter().flatten().cloned().collect();
+        let mut outcomes = backend.programs(program, &known, limits, true).into_iter();
+        let verdict = |(case, sample): (usize, &Option<Sample>)| match sample.as_ref().and_then(|_| outcomes.next()) {
+            Some(outcome) => self.judge(program, case, &outcome),
+            None => Verdict::Unsupported(format!("{}: case {case} has no input", self.id)),
+        };
+        samples.iter().enumerate().map(verdict).collect()
+    }
+
+    /// What a case runs on.
+    fn sample(&self, case: usize, library: &Library) -> Option<Sample> {
         let task = self.task.as_ref().and_then(|id| library.tasks.get(id));
-        let examples = || task.map(|t| t.train.iter().chain(&t.test));
-        let recorded = &self.cases[case];
-        let input = recorded.input.clone().or_else(|| {
+        let input = self.cases[case].input.clone().or_else(|| {
             let at = self.examples.get(case).copied().unwrap_or(case);
-            examples()?.nth(at).map(|(input, _)| input.clone())
+            task?.examples().nth(at).map(|(input, _)| input.clone())
         });
-        let Some(input) = input else {
-            return Verdict::Unsupported(format!("{}: case {case} has no input", self.id));
-        };
-        let sample = match task {
-            Some(task) => Sample::new(input).with_samples(task.train.iter().cloned()),
-            None => Sample::new(input),
-        };
-        let outcome = backend.program(program, &sample, limits, true);
+        let sample = Sample::new(input?);
+        Some(match task {
+            Some(task) => sample.with_samples(task.train.iter().cloned()),
+            None => sample,
+        })
+    }
+
+    fn judge(&self, program: &Program, case: usize, outcome: &Outcome) -> Verdict {
+        let recorded = &self.cases[case];
         let wrong = |what: String| Verdict::Wrong(format!("{}, case {case}: {what}", self.id));
         let target = |at: usize| program.lines()[at].target();
         let failed = outcome.first_failure();
@@ -347,7 +372,7 @@ impl Recorded {
                 None => None,
             };
             if let Some(expected) = expected.filter(|expected| *expected != found) {
-                let value = outcome.lines[at].clone().unwrap_or(Err(crate::ErrClass::Type));
+                let value = outcome.lines[at].clone().unwrap_or(Err(ErrClass::Type));
                 return wrong(format!("{} has digest {found}, expected {expected}: {}", target(at), shown(&value)));
             }
         }
@@ -380,16 +405,28 @@ impl Task {
 
     /// Runs a program on an example by the definition and compares its first output.
     pub fn verify(&self, program: &Program, example: usize, limits: &Limits) -> Verdict {
-        self.verify_on(&Reference, program, example, limits)
+        match self.examples().nth(example) {
+            Some((input, output)) => {
+                let outcome = program.run(&self.sample(input), limits, false);
+                self.judge(program, example, output, &outcome)
+            }
+            None => Verdict::Unsupported(format!("{} has no example {example}", self.id)),
+        }
     }
 
-    /// The same on a back end.
-    pub fn verify_on(&self, backend: &dyn Backend, program: &Program, example: usize, limits: &Limits) -> Verdict {
-        let Some((input, output)) = self.examples().nth(example) else {
-            return Verdict::Unsupported(format!("{} has no example {example}", self.id));
-        };
-        let sample = Sample::new(input.clone()).with_samples(self.train.iter().cloned());
-        let outcome = backend.program(program, &sample, limits, false);
+    /// Runs a program on all examples on a back end, one verdict each.
+    pub fn verify_on(&self, backend: &dyn Backend, program: &Program, limits: &Limits) -> Vec<Verdict> {
+        let samples: Vec<Sample> = self.examples().map(|(input, _)| self.sample(input)).collect();
+        let outcomes = backend.programs(program, &samples, limits, false);
+        let examples = self.examples().zip(&outcomes).enumerate();
+        examples.map(|(k, ((_, output), outcome))| self.judge(program, k, output, outcome)).collect()
+    }
+
+    fn sample(&self, input: &Value) -> Sample {
+        Sample::new(input.clone()).with_samples(self.train.iter().cloned())
+    }
+
+    fn judge(&self, program: &Program, example: usize, output: &Value, outcome: &Outcome) -> Verdict {
         match outcome.returns.first() {
             Some(Ok(found)) if found == output => Verdict::Right,
             Some(found) => {

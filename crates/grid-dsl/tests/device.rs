@@ -14,6 +14,7 @@ use grid_dsl::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
+use rayon::prelude::*;
 use serde_json::value::RawValue;
 
 fn opts() -> Options {
@@ -192,6 +193,17 @@ fn results_do_not_depend_on_batches_or_queues() {
     let small = check(vec![Cpu::new()], &dag, &batch, Options { max_batch: Some(7), ..opts() });
     let many = check((0..3).map(|_| Cpu::new()).collect(), &dag, &batch, Options { multi_gpu_min: 1, ..opts() });
     assert_eq!((small.counts(), many.counts()), (whole.counts(), whole.counts()));
+}
+
+#[test]
+fn any_number_of_callers_comes_through() {
+    // As many as the pool has threads, and more: all wait for what their graphs hand to the same pool.
+    let (dag, batch) = (Dag::build(&programs()), Batch::from_grids(grids()));
+    let wanted = dag.run(&batch, &ExecOpts::default());
+    let executor = Executor::new(DeviceExecutor::new(vec![Cpu::new(), Cpu::new()]).unwrap(), opts());
+    (0..3 * rayon::current_num_threads())
+        .into_par_iter()
+        .for_each(|_| same(&dag, &executor.run(&dag, &batch), &wanted));
 }
 
 #[test]

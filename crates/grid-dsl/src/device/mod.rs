@@ -12,9 +12,10 @@ mod run;
 use std::sync::{Mutex, PoisonError};
 
 use gpu_core::Error;
+use rayon::prelude::*;
 
 use crate::dag::{Batch, Dag, NodeId};
-use crate::error::{Limits, Result};
+use crate::error::{ErrClass, Limits, Result};
 use crate::exec::{Backend, Cache, Cpu, Options, Output, Profile, RunResult};
 use crate::kernels::{Arena, GridBackend, SIDE};
 use crate::lang::Program;
@@ -95,14 +96,15 @@ impl<B: GridBackend> DeviceExecutor<B> {
         let plan = Plan::new(&inlined);
         let queues = if samples.len() < opts.multi_gpu_min { 1 } else { self.queues.len() };
         let bounds = parts(samples.iter().map(|s| u64::from(s.input.weight())), queues);
-        let all: Vec<_> = std::thread::scope(|scope| {
-            let (graphs, queues) = ((dag, &inlined, &plan), self.queues.iter().zip(bounds.windows(2)));
-            let threads: Vec<_> = queues
-                .map(|(b, bounds)| (bounds[0]..bounds[1], b))
-                .map(|(range, b)| scope.spawn(move || part(b, graphs, &samples[range], opts)))
-                .collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
-        });
+        let graphs = (dag, &inlined, &plan);
+        // By rayon's threads, not by others: if the caller is one of rayon's, and waited for a thread that is not, then nobody
+        // might be left to do what that one hands to rayon.
+        let all: Vec<_> = self.queues[..queues]
+            .par_iter()
+            .with_max_len(1)
+            .zip(bounds.par_windows(2))
+            .map(|(b, bounds)| part(b, graphs, &samples[bounds[0]..bounds[1]], opts))
+            .collect();
         let (mut values, mut coverage) = (Vec::with_capacity(samples.len()), Coverage::default());
         for (part, counted) in all {
             values.extend(part);
@@ -166,36 +168,50 @@ impl<B: GridBackend> Backend for DeviceExecutor<B> {
         B::NAME
     }
 
-    /// One call; [`call_batch`] does many in less time. When the device fails, the host calls.
+    /// One call; [`calls`](Self::calls) does many in less time.
     fn call(&self, prim: Prim, args: &[Value], limits: &Limits) -> Result<Value> {
-        match call_batch(&self.queues[0], &[(prim, args.to_vec())], limits) {
-            Ok((mut results, coverage)) if results.len() == 1 => {
+        self.calls(&[(prim, args.to_vec())], limits).pop().unwrap_or(Err(ErrClass::Type))
+    }
+
+    /// When the device fails, the host calls.
+    fn calls(&self, calls: &[(Prim, Vec<Value>)], limits: &Limits) -> Vec<Result<Value>> {
+        match call_batch(&self.queues[0], calls, limits) {
+            Ok((results, coverage)) => {
                 self.took_place(&coverage);
-                results.remove(0)
+                results
             }
-            other => {
-                let failures = other.err().map(|e| format!("a call ran on the host: {e}")).into_iter().collect();
+            Err(e) => {
+                let failures = vec![format!("{} calls ran on the host: {e}", calls.len())];
                 self.took_place(&Coverage { failures, ..Coverage::default() });
-                Cpu.call(prim, args, limits)
+                Cpu.calls(calls, limits)
             }
         }
     }
 
-    /// All lines of one program, as one graph. Fuel is not told: a device counts none.
+    /// One sample; [`programs`](Self::programs) does many in less time.
     fn program(&self, program: &Program, sample: &Sample, limits: &Limits, strict: bool) -> Outcome {
+        let one = self.programs(program, std::slice::from_ref(sample), limits, strict).pop();
+        one.unwrap_or(Outcome { lines: Vec::new(), returns: Vec::new(), used: 0 })
+    }
+
+    /// All lines of one program, as one graph. Fuel is not told: a device counts none.
+    fn programs(&self, program: &Program, samples: &[Sample], limits: &Limits, strict: bool) -> Vec<Outcome> {
         let (whole, lines) = program.with_lines_returned(strict);
         let opts = Options { limits: limits.clone(), min_batch: 1, ..Options::default() };
-        let (values, coverage) = self.values(&Dag::build(&[whole]), &Batch::from(vec![sample.clone()]), &opts);
+        let (values, coverage) = self.values(&Dag::build(&[whole]), &Batch::from(samples.to_vec()), &opts);
         self.took_place(&coverage);
-        let mut values = values.into_iter().flatten().map(|value| value.map(Output::into_value));
-        let mut next = || values.next().unwrap_or(Err(crate::ErrClass::Type));
-        let mut outcome = Outcome { lines: Vec::new(), returns: Vec::new(), used: 0 };
-        outcome.returns = program.returns().iter().map(|_| next()).collect();
-        outcome.lines = lines.into_iter().map(|needed| needed.then(&mut next)).collect();
-        if let Some((_, class)) = outcome.first_failure().filter(|_| strict) {
-            outcome.returns.iter_mut().for_each(|value| *value = Err(class));
-        }
-        outcome
+        let outcome = |values: Vec<Result<Output>>| {
+            let mut values = values.into_iter().map(|value| value.map(Output::into_value));
+            let mut next = || values.next().unwrap_or(Err(ErrClass::Type));
+            let mut outcome = Outcome { lines: Vec::new(), returns: Vec::new(), used: 0 };
+            outcome.returns = program.returns().iter().map(|_| next()).collect();
+            outcome.lines = lines.iter().map(|needed| needed.then(&mut next)).collect();
+            if let Some((_, class)) = outcome.first_failure().filter(|_| strict) {
+                outcome.returns.iter_mut().for_each(|value| *value = Err(class));
+            }
+            outcome
+        };
+        values.into_iter().map(outcome).collect()
     }
 
     fn graph(&self, dag: &Dag, batch: &Batch, opts: &Options, _: &Cache, profile: &mut Profile) -> RunResult {

@@ -72,6 +72,16 @@ pub trait Backend: Send + Sync {
     /// Runs one program, line by line.
     fn program(&self, program: &Program, sample: &Sample, limits: &Limits, strict: bool) -> Outcome;
 
+    /// Calls many, each as if it were alone. A device does all of them at once.
+    fn calls(&self, calls: &[(Prim, Vec<Value>)], limits: &Limits) -> Vec<Result<Value>> {
+        calls.iter().map(|(prim, args)| self.call(*prim, args, limits)).collect()
+    }
+
+    /// Runs one program on many samples, on each as if it were alone. A device does all of them at once.
+    fn programs(&self, program: &Program, samples: &[Sample], limits: &Limits, strict: bool) -> Vec<Outcome> {
+        samples.iter().map(|sample| self.program(program, sample, limits, strict)).collect()
+    }
+
     /// Runs a graph on samples. What is measured goes into the profile.
     fn graph(&self, dag: &Dag, batch: &Batch, opts: &Options, cache: &Cache, profile: &mut Profile) -> RunResult;
 }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use grid_dsl::conform::{Library, Record, Verdict, read};
+use grid_dsl::conform::{Library, Record, Vector, Verdict, read};
 use grid_dsl::{Limits, Mode, Program, check};
 use rayon::prelude::*;
 use serde_json::json;
@@ -12,6 +12,9 @@ use super::machine::{Machine, Opened};
 use super::sources::{Reading, below, text};
 use crate::exit::{Exit, Failure, Result};
 use crate::session::{Session, seconds};
+
+/// Calls that a thread gives a back end at once.
+const TOGETHER: usize = 512;
 
 /// Options of `grid verify`.
 #[derive(Args, Debug)]
@@ -115,8 +118,9 @@ impl Verify {
                 }
             }
         }
-        let verdicts: Vec<Verdict> = vectors.par_iter().map(|vector| vector.verify_on(backend, &limits)).collect();
-        for verdict in verdicts {
+        let some = |some: &[Vector]| Vector::verify_all(some, backend, &limits);
+        let verdicts: Vec<Vec<Verdict>> = vectors.par_chunks(TOGETHER).map(some).collect();
+        for verdict in verdicts.into_iter().flatten() {
             tally.add("vectors", verdict);
         }
         let verdicts: Vec<Vec<(&str, Verdict)>> = programs
@@ -125,10 +129,9 @@ impl Verify {
                 let kind = if recorded.is_trace() { "traces" } else { "programs" };
                 match recorded.program(&library) {
                     Ok(program) => {
-                        let verify = |case| (kind, recorded.verify_on(backend, &program, case, &library, &limits));
-                        let cases = (0..recorded.cases()).map(verify);
+                        let verdicts = recorded.verify_on(backend, &program, &library, &limits);
                         let checked = recorded.succeeds().then(|| ("programs checked", typed(&program)));
-                        cases.chain(checked).collect()
+                        verdicts.into_iter().map(|verdict| (kind, verdict)).chain(checked).collect()
                     }
                     Err(why) if recorded.is_trace() => vec![(kind, Verdict::Unsupported(why))],
                     Err(why) => vec![(kind, Verdict::Wrong(format!("{}: {why}", recorded.id())))],
@@ -138,13 +141,8 @@ impl Verify {
         for (kind, verdict) in verdicts.into_iter().flatten() {
             tally.add(kind, verdict);
         }
-        let verdicts: Vec<Vec<Verdict>> = library
-            .solved()
-            .par_iter()
-            .map(|(task, program)| {
-                (0..task.examples().count()).map(|k| task.verify_on(backend, program, k, &limits)).collect()
-            })
-            .collect();
+        let verdicts: Vec<Vec<Verdict>> =
+            library.solved().par_iter().map(|(task, program)| task.verify_on(backend, program, &limits)).collect();
         for verdict in verdicts.into_iter().flatten() {
             tally.add("outputs of solvers", verdict);
         }
