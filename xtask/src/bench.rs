@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// Leaves out the benchmarks of the crates (criterion): single kernels, and engines by size.
     #[arg(long)]
     whole_only: bool,
+    /// Half a second for each benchmark of the crates instead of eight.
+    #[arg(long, conflicts_with = "whole_only")]
+    quick: bool,
     /// Measures nothing; writes the tables and BENCHMARKS.md from benches/results/*.json.
     #[arg(long)]
     render: bool,
@@ -253,7 +256,7 @@ fn measure(
     if !options.whole_only {
         let wanted = |bench: &&Executable| wants(options, &bench.package);
         for bench in manifest.benches.iter().filter(wanted) {
-            keep(criterion(root, bench, backend))?;
+            keep(criterion(root, bench, backend, options.quick))?;
         }
         if options.peers && wants(options, "align") {
             let script = if backend == "cpu" { "align_speed.py" } else { "align_torch.py" };
@@ -320,7 +323,7 @@ fn rows_of(command: &mut Command) -> Result<Option<Vec<Row>>> {
 }
 
 /// Runs a criterion benchmark and reads the samples that it stores.
-fn criterion(root: &Path, bench: &Executable, backend: &str) -> Result<Vec<Row>> {
+fn criterion(root: &Path, bench: &Executable, backend: &str, quick: bool) -> Result<Vec<Row>> {
     let home = root.join("target/criterion-rows").join(&bench.target).join(backend);
     let _ = std::fs::remove_dir_all(&home);
     let mut command = Command::new(&bench.file);
@@ -329,6 +332,9 @@ fn criterion(root: &Path, bench: &Executable, backend: &str) -> Result<Vec<Row>>
         .current_dir(&bench.folder)
         .env("CRITERION_HOME", &home)
         .env("CARGO_MANIFEST_DIR", &bench.folder);
+    if quick {
+        command.args(["--warm-up-time", "0.1", "--measurement-time", "0.4", "--sample-size", "20", "--noplot"]);
+    }
     crate::workspace::run(command.env("LOCKSTEP_BENCH_BACKEND", backend))?;
     let mut rows = Vec::new();
     for file in files_below(&home, "json")? {
