@@ -56,13 +56,16 @@ fn reconstruction_is_perfect<B: Both>(b: &B, share: u32) {
     });
 }
 
-/// Every filter pair at least once with every engine, whatever the random cases are.
+/// Every filter pair at least once with every engine, whatever the random cases are. A simulated device, on which a pair
+/// takes seconds, gets each filter once: the two stages do not know of each other.
 fn every_filter_pair_reconstructs<B: Both>(b: &B) {
     let dirs = (1..=7).map(DirFilter::Dmaxflat).chain([6, 8, 12].map(DirFilter::Pkva));
     let dirs = dirs.chain([DirFilter::Cd, DirFilter::Vk, DirFilter::Dmaxflat6Toolbox, DirFilter::Dmaxflat(20)]);
-    for dir in dirs {
-        for pyr in [PyrFilter::Maxflat, PyrFilter::Pyr, PyrFilter::Pyrexc, PyrFilter::NineSeven] {
-            let spec = nsct::NsctSpec::new([1, 3]).with_dir(dir).with_pyr(pyr);
+    let pyrs = [PyrFilter::Maxflat, PyrFilter::Pyr, PyrFilter::Pyrexc, PyrFilter::NineSeven];
+    let simulated = B::NAME != "cpu" && std::env::var_os("LOCKSTEP_DRIVER").is_some();
+    for (i, dir) in dirs.enumerate() {
+        for pyr in if simulated { &pyrs[i % 4..=i % 4] } else { &pyrs[..] } {
+            let spec = nsct::NsctSpec::new([1, 3]).with_dir(dir).with_pyr(*pyr);
             let fill = Fill::of(FillKind::Noise(7));
             let case = Case { spec, n: 1, c: 1, h: 13, w: 18, fill };
             round_trip::<_, f64>(b, &case);
