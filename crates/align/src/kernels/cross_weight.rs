@@ -4,7 +4,8 @@
 //! `g(f) = exp(−f² / (2 sigma²))`, `f` in cycles a pixel. Real part `a.re b.re + a.im b.im`, imaginary part
 //! `a.im b.re − a.re b.im`, each operation rounded alone in `f32`: twins agree to the bit.
 //!
-//! Floor: 16 bytes in and 8 out, `6 planes + 2` operations an element. Share of it on a GPU: not measured yet.
+//! Floor: 16 bytes in and 8 out, `6 planes + 2` operations an element. An H200 takes 29.9 µs for 24 MP: 57 % of what
+//! it copies.
 
 use gpu_core::{Backend, Cpu, Error, Result, Tensor, View, ViewMut};
 use num_complex::Complex32;

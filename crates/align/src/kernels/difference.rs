@@ -5,7 +5,8 @@
 //! last place); products, differences and the sum over colours are rounded alone in `f32`. `loss` adds the exact
 //! magnitudes of `f32` differences in `f64`, per colour in 32 lanes folded by halves, red before green before blue.
 //!
-//! Floor: 24 bytes in and 4 out a pixel; the six powers decide. Share of it on a GPU: not measured yet.
+//! Floor: 24 bytes in and 4 out a pixel; the six powers decide. An H200 takes 225 µs for 24 MP: 71 % of what it
+//! copies.
 
 use gpu_core::{Backend, Cpu, Error, Result, View, ViewMut};
 use multiversion::multiversion;

