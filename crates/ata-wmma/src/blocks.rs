@@ -134,6 +134,16 @@ impl BlockDiag {
         let slots = offsets.len() * nb;
         let len = channels.checked_mul(slots).and_then(|v| v.checked_mul(AREA));
         let len = len.ok_or_else(|| AtaError::value("matrix", "more elements than memory can have"))?;
+        // Asked for on trial, since what follows cannot fail but by an abort.
+        if Vec::<f32>::new().try_reserve_exact(len).is_err() {
+            return Err(AtaError::value(
+                "matrix",
+                format!(
+                    "{n} unknowns on {} block diagonals take {len} numbers, more than there is memory",
+                    offsets.len()
+                ),
+            ));
+        }
         let (blocks, mask) = (vec![0.0; len], vec![false; slots]);
         Ok(Self { channels, n, offsets, blocks, mask, maybe_indefinite: false, non_finite: false })
     }

@@ -166,11 +166,19 @@ impl BlockDiag {
             let path = path.as_ref();
             let rows = read_mtx(path, |i, j, v| entries.push((c, i, j, v)))?;
             if *n.get_or_insert(rows) != rows {
-                return Err(AtaError::file(path, "size", format!("{rows} rows, the first file has {n:?}")));
+                return Err(AtaError::file(
+                    path,
+                    "size",
+                    format!("{rows} rows, the first file has {}", n.unwrap_or(0)),
+                ));
             }
         }
         let all = Self::from_coo(paths.len(), n.unwrap_or(0), entries, false, policy);
-        all.map_err(|e| paths.first().map_or_else(|| e.clone(), |path| e.clone().at(path.as_ref())))
+        let of = |e: &AtaError| if let AtaError::Asymmetric { channel, .. } = e { *channel } else { 0 };
+        all.map_err(|e| match paths.get(of(&e)) {
+            Some(path) => e.at(path.as_ref()),
+            None => e,
+        })
     }
 
     /// The Gram matrix `MᵀM` of one matrix a channel, each `m x n` in compressed rows. Sums are taken in `f64`, row by row;

@@ -92,8 +92,8 @@ impl<T: Texel> Patterns<T> {
         if corners.len() != n {
             return Err(AtaError::shape("top_left", [n, 2], &[corners.len(), 2]));
         }
-        if width > i32::MAX as usize / 2 || height > i32::MAX as usize / 2 {
-            return Err(AtaError::value("picture", format!("{width} x {height} is too large")));
+        if width.checked_mul(height).is_none_or(|pixels| pixels > i32::MAX as usize / 2) {
+            return Err(AtaError::value("picture", format!("{width} x {height} is larger than 2^30 pixels")));
         }
         let fits = |at: i32, length: usize| at >= 0 && at as usize + side <= length;
         for (i, &[top, left]) in corners.iter().enumerate() {

@@ -225,12 +225,17 @@ impl Drop for Temporary {
     }
 }
 
+/// Options that name what a subcommand is for.
+const OUTPUTS: [&str; 3] = ["-o", "--output", "--out"];
+/// Options that name what it writes besides.
+const BESIDES: [&str; 9] = ["--png", "--u8", "--u16", "--int", "--quad", "--report", "--plot", "--profile", "--dot"];
+
 /// The arguments with every output moved into `folder`.
 fn redirect(arguments: &[OsString], folder: &Path) -> Result<Vec<OsString>> {
     let moved = |value: &str| match Path::new(value).file_name() {
         Some(name) => Ok(folder.join(name).into_os_string()),
         None => Err(Failure::usage(format!("the output `{value}` names no file"))
-            .help("give -o and --png a name; compare chooses the folder")),
+            .help("give outputs a name; compare chooses the folder")),
     };
     let mut out = Vec::new();
     let mut found = false;
@@ -241,12 +246,14 @@ fn redirect(arguments: &[OsString], folder: &Path) -> Result<Vec<OsString>> {
             return Err(Failure::usage("compare sets --backend itself")
                 .help("leave it out of the subcommand; backends go to compare --backends A,B"));
         }
-        if matches!(&*text, "-o" | "--output" | "--png") {
+        if OUTPUTS.contains(&&*text) || BESIDES.contains(&&*text) {
             let value = rest.next().ok_or_else(|| Failure::usage(format!("{text} has no value")))?;
-            found |= text != "--png";
+            found |= OUTPUTS.contains(&&*text);
             out.extend([argument.clone(), moved(&value.to_string_lossy())?]);
-        } else if let Some((option, value)) = text.split_once('=').filter(|(o, _)| matches!(*o, "--output" | "--png")) {
-            found |= option == "--output";
+        } else if let Some((option, value)) =
+            text.split_once('=').filter(|(o, _)| o.starts_with("--") && (OUTPUTS.contains(o) || BESIDES.contains(o)))
+        {
+            found |= OUTPUTS.contains(&option);
             let mut joined = OsString::from(format!("{option}="));
             joined.push(moved(value)?);
             out.push(joined);
@@ -258,7 +265,7 @@ fn redirect(arguments: &[OsString], folder: &Path) -> Result<Vec<OsString>> {
         }
     }
     if !found {
-        return Err(Failure::usage("the subcommand has no -o, so there is nothing to compare")
+        return Err(Failure::usage("the subcommand has no -o or --out, so there is nothing to compare")
             .help("compare works with subcommands that write files, such as nsct dec photo.png -o c.npy"));
     }
     Ok(out)

@@ -2,6 +2,7 @@
 
 mod aligning;
 mod ata;
+mod grids;
 mod styling;
 
 use std::path::{Path, PathBuf};
@@ -56,6 +57,7 @@ impl Demo {
             tour.styling()?;
             tour.led_wall()?;
             tour.aligning()?;
+            tour.grids()?;
             tour.equality()?;
             tour.speed()?;
             Ok::<_, crate::exit::Failure>(tour.finish())
@@ -85,9 +87,9 @@ struct Tour<'a, B: NsctBackend<f32> + StyleBackend + AtaBackend> {
 impl<'a, B: NsctBackend<f32> + StyleBackend + AtaBackend> Tour<'a, B> {
     fn new(session: &'a Session, folder: &'a Path, b: &'a B) -> Self {
         let mut page = Page::new(
-            "Lockstep: contourlets, style transfer, an LED wall and aligned photographs",
+            "Lockstep: contourlets, style transfer, an LED wall, aligned photographs and grids",
             "Every picture and number on this page was just computed on your machine, from photographs inside the \
-             program and a scene that it draws.",
+             program, a scene and a grid that it draws.",
         );
         let device = b.device();
         page.text(&format!(

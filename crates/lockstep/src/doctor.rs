@@ -138,13 +138,14 @@ fn cuda(findings: &mut Vec<Finding>) {
 
 /// The compiled kernels of all crates.
 #[cfg(feature = "cuda")]
-fn compiled() -> [&'static gpu_core::cuda::Kernels; 5] {
+fn compiled() -> [&'static gpu_core::cuda::Kernels; 6] {
     [
         ::nsct::kernels::compiled(),
         ::style::kernels::compiled(),
         ::style::ops::compiled(),
         ::ata_wmma::kernels::compiled(),
         ::grid_dsl::kernels::compiled(),
+        ::align::kernels::compiled(),
     ]
 }
 

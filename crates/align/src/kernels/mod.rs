@@ -122,6 +122,12 @@ fn size32(what: &'static str, n: usize) -> Result<u32> {
     u32::try_from(n).map_err(|_| Error::value(what, format!("{n} is more than 2^32")))
 }
 
+/// The compiled kernels inside this crate, for programs that list them or try whether a device loads them.
+#[cfg(feature = "cuda")]
+pub fn compiled() -> &'static gpu_core::cuda::Kernels {
+    &cuda::KERNELS
+}
+
 #[cfg(feature = "cuda")]
 pub(crate) mod cuda {
     //! The compiled kernels and the launch shapes that most of them share.

@@ -278,8 +278,12 @@ impl Walk<'_> {
             }
             entry += 4 + usize::from(length);
         }
-        if matches!(self.bytes.get(data..data.saturating_add(2)), Some(b"II" | b"MM")) {
-            self.tiff(data)?;
+        // The preview's Exif block is read, too, 12 bytes behind the preview's start.
+        let preview = at(84).map_or(data, |start| start.saturating_add(12));
+        for structure in [data, preview] {
+            if matches!(self.bytes.get(structure..structure.saturating_add(2)), Some(b"II" | b"MM")) {
+                self.tiff(structure)?;
+            }
         }
         Ok(())
     }

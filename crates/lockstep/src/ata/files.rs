@@ -100,5 +100,17 @@ pub(super) fn read_vectors(path: &Path, size: [usize; 2]) -> Result<([usize; 3],
 /// An order from a file.
 pub(super) fn read_order(path: &Path) -> Result<Ordering> {
     let (_, order) = npy::read(path)?.integers(path)?;
+    if let Some(value) = order.iter().find(|v| **v < 0) {
+        return Err(Failure::input(path, format!("data: {value} is negative; places count from 0")));
+    }
     Ordering::new(order.iter().map(|&v| v as u32).collect()).map_err(|e| e.at(path).into())
+}
+
+/// An order of so many.
+pub(super) fn read_order_of(path: &Path, length: usize) -> Result<Ordering> {
+    let order = read_order(path)?;
+    if order.order.len() == length {
+        return Ok(order);
+    }
+    Err(Failure::input(path, format!("shape: {} entries for {length} patterns", order.order.len())))
 }

@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ata_wmma::kernels::AtaBackend;
-use ata_wmma::{BLOCK, BlockDiag, CsrView, Engine, Plan, PlanOptions, Precision, SymmetryPolicy, folder, npy};
+use ata_wmma::{
+    AtaError, BLOCK, BlockDiag, CsrView, Engine, Plan, PlanOptions, Precision, SymmetryPolicy, folder, npy,
+};
 use clap::{Args, ValueEnum};
 use gpu_core::{Tensor, with_backend};
 use ndarray::{ArrayView3, ArrayView4};
@@ -37,6 +39,16 @@ impl Policy {
             Self::Average => SymmetryPolicy::Average,
         }
     }
+}
+
+/// What is wrong with a file, or with the file of its offsets.
+fn at(e: AtaError, data: &Path, offsets: &Path) -> Failure {
+    let of_offsets = match &e {
+        AtaError::Offsets { .. } => true,
+        AtaError::Value { what, .. } => what == "offsets",
+        _ => false,
+    };
+    e.at(if of_offsets { offsets } else { data }).into()
 }
 
 /// Options of `ata import`.
@@ -114,13 +126,13 @@ impl Import {
             let (shape, values) = npy::read(path)?.of_rank::<f32, 3>(path)?;
             let (_, list) = npy::read(offsets)?.integers(offsets)?;
             let view = ArrayView3::from_shape(shape, &values).map_err(view_error(path))?;
-            return BlockDiag::from_dia(view, &list, shape[2], policy).map_err(|e| e.at(path).into());
+            return BlockDiag::from_dia(view, &list, shape[2], policy).map_err(|e| at(e, path, offsets));
         }
         if let (Some(path), Some(offsets), Some(rows)) = (&self.toeplitz, &self.offsets, self.block_rows) {
             let (shape, values) = npy::read(path)?.of_rank::<f32, 4>(path)?;
             let view = ArrayView4::from_shape(shape, &values).map_err(view_error(path))?;
             let list = folder::read_offsets(offsets)?;
-            return BlockDiag::from_block_toeplitz(view, &list, rows, policy).map_err(|e| e.at(path).into());
+            return BlockDiag::from_block_toeplitz(view, &list, rows, policy).map_err(|e| at(e, path, offsets));
         }
         if let (Some(path), Some(offsets)) = (&self.blocks, &self.offsets) {
             return Ok(folder::read_blocks(path, offsets, self.rows, policy)?);
@@ -140,7 +152,8 @@ impl Import {
                     |&v: &i32| usize::try_from(v).map_err(|_| Failure::input(path, format!("data: {v} is negative")));
                 values.iter().map(of).collect()
             };
-            channels.push((places(indptr)?, places(indices)?, npy::read(data)?.values.to_f64(), data.to_owned()));
+            let values = npy::read(data)?.values.to_f64();
+            channels.push((places(indptr)?, places(indices)?, values, [indptr, indices, data].map(Path::to_owned)));
         }
         let views: Vec<_> = channels
             .iter()
@@ -149,8 +162,18 @@ impl Import {
                 CsrView { rows, columns: rows, indptr, indices, data }
             })
             .collect();
-        let first = channels.first().map(|c| c.3.clone()).unwrap_or_default();
-        BlockDiag::from_csr(&views, policy).map_err(|e| e.at(&first).into())
+        BlockDiag::from_csr(&views, policy).map_err(|e| {
+            // The channel that fails by itself, and the file of it that the reason names.
+            let alone = |view: &CsrView<'_, f64>| BlockDiag::from_csr(std::slice::from_ref(view), policy).is_err();
+            let [indptr, indices, data] = &channels[views.iter().position(alone).unwrap_or(0)].3;
+            let said = e.to_string();
+            let file = match ["indptr", "indices"].map(|word| said.contains(word)) {
+                [true, _] => indptr,
+                [_, true] => indices,
+                _ => data,
+            };
+            e.at(file).into()
+        })
     }
 }
 

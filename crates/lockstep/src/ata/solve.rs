@@ -120,6 +120,10 @@ impl Solve {
             (Some(path), ..) => read_vectors(path, size)?,
             (_, Some(path), ..) => {
                 let array = npy::read(path)?;
+                if matches!(array.values, npy::Values::F32(_) | npy::Values::F64(_)) {
+                    let why = "descr: floating point numbers where integers are expected; --atb takes these";
+                    return Err(Failure::input(path, why));
+                }
                 let shape = <[usize; 3]>::try_from(array.shape.as_slice()).ok().filter(|s| s[1..] == size);
                 let shape = shape.ok_or_else(|| Failure::input(path, format!("shape: {:?}", array.shape)))?;
                 (shape, array.values.to_f64().iter().map(|v| (v / UNIT) as f32).collect())
@@ -127,7 +131,9 @@ impl Solve {
             (_, _, Some(path), Some(patterns)) => {
                 let [n, channels] = patterns.counts();
                 if [channels, n] != size {
-                    return Err(Failure::usage("patterns: they are not those of the matrix"));
+                    let folder = self.patterns.as_deref().unwrap_or(path);
+                    let why = format!("{n} patterns of {channels} channels, the matrix has {} of {}", size[1], size[0]);
+                    return Err(Failure::input(folder, why));
                 }
                 let frames = read_frames(path, channels, patterns.size())?;
                 let transfer = self.transfer.of(channels);

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use gpu_core::with_backend;
 use serde_json::json;
 
-use super::files::{Frames, OrderMethod, read_frames, read_order, read_vectors};
+use super::files::{Frames, OrderMethod, read_frames, read_order_of, read_vectors};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
 use crate::files;
@@ -112,11 +112,16 @@ pub(crate) struct Order {
 impl Order {
     pub(super) fn run(&self, session: &Session) -> Result<Exit> {
         let patterns = AnyPatterns::load(&self.patterns)?;
+        // In the order of the LEDs, as which their places are listed, and by whose numbers ties are decided.
+        let known = self.patterns.join("order.npy");
+        let patterns = if known.is_file() {
+            patterns.reordered(&read_order_of(&known, patterns.windows().0.len())?.inverse)?
+        } else {
+            patterns
+        };
         let (corners, window) = patterns.windows();
         let graph = patterns.graph();
-        // Where nothing else is known, an LED is in the middle of its window.
-        let half = (window / 2) as i32;
-        let positions: Vec<[i32; 2]> = corners.iter().map(|&[top, left]| [left + half, top + half]).collect();
+        let positions = self.positions(&corners, window)?;
         let chosen = self.method.order(&positions, &graph, window)?;
         let (best, axis, width) = ordering::best_snake(&positions, &graph, window)?;
         let rows = [
@@ -146,17 +151,25 @@ impl Order {
 }
 
 impl Order {
-    /// Writes the patterns in an order, with the physical place of each.
+    /// The place of each LED, of positions.npy; else the middle of its window.
+    fn positions(&self, corners: &[[i32; 2]], window: usize) -> Result<Vec<[i32; 2]>> {
+        let path = self.patterns.join("positions.npy");
+        if !path.is_file() {
+            let half = (window / 2) as i32;
+            return Ok(corners.iter().map(|&[top, left]| [left + half, top + half]).collect());
+        }
+        let (shape, places) = npy::read(&path)?.integers(&path)?;
+        if shape != [corners.len(), 2] {
+            return Err(Failure::input(&path, format!("shape: {shape:?}, expected [{}, 2]", corners.len())));
+        }
+        Ok(places.chunks_exact(2).map(|place| [place[0], place[1]]).collect())
+    }
+
+    /// Writes patterns in an order of the LEDs.
     fn reorder(&self, patterns: &AnyPatterns, chosen: &ordering::Ordering, folder: &Path) -> Result<()> {
         files::make_folder(folder)?;
         patterns.reordered(&chosen.order)?.save(folder)?;
-        let before = self.patterns.join("order.npy");
-        let before = if before.is_file() { read_order(&before)? } else { ordering::identity(chosen.order.len()) };
-        if before.order.len() != chosen.order.len() {
-            let why = format!("shape: {} entries for {} patterns", before.order.len(), chosen.order.len());
-            return Err(Failure::input(&self.patterns.join("order.npy"), why));
-        }
-        let order: Vec<i32> = chosen.order.iter().map(|&i| before.order[i as usize] as i32).collect();
+        let order: Vec<i32> = chosen.order.iter().map(|&led| led as i32).collect();
         npy::write(&folder.join("order.npy"), &[order.len()], &order)?;
         let positions = self.patterns.join("positions.npy");
         if positions.is_file() {
@@ -189,7 +202,7 @@ impl Gram {
         let any = self.backend.open(None)?;
         let (real, exact) = with_backend!(&any, |b| patterns.gram(b))?;
         let order = self.patterns.join("order.npy");
-        let order = order.is_file().then(|| read_order(&order)).transpose()?;
+        let order = order.is_file().then(|| read_order_of(&order, real.n())).transpose()?;
         // Patterns hold full light as 1, so that nothing is left to scale.
         folder::save_matrix_with(&real, &self.out, order.as_ref(), 1.0)?;
         match (&self.int, exact) {

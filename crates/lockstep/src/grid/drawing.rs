@@ -7,7 +7,7 @@ use grid_dsl::{Value, draw::ARC};
 use crate::report::escape;
 
 /// A grid in the colours of the ARC. Other numbers are white with the number in them.
-pub(super) fn grid(value: &Value) -> Option<String> {
+pub(crate) fn grid(value: &Value) -> Option<String> {
     let rows = value.to_rows().filter(|rows| rows.first().is_some_and(|row| !row.is_empty()))?;
     let (h, w) = (rows.len(), rows[0].len());
     let scale = (150 / h.max(w)).clamp(4, 24);
@@ -48,7 +48,7 @@ pub(super) fn grid(value: &Value) -> Option<String> {
 }
 
 /// Grids beside each other, each with a caption below, under a title.
-pub(super) fn figure(title: &str, parts: &[(&str, String)]) -> String {
+pub(crate) fn figure(title: &str, parts: &[(&str, String)]) -> String {
     let mut html = "<figure class=\"grids\"><div>".to_owned();
     for (caption, svg) in parts {
         let _ = write!(html, "<div>{svg}<small>{}</small></div>", escape(caption));
@@ -58,7 +58,7 @@ pub(super) fn figure(title: &str, parts: &[(&str, String)]) -> String {
 }
 
 /// A curve over time: points, the words at the axes.
-pub(super) fn curve(points: &[(f64, f64)], below: &str, beside: &str) -> String {
+pub(crate) fn curve(points: &[(f64, f64)], below: &str, beside: &str) -> String {
     const WIDTH: f64 = 720.0;
     const HEIGHT: f64 = 180.0;
     let most = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).fold(1e-12, f64::max);
@@ -82,7 +82,7 @@ pub(super) fn curve(points: &[(f64, f64)], below: &str, beside: &str) -> String 
 }
 
 /// What these drawings need of a page.
-pub(super) const STYLE: &str = "<style>
+pub(crate) const STYLE: &str = "<style>
 .drawings { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fill, minmax(330px, 1fr)); margin: 1.25rem 0; align-items: start; }
 figure.grids > div { display: flex; flex-wrap: wrap; gap: 1rem; padding: 1rem; align-items: flex-end; }
 figure.grids small { display: block; color: var(--soft); }
@@ -95,7 +95,7 @@ svg.curve { width: 100%; max-width: 800px; color: var(--soft); font-size: 12px; 
 ";
 
 /// Figures in words, large.
-pub(super) fn tiles(all: &[(String, &str)]) -> String {
+pub(crate) fn tiles(all: &[(String, &str)]) -> String {
     let tile = |(figure, words): &(String, &str)| {
         format!("<div><b>{}</b><span>{}</span></div>", escape(figure), escape(words))
     };

@@ -4,7 +4,7 @@ mod augment;
 mod bench;
 mod check;
 mod dag;
-mod drawing;
+pub(crate) mod drawing;
 mod import;
 mod machine;
 mod merged;

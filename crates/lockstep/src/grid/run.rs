@@ -36,7 +36,7 @@ A grid is written with one digit a cell, rows joined by `/`; other inputs in can
 come from files of lines as in arc/training.jsonl, or as the ARC publishes them; their outputs are compared. A program \
 is chosen by --program, by the name of the task (NAME or solve_NAME), or is the only one. Exit code 1 when an output \
 differs from the task's, or a program fails. With --merged all programs run as one graph on all examples of all tasks, \
-for counts, digests and a profile: that is what GPUs are for.")]
+for counts, digests and a profile.")]
 pub(crate) struct Run {
     /// A file of programs, or of solvers in Python (.py)
     #[arg(value_name = "FILE")]

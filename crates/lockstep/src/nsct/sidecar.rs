@@ -95,6 +95,10 @@ impl Sidecar {
         }
         let broken = |what: &str| Failure::usage(format!("the entry `{what}` is missing or broken"));
         let source = &value["source"];
+        // Another geometry than the planes' would give another picture.
+        if !value["transform"]["geometry"].is_string() {
+            return Err(broken("transform.geometry"));
+        }
         Ok(Self {
             spec: spec_from_json(&value["transform"], Geometry::Wedge)?,
             shape: serde_json::from_value(value["shape"].clone()).map_err(|_| broken("shape"))?,

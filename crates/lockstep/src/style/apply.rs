@@ -302,7 +302,7 @@ impl Apply {
     }
 
     fn without_existing(&self, mut batch: Batch) -> Batch {
-        if self.skip_existing && batch.folder.is_some() {
+        if self.skip_existing {
             batch.items.retain(|item| !item.output.exists());
         }
         batch

@@ -112,7 +112,7 @@ fn real_patterns_take_the_same_commands() {
     let place = place();
     let (shape, bytes) = read_npy(&place.read("wall/patterns.npy"));
     let light: Vec<f32> = bytes.iter().map(|v| (v / 255.0) as f32).collect();
-    for file in ["top_left.npy", "meta.json", "order.npy"] {
+    for file in ["top_left.npy", "meta.json", "order.npy", "positions.npy"] {
         place.write(&format!("real/{file}"), &place.read(&format!("wall/{file}")));
     }
     place.write("real/patterns.npy", &npy_f32(&shape, &light));
@@ -291,4 +291,26 @@ fn generated_cases_are_verified() {
     // A wrong answer fails.
     place.write("big/case/y.npy", &npy_f32(&[9, 3, 100], &vec![1.0; 2700]));
     assert_eq!(place.run("ata verify big --backend cpu").code, 1);
+}
+
+#[test]
+fn places_of_leds_decide_their_order() {
+    let place = Place::new();
+    let wall = "ata gen --leds 60 --width 96 --height 64 --block 16 --margin 4 --seed 5 --scale 0.25";
+    place.ok(&format!("{wall} --order snake:0:8 --out snake"));
+    place.ok(&format!("{wall} --order rcm --out rcm"));
+    // The order of rcm's patterns, told in LEDs by way of the folder's own order, is that of the other wall.
+    place.ok("ata order --patterns rcm --method snake:0:8 --reorder again");
+    assert_eq!(place.read("again/order.npy"), place.read("snake/order.npy"));
+    assert_eq!(place.read("again/patterns.npy"), place.read("snake/patterns.npy"));
+}
+
+#[test]
+fn sizes_that_no_memory_has_are_errors() {
+    let place = place();
+    place.write("big.mtx", b"%%MatrixMarket matrix coordinate real general\n4000000000 4000000000 0\n");
+    place.fails("ata import --mtx big.mtx --out m", 2, &["big.mtx", "memory"]);
+    place.write("wall/meta.json", br#"{"width": 1000000000, "height": 1000000000}"#);
+    place.fails("ata gram --patterns wall --out m --backend cpu", 2, &["2^30 pixels"]);
+    assert!(!place.path("m").exists());
 }

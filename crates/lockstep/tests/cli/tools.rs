@@ -120,6 +120,8 @@ fn the_demo_writes_a_page_that_needs_nothing_else() {
     let page = String::from_utf8(place.read("tour/index.html")).unwrap();
     assert!(page.contains("data:image/png;base64,") && page.ends_with("</html>\n"));
     assert!(!page.contains("src=\"http") && !page.contains("<script"));
+    assert_eq!((&results["grids"]["programs"], &results["grids"]["differ"]), (&4.into(), &0.into()));
+    assert_eq!(page.matches("<svg class=\"grid\"").count(), 5);
     let pictures = place.list("tour");
     assert!(pictures.len() >= 13, "{pictures:?}");
     // A scene of RAW files lies beside them.
@@ -150,4 +152,30 @@ fn kept_results_of_an_earlier_comparison_do_not_count() {
     place.write("mine/1-cpu/precious.txt", b"x");
     place.fails(&line.replace("kept", "mine"), 2, &["1-cpu", "did not write"]);
     assert_eq!(place.read("mine/1-cpu/precious.txt"), b"x");
+}
+
+#[test]
+fn comparing_moves_every_output() {
+    let place = super::Place::with_pictures();
+    let text = place.ok("compare --backends cpu,cpu -- style apply --in gray.png --out styled.png");
+    assert!(text.contains("values equal") && !place.path("styled.png").exists(), "{text}");
+}
+
+#[test]
+fn a_sidecar_without_its_geometry_is_refused() {
+    let place = super::Place::with_pictures();
+    place.ok("nsct dec gray.png -o c.npy -l 4 --geometry toolbox --backend cpu");
+    let sidecar = place.list(".").into_iter().find(|name| name.ends_with(".json")).unwrap();
+    let mut about: serde_json::Value = serde_json::from_slice(&place.read(&sidecar)).unwrap();
+    about["transform"].as_object_mut().unwrap().remove("geometry");
+    place.write(&sidecar, about.to_string().as_bytes());
+    place.fails("nsct rec c.npy -o back.png --backend cpu", 2, &["transform.geometry"]);
+}
+
+#[test]
+fn an_output_that_exists_is_left_alone_when_asked() {
+    let place = super::Place::with_pictures();
+    place.write("styled.png", b"mine");
+    place.ok("style apply --in gray.png --out styled.png --skip-existing");
+    assert_eq!(place.read("styled.png"), b"mine");
 }

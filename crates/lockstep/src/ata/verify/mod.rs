@@ -110,12 +110,6 @@ impl Case<'_> {
         Ok(self.array(name)?.map(|array| array.values.to_f64()))
     }
 
-    fn needed(&self, name: &str) -> Result<NpyArray> {
-        self.array(name)?.ok_or_else(|| {
-            Failure::new(Exit::Io, format!("cannot read {}: it is not there", self.path(name).display()))
-        })
-    }
-
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.npy"))
     }
