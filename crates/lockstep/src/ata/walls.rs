@@ -121,7 +121,7 @@ impl Order {
         };
         let (corners, window) = patterns.windows();
         let graph = patterns.graph();
-        let positions = self.positions(&corners, window)?;
+        let positions = self.positions(corners, window)?;
         let chosen = self.method.order(&positions, &graph, window)?;
         let (best, axis, width) = ordering::best_snake(&positions, &graph, window)?;
         let rows = [
