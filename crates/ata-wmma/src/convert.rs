@@ -93,7 +93,7 @@ impl BlockDiag {
     }
 
     /// From diagonals `[C, K, n]`, column aligned: `data[c, k, j] = A[j - offsets[k], j]`, as `scipy.sparse.dia_array` has
-    /// them. Diagonals below the main one must agree with their mirror, or all be absent.
+    /// them. Diagonals below the main one must agree with their mirror, or be absent.
     pub fn from_dia(data: ArrayView3<'_, f32>, offsets: &[i32], n: usize, accept: impl Into<Accept>) -> Result<Self> {
         let accept = accept.into();
         let (channels, count, columns) = data.dim();
@@ -108,14 +108,21 @@ impl BlockDiag {
         if let Some(&d) = offsets.iter().find(|d| d.unsigned_abs() as usize >= n) {
             return Err(AtaError::Offsets { why: format!("diagonal {d} lies outside of {n} x {n}") });
         }
+        let upper_only = sorted.first().is_none_or(|&d| d >= 0);
+        // Where some diagonals below the main one are there, the others stand for themselves and their mirror.
+        let alone = |&d: &i32| !upper_only && d > 0 && sorted.binary_search(&-d).is_err();
+        let alone: Vec<bool> = offsets.iter().map(alone).collect();
         let mut builder = Builder::new("DIA data", channels, n, accept.non_finite)?;
         for ((c, k, j), &v) in data.indexed_iter() {
             let i = j as i64 - i64::from(offsets[k]);
             if (0..n as i64).contains(&i) {
                 builder.add(c, i as usize, j, v.into())?;
+                if alone[k] {
+                    builder.add(c, j, i as usize, v.into())?;
+                }
             }
         }
-        builder.finish(accept.symmetry, offsets.iter().all(|&d| d >= 0))
+        builder.finish(accept.symmetry, upper_only)
     }
 
     /// From compressed rows, one matrix a channel; both triangles, entries of one place summed.

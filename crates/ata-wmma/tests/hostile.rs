@@ -243,3 +243,21 @@ fn real_patterns_are_checked() {
     npy::write(&folder.path().join("patterns.npy"), &[2, 1, 2, 2], &[0.5f64; 8]).unwrap();
     says(&AnyPatterns::load(folder.path()).unwrap_err(), &["patterns.npy", "descr"]);
 }
+
+#[test]
+fn some_lower_diagonals_may_be_absent() {
+    let n = 40;
+    let element = |i: usize, j: usize| if i.abs_diff(j) <= 2 { (1 + i * j + i + j) as f32 } else { 0.0 };
+    let from = |offsets: &[i32]| {
+        let value = |(_, k, j): (usize, usize, usize)| {
+            let i = j as i64 - i64::from(offsets[k]);
+            if (0..n as i64).contains(&i) { element(i as usize, j) } else { f32::NAN }
+        };
+        BlockDiag::from_dia(Array3::from_shape_fn((1, offsets.len(), n), value).view(), offsets, n, policy())
+    };
+    let wanted = from(&[0, 1, 2]).unwrap();
+    for offsets in [&[-2, -1, 0, 1, 2][..], &[-1, 0, 1, 2], &[2, 0, -2, 1]] {
+        assert_eq!(from(offsets).unwrap(), wanted, "{offsets:?}");
+    }
+    says(&from(&[-1, 0]).unwrap_err(), &["not symmetric"]);
+}
