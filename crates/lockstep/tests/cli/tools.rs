@@ -120,7 +120,7 @@ fn the_demo_writes_a_page_that_needs_nothing_else() {
     let page = String::from_utf8(place.read("tour/index.html")).unwrap();
     assert!(page.contains("data:image/png;base64,") && page.ends_with("</html>\n"));
     assert!(!page.contains("src=\"http") && !page.contains("<script"));
-    assert_eq!((&results["grids"]["programs"], &results["grids"]["differ"]), (&4.into(), &0.into()));
+    assert_eq!(results["grids"]["programs"], 4);
     assert_eq!(page.matches("<svg class=\"grid\"").count(), 5);
     let pictures = place.list("tour");
     assert!(pictures.len() >= 13, "{pictures:?}");
