@@ -52,3 +52,25 @@ fn cuda_is_refused_with_its_exit_code() {
         assert!(log.contains("no CUDA device") && log.contains("--backend cpu"), "{log}");
     }
 }
+
+#[test]
+fn every_domain_starts_without_a_driver() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let wall = folder.path().join("wall");
+    let wall = wall.to_str().expect("a path in Unicode");
+    let mirrors = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/grid-dsl/examples/mirrors.grid");
+    let runs: [(&[&str], &str); 4] = [
+        (
+            &["ata", "gen", "--leds", "40", "--width", "64", "--height", "48", "--block", "16", "--out", wall],
+            "pattern_sum",
+        ),
+        (&["ata", "order", "--patterns", wall], "rcm"),
+        (&["style", "models"], "candy"),
+        (&["grid", "run", mirrors, "--program", "task_67a3c6ac", "--grid", "012/345"], "210/543"),
+    ];
+    for (arguments, said) in runs {
+        let output = without_driver(arguments);
+        let (text, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && text.contains(said), "{arguments:?}: {text}{log}");
+    }
+}

@@ -14,6 +14,10 @@ use crate::session::{Session, seconds};
 
 /// Options of `align selftest`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep align selftest
+  lockstep align selftest --write scenes/ && lockstep align run scenes/ -o aligned/")]
 pub(crate) struct Selftest {
     /// Write six drawn scenes as DNG files instead: a data set for `align run`, with the truth in cases.json
     #[arg(long, value_name = "DIR")]

@@ -191,6 +191,10 @@ enum Format {
 
 /// Options of `ata export`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep ata export matrix/ --format dense --out a.npy
+  lockstep ata export matrix/ --format mtx --out mtx/")]
 pub(crate) struct Export {
     /// Folder of the matrix
     #[arg(value_name = "DIR")]
@@ -253,6 +257,10 @@ impl Export {
 
 /// Options of `ata info`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep ata info matrix/
+  lockstep ata info matrix/ --plot blocks.png")]
 pub(crate) struct Info {
     /// Folder of the matrix
     #[arg(value_name = "DIR")]

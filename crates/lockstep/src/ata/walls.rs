@@ -94,6 +94,10 @@ impl Gen {
 
 /// Options of `ata order`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep ata order --patterns wall/                                  the orders that could be taken, compared
+  lockstep ata order --patterns wall/ --out order.npy --reorder sorted/")]
 pub(crate) struct Order {
     /// Folder of the patterns
     #[arg(long, value_name = "DIR")]
@@ -182,6 +186,10 @@ impl Order {
 
 /// Options of `ata gram`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep ata gram --patterns wall/ --out matrix/
+  lockstep ata gram --patterns wall/ --out matrix/ --int sums.npy --backend cuda")]
 pub(crate) struct Gram {
     /// Folder of the patterns
     #[arg(long, value_name = "DIR")]
@@ -257,6 +265,10 @@ impl TransferName {
 
 /// Options of `ata atb`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep ata atb --patterns wall/ --frames video.npy --out atb.npy
+  lockstep ata atb --patterns wall/ --frames pictures/ --out atb.npy --int sums.npy")]
 pub(crate) struct Atb {
     /// Folder of the patterns
     #[arg(long, value_name = "DIR")]
@@ -316,6 +328,10 @@ impl Atb {
 
 /// Options of `ata render`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  lockstep ata render --patterns wall/ --x x.npy --out shown.npy
+  lockstep ata render --patterns wall/ --x x.npy --out shown.npy --compare video.npy --png sheets/")]
 pub(crate) struct Render {
     /// Folder of the patterns
     #[arg(long, value_name = "DIR")]

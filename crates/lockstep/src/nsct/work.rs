@@ -60,13 +60,28 @@ impl<'a, B: NsctBackend<T>, T: Real> Plans<'a, B, T> {
 }
 
 /// Planes `range` of a picture (batch times channels) as `[n, 1, H, W]`.
+///
+/// Sums over a whole plane, with the filters' gains, must stay inside the number type's range: larger pixels, as files of
+/// double precision may hold, would become NaN in every plane.
 pub(crate) fn upload<B: NsctBackend<T>, T: Real>(
     b: &B,
     picture: &Picture,
     range: std::ops::Range<usize>,
 ) -> Result<Tensor<B, T, 4>> {
     let [.., h, w] = picture.shape;
-    let values: Vec<T> = picture.samples[range.start * h * w..range.end * h * w].iter().map(|&v| T::of(v)).collect();
+    let most = if size_of::<T>() < 8 { f32::MAX.into() } else { f64::MAX };
+    let largest = most / (64.0 * (h * w) as f64);
+    let samples = &picture.samples[range.start * h * w..range.end * h * w];
+    if let Some(i) = samples.iter().position(|v| v.abs() > largest) {
+        let (value, row, column) = (samples[i], i / w % h, i % w);
+        let wider = if size_of::<T>() < 8 { "use --f64, or scale the values first" } else { "scale the values first" };
+        return Err(Failure::usage(format!(
+            "the pixel at row {row}, column {column} is {value:e}, and sums of a picture in {} hold {largest:.0e} at most",
+            T::NAME
+        ))
+        .help(wider));
+    }
+    let values: Vec<T> = samples.iter().map(|&v| T::of(v)).collect();
     Ok(Tensor::from_slice(b, [range.len(), 1, h, w], &values)?)
 }
 

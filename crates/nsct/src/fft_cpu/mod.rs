@@ -136,6 +136,11 @@ impl<T: Real> CpuTransforms<T> {
         side(matches!(self.columns, Columns::Lanes(_))) + side(LanePlan::<T>::serves(self.width))
     }
 
+    /// Elements of a plane.
+    pub(crate) fn area(&self) -> usize {
+        self.height * self.width
+    }
+
     fn strip_len(&self) -> usize {
         self.height * row_len::<T>()
     }

@@ -94,11 +94,10 @@ impl<T: Real> Dct2<T> for Cpu {
         let gain = gain.map(|g| self.read(g)).transpose()?;
         let area = plan.planes(1).area();
         let prepared = plan.prepared();
-        let Some(strips) = prepared.strips(work, 1).pop() else { return Ok(()) };
-        for n in 0..p.count as usize {
+        prepared.each_image(p.count as usize, work, y, (p.y_stride as usize, area), |n, y, strips| {
             prepared.transforms.cosine_columns(&x[n * p.x_stride as usize..][..area], strips);
-            prepared.transforms.cosine_rows(strips, gain, p.add == 1, &mut y[n * p.y_stride as usize..][..area]);
-        }
+            prepared.transforms.cosine_rows(strips, gain, p.add == 1, y);
+        });
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use gpu_core::{Backend, Cpu, Error, Result, ViewMut};
+use rayon::prelude::*;
 
 use super::Planes;
 use crate::Real;
@@ -112,16 +113,53 @@ pub struct CpuPrepared<T: Real> {
     threads: usize,
 }
 
+/// Bytes of a plane up to which threads take an image each: the planes that an image is worked on in then stay in the
+/// caches of their core. Larger planes keep all threads busy by themselves, and a workspace for each would cost memory.
+const IMAGE_A_THREAD: usize = 1 << 20;
+
+/// Images of which each has a workspace at most, however many threads there are.
+const MOST_IMAGES: usize = 16;
+
 impl<T: Real> CpuPrepared<T> {
-    /// Planes of a tree that are transformed together: enough to keep every thread busy, few enough for the caches.
-    fn group(&self, bands: usize) -> usize {
-        bands.clamp(1, self.threads.max(2))
+    /// Images that are worked on side by side, a thread each: an image alone makes its threads wait for each other after
+    /// every step.
+    pub(super) fn images(&self) -> usize {
+        if self.transforms.area() * size_of::<T>() > IMAGE_A_THREAD { 1 } else { self.threads.clamp(1, MOST_IMAGES) }
     }
 
-    /// The strips of each plane of a group, at the beginning of whole cache lines.
-    pub(super) fn strips<'w>(&self, work: &'w mut [T], bands: usize) -> Vec<&'w mut [T]> {
+    /// Planes whose strips a workspace holds: enough to keep every thread busy, few enough for the caches.
+    fn group(&self, bands: usize) -> usize {
+        bands.clamp(1, self.threads.max(2)).max(self.images())
+    }
+
+    /// The strips of each of `planes` planes, or of as many as the workspace for trees of `bands` planes holds, at the
+    /// beginning of whole cache lines.
+    pub(super) fn strips<'w>(&self, work: &'w mut [T], bands: usize, planes: usize) -> Vec<&'w mut [T]> {
         let each = self.transforms.strips_len();
-        CpuTransforms::aligned(work).chunks_exact_mut(each).take(self.group(bands)).collect()
+        CpuTransforms::aligned(work).chunks_exact_mut(each).take(self.group(bands).min(planes)).collect()
+    }
+
+    /// Calls `f` with the number, the output and strips of every image, several images side by side. The output holds
+    /// `extent` elements of an image at every multiple of `stride`.
+    pub(super) fn each_image<O: Send>(
+        &self,
+        count: usize,
+        work: &mut [T],
+        out: &mut [O],
+        (stride, extent): (usize, usize),
+        f: impl Fn(usize, &mut [O], &mut [T]) + Sync,
+    ) {
+        let mut strips = self.strips(work, 1, count);
+        if strips.is_empty() {
+            return;
+        }
+        let (share, stride) = (count.div_ceil(strips.len()), stride.max(extent));
+        let out = &mut out[..(count - 1) * stride + extent];
+        out.par_chunks_mut(share * stride).zip(&mut strips).enumerate().for_each(|(part, (out, strips))| {
+            for (n, out) in out.chunks_mut(stride).enumerate() {
+                f(part * share + n, &mut out[..extent], strips);
+            }
+        });
     }
 }
 
@@ -148,7 +186,7 @@ impl<T: Real> Fourier<T> for Cpu {
         prepared.transforms.plane_cost()
     }
 
-    fn images_at_once(_: &CpuPrepared<T>) -> usize {
-        1
+    fn images_at_once(prepared: &CpuPrepared<T>) -> usize {
+        prepared.images()
     }
 }

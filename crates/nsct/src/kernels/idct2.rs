@@ -92,11 +92,10 @@ impl<T: Real> Idct2<T> for Cpu {
         let gain = gain.map(|g| self.read(g)).transpose()?;
         let area = plan.planes(1).area();
         let prepared = plan.prepared();
-        let Some(strips) = prepared.strips(work, 1).pop() else { return Ok(()) };
-        for n in 0..p.count as usize {
+        prepared.each_image(p.count as usize, work, y, (p.y_stride as usize, area), |n, y, strips| {
             prepared.transforms.inverse_cosine_columns(&x[n * p.x_stride as usize..][..area], gain, strips);
-            prepared.transforms.inverse_cosine_rows(strips, &mut y[n * p.y_stride as usize..][..area]);
-        }
+            prepared.transforms.inverse_cosine_rows(strips, y);
+        });
         Ok(())
     }
 }

@@ -93,12 +93,11 @@ impl<T: Real> Irfft2<T> for Cpu {
         let planes = plan.planes(1);
         let half = planes.height * plan.half_width();
         let prepared = plan.prepared();
-        let Some(strips) = prepared.strips(work, 1).pop() else { return Ok(()) };
-        for n in 0..p.count as usize {
+        prepared.each_image(p.count as usize, work, y, (p.y_stride as usize, planes.area()), |n, y, strips| {
             let z = &z[n * p.z_stride as usize..][..half];
             prepared.transforms.inverse_columns(z, None, T::of(p.scale), strips);
-            prepared.transforms.inverse_rows(strips, &mut y[n * p.y_stride as usize..][..planes.area()]);
-        }
+            prepared.transforms.inverse_rows(strips, y);
+        });
         Ok(())
     }
 }

@@ -92,12 +92,10 @@ impl<T: Real> Rfft2<T> for Cpu {
         let planes = plan.planes(1);
         let half = planes.height * plan.half_width();
         let prepared = plan.prepared();
-        let Some(strips) = prepared.strips(work, 1).pop() else { return Ok(()) };
-        for n in 0..p.count as usize {
+        prepared.each_image(p.count as usize, work, z, (p.z_stride as usize, half), |n, z, strips| {
             prepared.transforms.forward_columns(&x[n * p.x_stride as usize..][..planes.area()], strips);
-            let z = &mut z[n * p.z_stride as usize..][..half];
             prepared.transforms.forward_rows(&[(&*strips, None)], T::of(p.scale), false, z);
-        }
+        });
         Ok(())
     }
 }

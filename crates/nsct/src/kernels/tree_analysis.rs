@@ -131,20 +131,27 @@ impl<T: Real> TreeAnalysis<T> for Cpu {
         let (bands, plane_stride) = (p.bands as usize, (p.plane_stride as usize).max(area));
         let prepared = plan.prepared();
         let transforms = &prepared.transforms;
-        let mut strips = prepared.strips(work, bands);
-        let group = strips.len();
-        let one = T::of(1.0);
-        for n in 0..p.count as usize {
-            let z = &z[n * p.z_stride as usize..][..half];
-            let y = &mut y[n * p.image_stride as usize..][..(bands - 1) * plane_stride + area];
-            for (y, gains) in y.chunks_mut(group * plane_stride).zip(gains.chunks(group * half)) {
-                let planes = y.par_chunks_mut(plane_stride).zip(gains.par_chunks(half));
-                planes.zip(&mut strips).for_each(|((y, gain), strips)| {
-                    transforms.inverse_columns(z, Some(gain), one, strips);
-                    transforms.inverse_rows(strips, &mut y[..area]);
-                });
-            }
+        let (count, one) = (p.count as usize, T::of(1.0));
+        let mut strips = prepared.strips(work, bands, count * bands);
+        if strips.is_empty() {
+            return Ok(());
         }
+        let extent = (bands - 1) * plane_stride + area;
+        let image_stride = (p.image_stride as usize).max(extent);
+        let images = y[..].chunks_mut(image_stride).zip(z.chunks((p.z_stride as usize).max(half))).take(count);
+        // Every thread goes through planes of its own, of whichever images; none waits for another before the end.
+        let mut planes: Vec<_> = images
+            .flat_map(|(y, z)| {
+                y[..extent].chunks_mut(plane_stride).zip(gains.chunks(half)).map(move |(y, g)| (y, g, z))
+            })
+            .collect();
+        let share = planes.len().div_ceil(strips.len());
+        planes.par_chunks_mut(share).zip(&mut strips).for_each(|(planes, strips)| {
+            for (y, gain, z) in planes {
+                transforms.inverse_columns(&z[..half], Some(gain), one, strips);
+                transforms.inverse_rows(strips, &mut y[..area]);
+            }
+        });
         Ok(())
     }
 }

@@ -77,10 +77,21 @@ impl<T: Real> TreeSynthesis<T> for Cpu {
         let (bands, plane_stride) = (p.bands as usize, (p.plane_stride as usize).max(area));
         let prepared = plan.prepared();
         let transforms = &prepared.transforms;
-        let mut strips = prepared.strips(work, bands);
+        let (count, extent) = (p.count as usize, (bands - 1) * plane_stride + area);
+        if count > 1 && prepared.images() > 1 {
+            prepared.each_image(count, work, z, (p.z_stride as usize, half), |n, z, strips| {
+                let y = &y[n * p.image_stride as usize..][..extent];
+                for (s, (y, gain)) in y.chunks(plane_stride).zip(gains.chunks(half)).enumerate() {
+                    transforms.forward_columns(&y[..area], strips);
+                    transforms.forward_rows(&[(&*strips, Some(gain))], T::of(1.0), s > 0, z);
+                }
+            });
+            return Ok(());
+        }
+        let mut strips = prepared.strips(work, bands, bands);
         let group = strips.len();
-        for n in 0..p.count as usize {
-            let y = &y[n * p.image_stride as usize..][..(bands - 1) * plane_stride + area];
+        for n in 0..count {
+            let y = &y[n * p.image_stride as usize..][..extent];
             let z = &mut z[n * p.z_stride as usize..][..half];
             for (g, (y, gains)) in y.chunks(group * plane_stride).zip(gains.chunks(group * half)).enumerate() {
                 let planes = y.par_chunks(plane_stride).zip(&mut strips);
