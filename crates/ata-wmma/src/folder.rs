@@ -39,17 +39,20 @@ pub fn read_blocks(blocks: &Path, offsets: &Path, n: Option<usize>, policy: Symm
 /// Reads a matrix folder.
 pub fn load_matrix(folder: &Path) -> Result<BlockDiag> {
     let meta = folder.join("meta.json");
-    let n = match std::fs::read_to_string(&meta) {
+    let (n, maybe_indefinite) = match std::fs::read_to_string(&meta) {
         Ok(text) => {
             let json: serde_json::Value =
                 serde_json::from_str(&text).map_err(|e| AtaError::file(&meta, "JSON", e.to_string()))?;
             let n = json["n"].as_u64().and_then(|n| usize::try_from(n).ok());
-            Some(n.ok_or_else(|| AtaError::file(&meta, "n", "is missing or no whole number"))?)
+            let n = n.ok_or_else(|| AtaError::file(&meta, "n", "is missing or no whole number"))?;
+            (Some(n), json["maybe_indefinite"] == true)
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => (None, false),
         Err(e) => return Err(AtaError::file(&meta, "file", format!("cannot be read: {e}"))),
     };
-    read_blocks(&folder.join("blocks.npy"), &folder.join("offsets.npy"), n, SymmetryPolicy::default())
+    let mut a = read_blocks(&folder.join("blocks.npy"), &folder.join("offsets.npy"), n, SymmetryPolicy::default())?;
+    a.maybe_indefinite = maybe_indefinite;
+    Ok(a)
 }
 
 /// Writes a matrix folder, which is made when it does not exist.

@@ -104,6 +104,16 @@ fn truncations(path: &Path, read: impl Fn() -> Result<(), AtaError>) {
 }
 
 #[test]
+fn a_matrix_that_lost_entries_says_so_when_it_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let dense = Array3::from_shape_fn((1, 20, 20), |(_, i, j)| if i == j { 2.0f32 } else { 0.5 });
+    let a = BlockDiag::from_dense(dense.view(), policy()).unwrap().threshold(0.5, Compensate::None).unwrap();
+    assert!(a.maybe_indefinite(), "entries were dropped");
+    folder::save_matrix(&a, folder.path()).unwrap();
+    assert_eq!(folder::load_matrix(folder.path()).unwrap(), a);
+}
+
+#[test]
 fn truncated_files_are_named_with_their_field() {
     let folder = tempfile::tempdir().unwrap();
     let a = BlockDiag::from_blocks(blocks(1, 2, 3).view(), &[0, 2], 40, policy()).unwrap();

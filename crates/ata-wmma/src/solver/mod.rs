@@ -63,7 +63,8 @@ impl<'a, B: AtaBackend> Solver<'a, B> {
     /// A solver with one plan.
     ///
     /// # Errors
-    /// For bounds that are no interval, a negative λ and a polish without a plan.
+    /// For bounds that are no interval, no lower bound where a row of the matrix is all zeros and λ is 0, a negative λ, and
+    /// a polish without a plan.
     pub fn new(plan: &'a Plan<B>, options: SolveOptions) -> Result<Self> {
         Self::checked(plan, None, options)
     }
@@ -83,6 +84,15 @@ impl<'a, B: AtaBackend> Solver<'a, B> {
         }
         if !(options.lambda >= 0.0 && options.lambda.is_finite()) {
             return Err(AtaError::value("lambda", format!("{} is not a finite number from 0", options.lambda)));
+        }
+        // A dead LED stays at the lower bound, and an infinity there makes NaN of every product that meets it.
+        if options.lambda == 0.0
+            && lower == f32::NEG_INFINITY
+            && let Some(row) = plan.row_sums().iter().position(|&v| v == 0.0)
+        {
+            let [channel, led] = [row / plan.size()[1], row % plan.size()[1]];
+            let why = format!("row {led} of channel {channel} is all zeros and would stay at a lower bound of -inf");
+            return Err(AtaError::value("bounds", why + "; give a finite one, or a lambda above 0"));
         }
         if options.tolerance.is_nan() || options.check_every == 0 {
             return Err(AtaError::value("tolerance", "it must be a number, and looked at every 1 iteration or more"));
