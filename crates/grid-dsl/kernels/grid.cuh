@@ -126,12 +126,17 @@ __device__ __forceinline__ void unite(unsigned* parent, unsigned a, unsigned b) 
     }
 }
 
-// Labels the components of the cells under `plane`: parent, key, columns and size of s (kNone where there is no cell).
-__device__ __forceinline__ void label(const Grid& g, unsigned plane, unsigned mode, Scratch& s) {
+// Joins cells under `plane` that belong together: afterwards the parents of a component's cells lead to its first cell, row by
+// row. `each(at)` is called for every cell of the rows first.
+template <class Each>
+__device__ __forceinline__ void join_rows(const Grid& g, unsigned plane, unsigned mode, unsigned* parent, unsigned* bins,
+                                          Each each) {
     const unsigned lane = lane_of();
     const bool univalued = mode & kUnivalued, diagonal = mode & kDiagonal;
-    for (unsigned k = lane; k < 256; k += 32) s.bins[k] = kNone;
-    __syncwarp();
+    if (mode & kByColour) {
+        for (unsigned k = lane; k < 256; k += 32) bins[k] = kNone;
+        __syncwarp();
+    }
     int above = 0;
     unsigned above_row = 0, above_starts = 0;
     for (unsigned r = 0; r < g.h; ++r) {
@@ -141,19 +146,17 @@ __device__ __forceinline__ void label(const Grid& g, unsigned plane, unsigned mo
         const int left = __shfl_up_sync(kAll, c, 1);
         const bool begins = alive && (lane == 0 || !(row >> (lane - 1) & 1) || (univalued && left != c));
         const unsigned starts = __ballot_sync(kAll, begins);
-        s.key[at] = kNone;
-        s.columns[at] = 0;
-        s.size[at] = 0;
-        s.parent[at] = alive ? r * kSide + high(starts & up_to(lane)) : kNone;
+        each(at);
+        parent[at] = alive ? r * kSide + high(starts & up_to(lane)) : kNone;
         __syncwarp();
         if (mode & kByColour) {
             // The first cell of a colour becomes the parent of all others.
             if (alive) {
                 const unsigned peers = __match_any_sync(row, c);
-                const unsigned first = s.bins[c + 128];
+                const unsigned first = bins[c + 128];
                 __syncwarp(row);
-                if (low(peers) == lane && first == kNone) s.bins[c + 128] = at;
-                s.parent[at] = first == kNone ? r * kSide + low(peers) : first;
+                if (low(peers) == lane && first == kNone) bins[c + 128] = at;
+                parent[at] = first == kNone ? r * kSide + low(peers) : first;
             }
             __syncwarp();
             continue;
@@ -163,13 +166,13 @@ __device__ __forceinline__ void label(const Grid& g, unsigned plane, unsigned mo
         const unsigned ups = __ballot_sync(kAll, up);
         // Columns to the left that touch the same two runs have joined them.
         const bool known = lane > 0 && (ups >> (lane - 1) & 1) && !begins && !(above_starts >> lane & 1);
-        if (up && !known) unite(s.parent, at, at - kSide);
+        if (up && !known) unite(parent, at, at - kSide);
         if (diagonal && alive && !up) {
             if (lane > 0 && (above_row >> (lane - 1) & 1) && (!univalued || left_above == c)) {
-                unite(s.parent, at, at - kSide - 1);
+                unite(parent, at, at - kSide - 1);
             }
             if (lane < 31 && (above_row >> (lane + 1) & 1) && (!univalued || right_above == c)) {
-                unite(s.parent, at, at - kSide + 1);
+                unite(parent, at, at - kSide + 1);
             }
         }
         __syncwarp();
@@ -177,6 +180,16 @@ __device__ __forceinline__ void label(const Grid& g, unsigned plane, unsigned mo
         above_row = row;
         above_starts = starts;
     }
+}
+
+// Labels the components of the cells under `plane`: parent, key, columns and size of s (kNone where there is no cell).
+__device__ __forceinline__ void label(const Grid& g, unsigned plane, unsigned mode, Scratch& s) {
+    const unsigned lane = lane_of();
+    join_rows(g, plane, mode, s.parent, s.bins, [&](unsigned at) {
+        s.key[at] = kNone;
+        s.columns[at] = 0;
+        s.size[at] = 0;
+    });
     for (unsigned r = 0; r < g.h; ++r) {
         const unsigned row = __shfl_sync(kAll, plane, r), at = r * kSide + lane;
         const bool alive = row >> lane & 1;

@@ -171,7 +171,7 @@ fn expected_augment(case: &Case) -> Outputs {
 }
 
 twins! {
-    kernels = ["grid_components"];
+    kernels = ["grid_components", "grid_components_many"];
     /// integers: everything is exact
     components: cases(), Case => |b, c| run_components(b, c), oracle = expected_components,
         tolerance = Tolerance::EXACT;

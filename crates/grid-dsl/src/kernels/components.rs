@@ -360,22 +360,27 @@ impl Components for gpu_core::Cuda {
         p: ComponentsParams,
         sizes: View<'_, Self, u8>,
         cells: View<'_, Self, u8>,
-        labels: ViewMut<'_, Self, u16>,
-        counts: ViewMut<'_, Self, u32>,
-        table: ViewMut<'_, Self, u32>,
+        mut labels: ViewMut<'_, Self, u16>,
+        mut counts: ViewMut<'_, Self, u32>,
+        mut table: ViewMut<'_, Self, u32>,
     ) -> Result<()> {
-        let kernel = self.kernel(&super::cuda::KERNELS, "grid_components")?;
-        let launch = kernel
-            .read(sizes)?
-            .read(cells)?
-            .write(labels)?
-            .write(counts)?
-            .write(table)?
-            .arg(p)
-            .grid(super::cuda::warps(p.count as usize))
-            .block(super::cuda::BLOCK);
-        // SAFETY: void grid_components(const uchar* sizes, const uchar* cells, ushort* labels, uint* counts, uint* table,
-        // ComponentsParams p); `components` has checked that all are for this number of grids and modes.
-        unsafe { launch.launch() }
+        // Grids with many components are left by the first kernel, whose warps have little memory and are many, to the second.
+        for name in ["grid_components", "grid_components_many"] {
+            let launch = self
+                .kernel(&super::cuda::KERNELS, name)?
+                .read(sizes)?
+                .read(cells)?
+                .write(labels.reborrow())?
+                .write(counts.reborrow())?
+                .write(table.reborrow())?
+                .arg(p)
+                .grid(super::cuda::warps(p.count as usize))
+                .block(super::cuda::BLOCK);
+            // SAFETY: void grid_components(const uchar* sizes, const uchar* cells, ushort* labels, uint* counts, uint*
+            // table, ComponentsParams p), and grid_components_many alike; `components` has checked that all are for this
+            // number of grids and modes.
+            unsafe { launch.launch() }?;
+        }
+        Ok(())
     }
 }
