@@ -262,7 +262,8 @@ fn bad_options_are_refused() {
     assert_eq!(plan.batch(1), batch);
 
     // A row of zeros has no other value than its lower bound.
-    let dead = BlockDiag::from_dense(ndarray::Array3::from_elem((1, 5, 5), 0.0).view(), SymmetryPolicy::default()).unwrap();
+    let dead =
+        BlockDiag::from_dense(ndarray::Array3::from_elem((1, 5, 5), 0.0).view(), SymmetryPolicy::default()).unwrap();
     let plan = Plan::new(&cpu, &dead, PlanOptions::default()).unwrap();
     let unbounded = SolveOptions { bounds: [f32::NEG_INFINITY, 1.0], ..SolveOptions::default() };
     let error = Solver::new(&plan, unbounded.clone()).unwrap_err().to_string();

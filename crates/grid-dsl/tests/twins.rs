@@ -10,6 +10,7 @@ use gpu_core::{Cpu, Result, Tensor, twins};
 use grid_dsl::Isometry;
 use grid_dsl::Value;
 use grid_dsl::kernels::{self, FIGURES, GridBackend, GridBatch, Item, Labels, Mode};
+use grid_dsl::ops::Grid;
 use oracle::Rows;
 
 /// Grids with few colours, so that ties and large components are common; of all shapes of the device's class.
@@ -201,6 +202,41 @@ fn what_a_device_does_not_take_is_named() {
         let refused = GridBatch::new(&b, [&small, &grid]).unwrap_err().to_string();
         assert!(refused.contains(words), "{refused}");
     }
+}
+
+/// Grids with few, many and most components, whose tables are of three lengths.
+fn tables<B: GridBackend>(b: &B) {
+    let grids: Vec<Grid> = [(3usize, 4usize, 2usize), (10, 10, 7), (32, 32, 10), (1, 1, 3), (30, 30, 2)]
+        .map(|(h, w, colours)| {
+            let cell = |k: usize| ((k * k * 31 + k * 7) % 101 % colours) as i8;
+            Grid::new(h, w, (0..h * w).map(cell).collect()).unwrap()
+        })
+        .to_vec();
+    let modes = [Mode::new(true, false, false), Mode::new(false, true, true)];
+    let found = kernels::tables_batch(b, &grids, &modes).unwrap();
+    let values: Vec<Value> = grids.iter().map(Grid::to_value).collect();
+    let expected = kernels::objects_batch(&Cpu::new(), &values, &modes).unwrap();
+    let mut counts = Vec::new();
+    for (m, expected) in expected.iter().enumerate() {
+        for (n, expected) in expected.iter().enumerate() {
+            assert_eq!(found.get(m, n), Some(expected.table.clone()), "mode {m}, grid {n}");
+            counts.push(expected.count);
+        }
+    }
+    assert!(counts.iter().any(|&n| n > 128) && counts.iter().any(|n| (17..128).contains(n)), "{counts:?}");
+    assert_eq!((found.get(2, 0), found.get(0, 5)), (None, None));
+}
+
+#[test]
+fn tables_of_all_lengths_are_those_of_objects() {
+    tables(&Cpu::new());
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+#[ignore = "needs a CUDA device"]
+fn tables_of_all_lengths_on_cuda() {
+    tables(&gpu_core::testing::cuda());
 }
 
 #[test]

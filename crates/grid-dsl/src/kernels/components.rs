@@ -4,9 +4,10 @@
 //! are joined by union-find that always links to the smaller first cell, so the order of threads is no part of the result.
 //!
 //! Floor (W1): a grid of `h` rows is read once (`32 h` bytes and its size), and for each mode `64 h` bytes of labels, 4 of
-//! the count and 8 a component are written. A warp walks six times over the rows with 15 to 40 instructions each, and
-//! joins runs: 3,000 to 5,000 instructions for an average grid of 145 cells, so the instructions decide. An
-//! H200 takes 8.4 ms for 100,000 ARC grids in five modes: 23 % of the rate at which it starts instructions.
+//! the count and 8 a component are written. A warp walks four times over the rows with 15 to 40 instructions each, and
+//! joins runs: 3,300 instructions for an average grid of 145 cells, so the instructions decide. A warp has room for 128
+//! components, which are enough for 97 of 100 grids: more warps wait for shared memory side by side. An H200 takes 3.9 ms for
+//! 100,000 ARC grids in five modes, the second kernel's grids included: 46 % of the rate at which it starts instructions.
 
 use gpu_core::{Backend, Cpu, Error, Result, Tensor, View, ViewMut};
 use rayon::prelude::*;
@@ -14,6 +15,7 @@ use rustacuda_derive::DeviceCopy;
 
 use super::{CELLS, GridBatch, SIDE};
 use crate::error::ErrClass;
+use crate::ops::Grid;
 use crate::value::Value;
 
 /// Modes in one call.
@@ -216,6 +218,77 @@ pub fn objects_batch<B: Components>(b: &B, grids: &[Value], modes: &[Mode]) -> R
         }
     };
     Ok((0..modes.len()).map(|m| (0..grids.len()).map(|n| one(m, n)).collect()).collect())
+}
+
+/// Lengths of tables that [`tables_batch`] tries, one after the other: the first holds all components of most grids, and a table
+/// for the largest grids would be sixty times as much to move for all others.
+const LENGTHS: [usize; 3] = [16, 128, CELLS];
+
+/// The tables of many grids in several modes, on the host.
+#[derive(Debug, Default)]
+pub struct Tables {
+    modes: usize,
+    tries: Vec<Try>,
+    /// Of every grid the try that it was found in, and its place there.
+    places: Vec<(u8, u32)>,
+}
+
+/// Grids whose components fit into tables of one length.
+#[derive(Debug)]
+struct Try {
+    grids: usize,
+    capacity: usize,
+    counts: Vec<u32>,
+    table: Vec<u32>,
+}
+
+impl Tables {
+    /// The components of a grid in a mode in canonical order, or the class of `objects`; nothing for places beyond.
+    pub fn get(&self, mode: usize, grid: usize) -> Option<Result<Vec<Component>, ErrClass>> {
+        let (of, place) = *self.places.get(grid).filter(|_| mode < self.modes)?;
+        let found = &self.tries[usize::from(of)];
+        let item = mode * found.grids + place as usize;
+        let count = found.counts[item];
+        if count & ERROR != 0 {
+            return Some(Err(ErrClass::ALL[(count & !ERROR) as usize]));
+        }
+        let words = &found.table[item * found.capacity * 2..][..count as usize * 2];
+        Some(Ok(words.chunks_exact(2).map(Component::of_words).collect()))
+    }
+}
+
+/// The components of every grid in every mode as tables on the host, without labels. Most grids take one short table; those
+/// with more components are done again with longer ones.
+///
+/// # Errors
+/// As [`GridBatch::of_grids`] and [`components`], and when the device has no room for the labels of all of them at once (2 KiB
+/// a grid and mode).
+pub fn tables_batch<B: Components>(b: &B, grids: &[Grid], modes: &[Mode]) -> Result<Tables> {
+    let mut all = Tables { modes: modes.len(), tries: Vec::new(), places: vec![(0, 0); grids.len()] };
+    let mut left: Vec<usize> = (0..grids.len()).collect();
+    for capacity in LENGTHS {
+        if left.is_empty() {
+            break;
+        }
+        let batch = if left.len() == grids.len() {
+            GridBatch::of_grids(b, grids)?
+        } else {
+            GridBatch::of_grids(b, &left.iter().map(|&n| grids[n].clone()).collect::<Vec<_>>())?
+        };
+        let mut out = Labels::new(b, modes.len(), left.len(), capacity)?;
+        components(b, &batch, modes, &mut out)?;
+        let (counts, table) = (out.counts.to_vec(b)?, out.table.to_vec(b)?);
+        let items = left.len();
+        let longer = |place: usize| {
+            let count = |m: usize| counts[m * items + place];
+            (0..modes.len()).any(|m| count(m) & ERROR == 0 && count(m) as usize > capacity)
+        };
+        let of = all.tries.len() as u8;
+        left.iter().enumerate().for_each(|(place, &n)| all.places[n] = (of, place as u32));
+        left = left.iter().enumerate().filter(|&(place, _)| longer(place)).map(|(_, &n)| n).collect();
+        all.tries.push(Try { grids: items, capacity, counts, table });
+    }
+    Ok(all)
 }
 
 /// The most, or least, frequent of some colours, the lowest of several.

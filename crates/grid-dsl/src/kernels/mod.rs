@@ -15,7 +15,8 @@ use gpu_core::Backend;
 pub use augment::{Augment, AugmentItems, Item, augment, augment_into};
 pub use batch::{GridBatch, SIDE};
 pub use components::{
-    Component, Components, ComponentsOf, ComponentsParams, Labels, MODES, Mode, components, objects_batch,
+    Component, Components, ComponentsOf, ComponentsParams, Labels, MODES, Mode, Tables, components, objects_batch,
+    tables_batch,
 };
 pub use digest::{Digest, digest};
 pub use palette::{FIGURES, Palette, PaletteOf, palette};

@@ -1,7 +1,9 @@
-//! Connected components of grids: labels by union-find, which always links to the smaller label, so that components are
-//! numbered by their first cells, row by row.
+//! Connected components of grids: runs of one colour are joined with those of the row above by union-find, which always links
+//! to the earlier run, so that components are numbered by their first cells, row by row.
 
-use super::grid::Grid;
+use rayon::prelude::*;
+
+use super::grid::{Grid, background};
 use crate::value::Value;
 
 /// What a component is: the flags of `objects`.
@@ -50,173 +52,277 @@ pub struct Component {
     pub first: u32,
 }
 
-/// The components of a grid.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Components {
-    labels: Vec<u32>,
-    table: Vec<Component>,
+/// The components of a grid in one mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Components<'a> {
+    labels: &'a [u32],
+    table: &'a [Component],
 }
 
-impl Components {
+impl<'a> Components<'a> {
     /// The label of a cell of the background.
-    pub const NONE: u32 = u32::MAX;
+    pub const NONE: u32 = NONE;
 
     /// For each cell the number of its component, row by row; [`NONE`](Self::NONE) for cells of the background.
-    pub fn labels(&self) -> &[u32] {
-        &self.labels
+    pub fn labels(&self) -> &'a [u32] {
+        self.labels
     }
 
     /// The components, by their first cells, row by row.
-    pub fn table(&self) -> &[Component] {
-        &self.table
+    pub fn table(&self) -> &'a [Component] {
+        self.table
     }
 
     /// The components as `objects` gives them, a set of sets of cells. The grid must be the one that they were found in.
     pub fn to_objects(&self, grid: &Grid) -> Value {
         let mut all: Vec<Vec<(i32, i32, i32)>> = vec![Vec::new(); self.table.len()];
-        for (at, (&colour, &label)) in grid.cells.iter().zip(&self.labels).enumerate() {
+        for (at, (&colour, &label)) in grid.cells.iter().zip(self.labels).enumerate() {
             if let Some(cells) = all.get_mut(label as usize) {
                 cells.push((i32::from(colour), (at / grid.w) as i32, (at % grid.w) as i32));
             }
         }
         Value::set(all.into_iter().map(Value::object).collect())
     }
+}
 
-    pub(crate) fn of(grid: &Grid, mode: Mode, most: i8, scratch: &mut Labels) -> Self {
-        let count = label(grid, mode, most, scratch);
-        let none = Component { colour: i8::MAX, size: 0, top: 0, bottom: 0, left: u16::MAX, right: 0, first: 0 };
-        let mut table = vec![none; count];
-        let rows = grid.cells.chunks_exact(grid.w).zip(scratch.labels.chunks_exact(grid.w));
-        for (i, (cells, labels)) in rows.enumerate() {
-            for (j, (&colour, &label)) in cells.iter().zip(labels).enumerate() {
-                let Some(c) = table.get_mut(label as usize) else { continue };
-                if c.size == 0 {
-                    c.top = i as u16;
-                    c.first = (i * grid.w + j) as u32;
-                }
-                c.size += 1;
-                c.bottom = i as u16;
-                c.left = c.left.min(j as u16);
-                c.right = c.right.max(j as u16);
-                c.colour = c.colour.min(colour);
-            }
+/// The components of many grids in several modes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ComponentsBatch {
+    grids: usize,
+    modes: usize,
+    /// One for every [`CHUNK`] grids.
+    parts: Vec<Part>,
+}
+
+/// Labels and tables of some grids, one behind the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Part {
+    labels: Vec<u32>,
+    table: Vec<Component>,
+    /// Where those of a grid in a mode end.
+    ends: Vec<[usize; 2]>,
+}
+
+/// Grids that one task of the pool takes.
+pub(super) const CHUNK: usize = 64;
+
+impl ComponentsBatch {
+    /// Number of grids.
+    pub fn grids(&self) -> usize {
+        self.grids
+    }
+
+    /// Number of modes.
+    pub fn modes(&self) -> usize {
+        self.modes
+    }
+
+    /// The components of a grid in a mode, by their places in what [`objects_batch`](super::objects_batch) was given.
+    pub fn get(&self, grid: usize, mode: usize) -> Option<Components<'_>> {
+        if grid >= self.grids || mode >= self.modes {
+            return None;
         }
-        Self { labels: scratch.labels.clone(), table }
+        let part = self.parts.get(grid / CHUNK)?;
+        let entry = grid % CHUNK * self.modes + mode;
+        let [label, row] = entry.checked_sub(1).map_or([0, 0], |before| part.ends[before]);
+        let [label_end, row_end] = part.ends[entry];
+        Some(Components { labels: &part.labels[label..label_end], table: &part.table[row..row_end] })
+    }
+
+    /// All components, grid by grid, each grid in all modes.
+    pub fn iter(&self) -> impl Iterator<Item = Components<'_>> {
+        (0..self.grids * self.modes).filter_map(|k| self.get(k / self.modes, k % self.modes))
+    }
+
+    /// Replaces what is here, whose memory is used again.
+    pub(super) fn find(&mut self, grids: &[Grid], modes: &[Mode]) {
+        (self.grids, self.modes) = (grids.len(), modes.len());
+        self.parts.resize_with(grids.len().div_ceil(CHUNK), Part::default);
+        let parts = self.parts.par_iter_mut().zip(grids.par_chunks(CHUNK));
+        parts.for_each_init(Labels::default, |scratch, (part, grids)| part.find(grids, modes, scratch));
     }
 }
 
-/// Labels of the last grid, and room for those of the next.
-#[derive(Default)]
+impl Part {
+    fn find(&mut self, grids: &[Grid], modes: &[Mode], scratch: &mut Labels) {
+        self.labels.clear();
+        self.table.clear();
+        self.ends.clear();
+        for grid in grids {
+            let most = background(&grid.cells);
+            scratch.read(grid);
+            for &mode in modes {
+                let count = scratch.join(mode, most);
+                let [label, row] = [self.labels.len(), self.table.len()];
+                self.labels.resize(label + grid.cells.len(), NONE);
+                self.table.resize(row + count, Component::NOTHING);
+                scratch.describe(grid.w, &mut self.labels[label..], &mut self.table[row..]);
+                self.ends.push([self.labels.len(), self.table.len()]);
+            }
+        }
+    }
+}
+
+impl Component {
+    /// What every component is more than.
+    const NOTHING: Self = Self { colour: i8::MAX, size: 0, top: 0, bottom: 0, left: u16::MAX, right: 0, first: 0 };
+}
+
+/// Neither a run nor a component.
+const NONE: u32 = u32::MAX;
+
+/// Cells of one colour beside each other, from `start` to before `end`.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    start: u32,
+    end: u32,
+    colour: i8,
+}
+
+/// The runs of the last grid that was read, and what was found of them last.
+#[derive(Debug, Default)]
 pub(crate) struct Labels {
+    /// Of every cell, after [`label`].
     pub(crate) labels: Vec<u32>,
+    runs: Vec<Run>,
+    /// The first run of every row, and the number of runs.
+    rows: Vec<usize>,
+    /// For every run an earlier one of its component, or itself; after [`join`](Self::join) its component's number.
     parents: Vec<u32>,
 }
 
 /// Labels the cells of a grid; the number of components.
 pub(crate) fn label(grid: &Grid, mode: Mode, most: i8, scratch: &mut Labels) -> usize {
-    scratch.labels.clear();
-    scratch.labels.resize(grid.cells.len(), Components::NONE);
-    scratch.parents.clear();
-    let bare = mode.without_background;
-    match (mode.univalued, mode.diagonal) {
-        (false, false) => pass::<false, false>(grid, bare, most, scratch),
-        (false, true) => pass::<false, true>(grid, bare, most, scratch),
-        (true, false) => pass::<true, false>(grid, bare, most, scratch),
-        (true, true) => pass::<true, true>(grid, bare, most, scratch),
+    scratch.read(grid);
+    let count = scratch.join(mode, most);
+    let mut labels = std::mem::take(&mut scratch.labels);
+    labels.clear();
+    labels.resize(grid.cells.len(), NONE);
+    scratch.each(|row, run, number| labels[row * grid.w..][run.start as usize..run.end as usize].fill(number));
+    scratch.labels = labels;
+    count
+}
+
+impl Labels {
+    /// Reads the runs of a grid, which serve all modes.
+    fn read(&mut self, grid: &Grid) {
+        self.runs.clear();
+        self.rows.clear();
+        for cells in grid.cells.chunks_exact(grid.w) {
+            self.rows.push(self.runs.len());
+            let mut run = Run { start: 0, end: 0, colour: cells[0] };
+            for (j, &colour) in cells.iter().enumerate() {
+                if colour != run.colour {
+                    self.runs.push(Run { end: j as u32, ..run });
+                    run = Run { start: j as u32, end: 0, colour };
+                }
+            }
+            self.runs.push(Run { end: cells.len() as u32, ..run });
+        }
+        self.rows.push(self.runs.len());
     }
-    // Parents are smaller: one walk upwards numbers all.
-    let mut count = 0;
-    for label in 0..scratch.parents.len() {
-        let parent = scratch.parents[label] as usize;
-        scratch.parents[label] = if parent == label {
-            count += 1;
-            count - 1
-        } else {
-            scratch.parents[parent]
-        };
+
+    /// Joins runs to components; how many there are.
+    fn join(&mut self, mode: Mode, most: i8) -> usize {
+        let left_out = mode.without_background.then_some(most);
+        match (mode.univalued, mode.diagonal) {
+            (false, false) => self.join_as::<false, 0>(left_out),
+            (false, true) => self.join_as::<false, 1>(left_out),
+            (true, false) => self.join_as::<true, 0>(left_out),
+            (true, true) => self.join_as::<true, 1>(left_out),
+        }
+        // Parents are earlier: one walk numbers all.
+        let mut count = 0;
+        for run in 0..self.parents.len() {
+            let parent = self.parents[run];
+            if parent == run as u32 {
+                self.parents[run] = count;
+                count += 1;
+            } else if parent != NONE {
+                self.parents[run] = self.parents[parent as usize];
+            }
+        }
+        count as usize
     }
-    if count as usize != scratch.parents.len() {
-        for label in &mut scratch.labels {
-            if let Some(&number) = scratch.parents.get(*label as usize) {
+
+    /// Cells touch over corners where a run reaches `REACH` columns further.
+    fn join_as<const ONE: bool, const REACH: u32>(&mut self, left_out: Option<i8>) {
+        let Self { runs, rows, parents, .. } = self;
+        parents.clear();
+        parents
+            .extend((0..runs.len() as u32).zip(&*runs).map(|(k, r)| if Some(r.colour) == left_out { NONE } else { k }));
+        let mut above = 0..0;
+        for row in rows.windows(2) {
+            let (row, mut first) = (row[0]..row[1], above.start);
+            for k in row.clone() {
+                if parents[k] == NONE {
+                    continue;
+                }
+                let run = runs[k];
+                if !ONE && k > row.start && parents[k - 1] != NONE {
+                    unite(parents, k - 1, k);
+                }
+                while first < above.end && runs[first].end + REACH <= run.start {
+                    first += 1;
+                }
+                let mut other = first;
+                while other < above.end && runs[other].start < run.end + REACH {
+                    if parents[other] != NONE && (!ONE || runs[other].colour == run.colour) {
+                        unite(parents, other, k);
+                    }
+                    other += 1;
+                }
+            }
+            above = row;
+        }
+    }
+
+    /// Calls `f` with the row, the run and its component's number.
+    fn each(&self, mut f: impl FnMut(usize, Run, u32)) {
+        for (i, row) in self.rows.windows(2).enumerate() {
+            for (run, &number) in self.runs[row[0]..row[1]].iter().zip(&self.parents[row[0]..row[1]]) {
+                if number != NONE {
+                    f(i, *run, number);
+                }
+            }
+        }
+    }
+
+    /// Labels of all cells, and what each component consists of.
+    fn describe(&self, w: usize, labels: &mut [u32], table: &mut [Component]) {
+        self.each(|i, run, number| {
+            let (start, end) = (run.start as usize, run.end as usize);
+            for label in &mut labels[i * w + start..i * w + end] {
                 *label = number;
             }
-        }
+            let c = &mut table[number as usize];
+            if c.size == 0 {
+                (c.top, c.first) = (i as u16, (i * w + start) as u32);
+            }
+            c.size += run.end - run.start;
+            c.bottom = i as u16;
+            c.left = c.left.min(start as u16);
+            c.right = c.right.max(end as u16 - 1);
+            c.colour = c.colour.min(run.colour);
+        });
     }
-    count as usize
 }
 
-fn root(parents: &mut [u32], mut label: u32) -> u32 {
+fn root(parents: &mut [u32], mut run: usize) -> usize {
     loop {
-        let parent = parents[label as usize];
-        if parent == label {
-            return label;
+        let parent = parents[run] as usize;
+        if parent == run {
+            return run;
         }
         // Halves the path.
-        let above = parents[parent as usize];
-        parents[label as usize] = above;
-        label = above;
+        let above = parents[parent];
+        parents[run] = above;
+        run = above as usize;
     }
 }
 
-/// Joins two classes; the smaller label.
-fn join(parents: &mut [u32], a: u32, b: u32) -> u32 {
-    if a == b {
-        return a;
-    }
+/// Joins two components under the earlier run.
+fn unite(parents: &mut [u32], a: usize, b: usize) {
     let (a, b) = (root(parents, a), root(parents, b));
-    let (low, high) = (a.min(b), a.max(b));
-    parents[high as usize] = low;
-    low
-}
-
-/// Provisional labels, row by row: each cell looks at its neighbours above and to the left.
-fn pass<const ONE: bool, const CORNERS: bool>(grid: &Grid, bare: bool, most: i8, scratch: &mut Labels) {
-    const NONE: u32 = Components::NONE;
-    let w = grid.w;
-    let parents = &mut scratch.parents;
-    let mut above: (&[i8], &[u32]) = (&[], &[]);
-    for (cells, labels) in grid.cells.chunks_exact(w).zip(scratch.labels.chunks_exact_mut(w)) {
-        for j in 0..w {
-            let colour = cells[j];
-            if bare && colour == most {
-                continue;
-            }
-            // A neighbour's label, if it is of the same component.
-            let joined = |cells: &[i8], labels: &[u32], j: usize| match (cells.get(j), labels.get(j)) {
-                (Some(&c), Some(&label)) if !ONE || c == colour => label,
-                _ => NONE,
-            };
-            let before = j.wrapping_sub(1);
-            let left = joined(cells, labels, before);
-            let up = joined(above.0, above.1, j);
-            let found = if CORNERS {
-                // The cell above touches all others.
-                if up == NONE {
-                    let right = joined(above.0, above.1, j + 1);
-                    let other = if left == NONE { joined(above.0, above.1, before) } else { left };
-                    match (right, other) {
-                        (NONE, other) => other,
-                        (right, NONE) => right,
-                        (right, other) => join(parents, right, other),
-                    }
-                } else {
-                    up
-                }
-            } else {
-                match (up, left) {
-                    (NONE, left) => left,
-                    (up, NONE) => up,
-                    (up, left) => join(parents, up, left),
-                }
-            };
-            labels[j] = if found == NONE {
-                let new = parents.len() as u32;
-                parents.push(new);
-                new
-            } else {
-                found
-            };
-        }
-        above = (cells, labels);
-    }
+    parents[a.max(b)] = a.min(b) as u32;
 }

@@ -8,42 +8,35 @@ mod grid;
 use rayon::prelude::*;
 
 pub use crate::isometry::Isometry;
-pub use components::{Component, Components, Mode};
+use components::CHUNK;
+pub use components::{Component, Components, ComponentsBatch, Mode};
 pub(crate) use components::{Labels, label};
 pub use grid::Grid;
 pub(crate) use grid::background;
 
-/// Connected components of every grid in every mode, grid by grid: entry `g * modes.len() + m` is grid `g` in mode `m`.
+/// Connected components of every grid in every mode.
 ///
-/// The background of a grid is found once for all modes.
+/// The background and the runs of a grid are found once for all modes.
 ///
 /// ```
 /// use grid_dsl::ops::{Grid, Mode, objects_batch};
 ///
 /// let grid = Grid::from_digits("0110/0010/3000")?;
 /// let found = objects_batch(&[grid], &[Mode::ALL[5]]);
-/// assert_eq!(found[0].table().iter().map(|c| (c.colour, c.size)).collect::<Vec<_>>(), [(1, 3), (3, 1)]);
+/// let table = found.get(0, 0).expect("grid 0 in mode 0").table();
+/// assert_eq!(table.iter().map(|c| (c.colour, c.size)).collect::<Vec<_>>(), [(1, 3), (3, 1)]);
 /// # Ok::<(), grid_dsl::ErrClass>(())
 /// ```
-pub fn objects_batch(grids: &[Grid], modes: &[Mode]) -> Vec<Components> {
-    let of_chunk = |chunk: &[Grid]| {
-        let mut scratch = Labels::default();
-        let mut found = Vec::with_capacity(chunk.len() * modes.len());
-        for grid in chunk {
-            let most = background(grid.cells());
-            found.extend(modes.iter().map(|&mode| Components::of(grid, mode, most, &mut scratch)));
-        }
-        found
-    };
-    if grids.len() < CHUNK {
-        return of_chunk(grids);
-    }
-    let parts: Vec<Vec<Components>> = grids.par_chunks(CHUNK).map(of_chunk).collect();
-    parts.into_iter().flatten().collect()
+pub fn objects_batch(grids: &[Grid], modes: &[Mode]) -> ComponentsBatch {
+    let mut found = ComponentsBatch::default();
+    objects_batch_into(grids, modes, &mut found);
+    found
 }
 
-/// Grids that one task of the pool takes.
-const CHUNK: usize = 64;
+/// As [`objects_batch`], in place of what `found` holds. Its memory is used again: batch after batch this is faster.
+pub fn objects_batch_into(grids: &[Grid], modes: &[Mode], found: &mut ComponentsBatch) {
+    found.find(grids, modes);
+}
 
 /// The most frequent colour of every grid, the lowest of several.
 pub fn mostcolor_batch(grids: &[Grid]) -> Vec<i8> {

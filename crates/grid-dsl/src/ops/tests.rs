@@ -16,7 +16,7 @@ proptest! {
         let Ok(grid) = Grid::try_from(&value) else { return Ok(()) };
         let limits = Limits::default();
         let found = objects_batch(std::slice::from_ref(&grid), &Mode::ALL);
-        for (mode, found) in Mode::ALL.iter().zip(&found) {
+        for (mode, found) in Mode::ALL.iter().zip(found.iter()) {
             let flags = [mode.univalued, mode.diagonal, mode.without_background].map(Value::Bool);
             let args: Vec<Value> = std::iter::once(value.clone()).chain(flags).collect();
             prop_assert_eq!(found.to_objects(&grid), Machine::new(&limits).prim(Prim::Objects, &args).unwrap());
@@ -64,6 +64,11 @@ fn batches_do_not_depend_on_threads() {
     };
     let (one, many) = (run(1), run(5));
     assert_eq!(one, many);
-    assert_eq!(one[7 * 5 + 2], objects_batch(&grids[7..8], &Mode::COMMON[2..3])[0]);
+    assert_eq!(one.get(7, 2), objects_batch(&grids[7..8], &Mode::COMMON[2..3]).get(0, 0));
+    assert_eq!((one.get(grids.len(), 0), one.get(0, 5), one.iter().count()), (None, None, grids.len() * 5));
+    // Memory of a larger batch in other modes leaves no trace.
+    let mut again = many;
+    objects_batch_into(&grids[..100], &Mode::ALL[3..5], &mut again);
+    assert_eq!(again, objects_batch(&grids[..100], &Mode::ALL[3..5]));
     assert!(Grid::new(2, 0, vec![]).is_err() && Grid::from_digits("1/23").is_err());
 }

@@ -198,26 +198,11 @@ impl Bench {
         grids: &[Grid],
     ) -> Result<Json> {
         let flags: Vec<Mode> = MODES.iter().copied().map(mode).collect();
-        // Tables as long as the longest, which a check of the components tells.
-        let each = grids.len().min(TOGETHER);
-        let mut longest = Labels::new(b, flags.len(), each, 1)?;
-        let mut capacity = 1;
-        for part in grids.chunks(each).take(1) {
-            kernels::components(b, &GridBatch::of_grids(b, part)?, &flags, &mut longest)?;
-            let counts = longest.counts.to_vec(b)?;
-            capacity = counts.into_iter().filter(|n| n >> 31 == 0).max().unwrap_or(1).max(1) as usize;
-        }
-        drop(longest);
         let mut failed = None;
         let times = Times::measure(self.runs, || {
-            let one = |part: &[Grid]| {
-                let batch = GridBatch::of_grids(b, part)?;
-                let mut out = Labels::new(b, flags.len(), part.len(), capacity.min(MOST))?;
-                kernels::components(b, &batch, &flags, &mut out)?;
-                std::hint::black_box((out.counts.to_vec(b)?, out.table.to_vec(b)?));
-                Ok::<_, gpu_core::Error>(())
-            };
-            failed = failed.take().or(grids.chunks(each).try_for_each(one).err());
+            let one =
+                |part: &[Grid]| kernels::tables_batch(b, part, &flags).map(|found| drop(std::hint::black_box(found)));
+            failed = failed.take().or(grids.chunks(TOGETHER).try_for_each(one).err());
         });
         if let Some(e) = failed {
             return Err(e.into());

@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use grid_dsl::conform::{Library, Record, Task, read};
 use grid_dsl::exec::{Cpu, Executor, Options, RunResult};
-use grid_dsl::ops::{Grid, Mode, objects_batch};
+use grid_dsl::ops::{Components, ComponentsBatch, Grid, Mode, objects_batch, objects_batch_into};
 use grid_dsl::{Backend, Batch, Dag, Limits, Prim, Program, Reference, Sample, Value};
 use rayon::prelude::*;
 use serde_json::{Value as Json, json};
@@ -247,9 +247,11 @@ impl Bench {
         let together = std::iter::once(&Mode::COMMON[..]).chain(Mode::COMMON.iter().map(std::slice::from_ref));
         for modes in together {
             // In parts: what all grids give at once would be gigabytes.
+            let mut found = ComponentsBatch::default();
             let times = Times::measure(self.runs, || {
                 for part in grids.chunks(20_000) {
-                    std::hint::black_box(objects_batch(part, modes));
+                    objects_batch_into(part, modes, &mut found);
+                    std::hint::black_box(&found);
                 }
             });
             let sampled: Vec<&Grid> = grids.iter().step_by(self.check.max(1)).take(10_000).collect();
@@ -257,12 +259,12 @@ impl Bench {
             let wrong = |grid: &&Grid| {
                 let found = objects_batch(std::slice::from_ref(*grid), modes);
                 let value = grid.to_value();
-                let differs = |(mode, found): (&Mode, &grid_dsl::ops::Components)| {
+                let differs = |(mode, found): (&Mode, Components<'_>)| {
                     let flags = [mode.univalued, mode.diagonal, mode.without_background].map(Value::Bool);
                     let args: Vec<Value> = std::iter::once(value.clone()).chain(flags).collect();
                     Reference.call(Prim::Objects, &args, &limits) != Ok(found.to_objects(grid))
                 };
-                modes.iter().zip(&found).filter(|&pair| differs(pair)).count()
+                modes.iter().zip(found.iter()).filter(|&pair| differs(pair)).count()
             };
             let wrong: usize = sampled.par_iter().map(wrong).sum();
             let what = match modes {
