@@ -10,6 +10,7 @@ use crate::session::Session;
 
 /// Options of `style pipe`.
 #[derive(Args, Debug)]
+#[command(mut_arg("memory", |arg| arg.visible_alias("tile-mem")))]
 #[command(after_help = "\
 Examples:
   ffmpeg -i in.mp4 -f rawvideo -pix_fmt rgb24 - | lockstep style pipe --model candy --width 1920 --height 1080 | \\
