@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use ::style::weights::StyleModel;
 use ::style::{Engine, EngineOptions, Precision, SizePolicy, StyleBackend};
 use clap::{Args, ValueEnum};
-use gpu_core::with_backend;
+use gpu_core::{AnyBackend, with_backend};
 use serde_json::{Value, json};
 
 use super::content::{Content, Mask};
 use super::library::{Strictness, blended, find, load};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
-use crate::jobs::{Batch, Item, JobArgs, list, same_place};
+use crate::jobs::{Batch, Item, JobArgs, list};
 use crate::pictures::{self, ending, is_picture};
 use crate::session::Session;
 
@@ -239,13 +239,22 @@ impl Apply {
         let masks = self.mask.iter().map(|path| Mask::read(path)).collect::<Result<Vec<_>>>()?;
         let any = self.backend.open(Some(&self.jobs.shard()?))?;
         let places = self.places(session)?;
+        self.run_at(session, &any, &masks, &places).map_err(|mut e| {
+            if self.input.as_os_str() == "-" {
+                e.message = e.message.replace(&places.input.display().to_string(), "standard input");
+            }
+            e
+        })
+    }
+
+    fn run_at(&self, session: &Session, any: &AnyBackend, masks: &[Mask], places: &Places) -> Result<Exit> {
         // A picture on standard output must not have words around it.
         let silent = Session { quiet: true, ..session.clone() };
         let session = if places.to_stdout() { &silent } else { session };
-        let batch = self.items(session, &places)?;
+        let batch = self.items(session, places)?;
         let jobs = JobArgs { force: self.jobs.force || self.overwrite, ..self.jobs.clone() };
-        let exit = with_backend!(&any, |b| {
-            let mut styles = self.styles(session, b, &masks)?;
+        let exit = with_backend!(any, |b| {
+            let mut styles = self.styles(session, b, masks)?;
             let precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
             batch.run_staged(
                 session,
@@ -318,6 +327,10 @@ impl Apply {
             session.note(format!("{}: folders inside it are left out; --recursive takes them", input.display()));
         }
         if input.is_dir() && self.recursive {
+            if lies_inside(output, input) {
+                return Err(Failure::usage(format!("the output folder {} lies inside the input", output.display()))
+                    .help("choose another folder with --out: what is there would be an input the next time"));
+            }
             let mut items = Vec::new();
             let mut ignored = Vec::new();
             gather(input, input, output, &rename, &mut items, &mut ignored)?;
@@ -372,6 +385,13 @@ impl Apply {
     }
 }
 
+/// Whether a place, which need not exist, is a folder or lies below it.
+fn lies_inside(place: &Path, folder: &Path) -> bool {
+    let (Ok(place), Ok(folder)) = (std::path::absolute(place), folder.canonicalize()) else { return false };
+    let there = place.ancestors().find_map(|above| above.canonicalize().ok());
+    there.is_some_and(|there| there.starts_with(folder))
+}
+
 fn has_folders(folder: &Path) -> bool {
     let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.any(|entry| entry.path().is_dir() && !entry.file_name().to_string_lossy().starts_with('.'))
@@ -386,10 +406,6 @@ fn gather(
     items: &mut Vec<Item>,
     ignored: &mut Vec<String>,
 ) -> Result<()> {
-    if same_place(folder, output) {
-        return Err(Failure::usage(format!("the output folder {} lies inside the input", output.display()))
-            .help("choose another folder with --out"));
-    }
     let inside = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
     for path in list(folder)? {
         let name = inside(&path);

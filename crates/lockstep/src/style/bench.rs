@@ -1,6 +1,6 @@
 mod floor;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ::style::weights::StyleModel;
@@ -14,6 +14,7 @@ use super::apply::{Numbers, parse_precision};
 use super::library::{Strictness, find, load};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
+use crate::pictures;
 use crate::session::{Session, seconds};
 use floor::{Clocks, Rates, Work, clocks};
 
@@ -143,6 +144,10 @@ impl Bench {
         rates: Option<Rates>,
         before: &[Value],
     ) -> Result<Value> {
+        let shape = format!("{n}x{h}x{w}");
+        // The picture, copies of it as one batch, and their results.
+        pictures::room(Path::new(&shape), ((1 + 3 * n as u64) * h as u64).saturating_mul(3 * w as u64))
+            .map_err(|e| e.help("give smaller --sizes, or a smaller --batch"))?;
         let mut engine = self.engine(b, model, n)?;
         let picture = picture(h, w);
         let pictures: Vec<ArrayView3<'_, u8>> = (0..n).map(|_| picture.view()).collect();
@@ -169,7 +174,6 @@ impl Bench {
         let precision = engine.precision();
         let element = precision.to_string();
         let kernel = if engine.strips() > 0 { format!("{}-strips", kernel(model)) } else { kernel(model) };
-        let shape = format!("{n}x{h}x{w}");
         let median = at(compute, 0.5);
         let work = Work::of(model, precision, [n, h, w]);
         let floor = rates.and_then(|rates| work.floor(&rates, precision));
