@@ -110,7 +110,6 @@ impl Video {
         let unfinished = unfinished(&self.output);
         let bar = Progress::counting(session, "frames");
         let size = [format.height, format.width];
-        let mut bytes = vec![0; 3 * format.height * format.width];
         let (passed, decoder, encoder) = with_backend!(&any, |b| {
             // Before ffmpeg begins a file that nobody would end.
             let mut engine = self.ready(b, size)?;
@@ -124,8 +123,8 @@ impl Video {
                 &self.model,
                 size,
                 move || {
-                    let more = fill(&mut frames, &mut bytes, "the decoded video")?;
-                    Ok(more.then(|| Frame { rgb: bytes.clone(), beside: Vec::new() }))
+                    let mut rgb = vec![0; 3 * size[0] * size[1]];
+                    Ok(fill(&mut frames, &mut rgb, "the decoded video")?.then(|| Frame { rgb, beside: Vec::new() }))
                 },
                 move |frame| put(&mut sink, &frame.rgb, "to ffmpeg"),
                 |_| bar.step(),

@@ -62,6 +62,8 @@ fn places_that_do_not_fit_are_named() {
     assert!(!place.path("out").exists());
     place.fails("style apply --model weights --in colour.png --out x.png", 2, &["a folder", "STYLE_MODELS=weights"]);
     place.fails("style info weights", 2, &["a folder"]);
+    place.fails("style models --dir nowhere", 5, &["nowhere"]);
+    place.fails("style models --dir colour.png", 2, &["colour.png: this is no folder"]);
     // A folder with the name of a model hides it not.
     place.write("candy16/notes.txt", b"");
     place.ok("style apply --model candy16 --in colour.png --out x.png");
