@@ -198,6 +198,14 @@ fn styles(backend: &str, weights: Option<&Path>) -> Vec<Job> {
             _ => vec![("style_torch.py", peer)],
         };
     }
+    // The transformer; frames one after the other beside the computation alone; what has no room, in strips.
+    all.push(Job::alone(format!("style bench {same} --model vit:candy")));
+    if backend != "cpu" {
+        let frames = "--sizes 512x512,1080x1920,2160x3840 --stream --precision f16";
+        all.push(Job::alone(format!("style bench {frames}{model}")));
+        let strips = "--sizes 4320x7680 --batch 1 --memory 1G --samples 3 --precision f16";
+        all.push(Job::alone(format!("style bench {strips}{model}")));
+    }
     all
 }
 

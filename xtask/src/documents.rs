@@ -64,8 +64,13 @@ fn one(document: &Value, row: &Value) -> Result<Row> {
         seconds_median: median,
         seconds_p10: seconds("p10_s")?,
         seconds_p90: seconds("p90_s")?,
-        ceiling: copy.map(|speed| format!("copying at {:.0} GB/s", speed / 1e9)),
-        ceiling_fraction: bytes.zip(copy).map(|(bytes, copy)| bytes / median / copy),
+        ceiling: copy
+            .map(|speed| format!("copying at {:.0} GB/s", speed / 1e9))
+            .or_else(|| row["floor_s"].as_f64().map(|least| format!("at least {:.3} ms", least * 1e3))),
+        ceiling_fraction: bytes
+            .zip(copy)
+            .map(|(bytes, copy)| bytes / median / copy)
+            .or_else(|| row["floor_share"].as_f64()),
         peer: text(&row["peer"]).or_else(|| text(&document["peer"])),
         ..Row::default()
     })
@@ -123,6 +128,14 @@ mod tests {
         assert_eq!(ours[1].kernel, "nsct dec, one by one");
         assert_eq!((ours[0].ceiling_fraction, ours[0].variant.as_str()), (Some(0.5), "spectral"));
         assert_eq!((peer[0].peer.as_deref(), peer[0].samples), (Some("numpy"), 20));
+    }
+
+    #[test]
+    fn a_row_may_know_its_floor() {
+        let text = r#"{"rows":[{"kernel":"style","shape":"1x9x9","dtype":"f16","median_s":0.002,"p10_s":0.001,
+            "p90_s":0.003,"floor_s":0.0005,"floor_share":0.25}]}"#;
+        let row = &rows(text).unwrap()[0];
+        assert_eq!((row.ceiling.as_deref(), row.ceiling_fraction), (Some("at least 0.500 ms"), Some(0.25)));
     }
 
     #[test]

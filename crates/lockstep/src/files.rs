@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use crate::exit::{Failure, Result};
 
 /// A file that is being written beside its final place, and gets its name only when it is complete.
@@ -28,7 +30,7 @@ impl Draft {
             .ok_or_else(|| Failure::usage(format!("`{}` names no file", path.display())).help("name a file with -o"))?;
         let mut hidden = std::ffi::OsString::from(".");
         hidden.push(name);
-        hidden.push(format!(".{}.part", std::process::id()));
+        hidden.push(format!(".{}.part", writer()));
         let part = path.with_file_name(hidden);
         let file = File::create(&part).map_err(|e| Failure::writing(path, &e))?;
         Ok(Self { path: path.to_owned(), part, file: Some(BufWriter::with_capacity(1 << 20, file)) })
@@ -89,17 +91,45 @@ impl Drop for Draft {
     }
 }
 
+/// Who writes an unfinished file, for its name: this process, and where its number means something.
+pub(crate) fn writer() -> String {
+    match processes() {
+        Some(home) => format!("{home}-{}", std::process::id()),
+        None => std::process::id().to_string(),
+    }
+}
+
+/// A name for the processes that are told apart by the numbers this one sees: of this machine since its start, and of this
+/// container. None where there is no list of them.
+fn processes() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let space = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    let digest = Sha256::digest(format!("{boot}{}", space.display()));
+    Some(format!("{:08x}", u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])))
+}
+
+/// Where and as what number the process ran that writes a file, by its name.
+fn author(name: &str) -> Option<(Option<&str>, u32)> {
+    let name = name.strip_prefix('.')?;
+    let stem = name.strip_suffix(".part").or_else(|| Some(name.rsplit_once(".unfinished.")?.0))?;
+    let writer = stem.rsplit('.').next()?;
+    let (home, process) = writer.split_once('-').map_or((None, writer), |(home, process)| (Some(home), process));
+    Some((home, process.parse().ok()?))
+}
+
 /// Removes what processes that were killed left half-written in a folder.
 pub(crate) fn sweep(folder: &Path) {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let here = processes();
     for path in entries.flatten().map(|entry| entry.path()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let process = name.strip_prefix('.').and_then(|n| n.strip_suffix(".part")).and_then(|n| n.rsplit('.').next());
-        let Some(process) = process.and_then(|text| text.parse::<u32>().ok()) else { continue };
+        let Some((home, process)) = author(&name) else { continue };
         // Without a list of processes nobody can tell; another machine's may share the folder, so young ones stay.
         let dead = Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{process}")).exists();
         let age = path.metadata().and_then(|m| m.modified()).ok().and_then(|t| t.elapsed().ok());
-        if dead && age.is_some_and(|age| age > STALE) {
+        let ours = home.is_some() && home == here.as_deref();
+        if dead && (ours || age.is_some_and(|age| age > STALE)) {
             let _ = std::fs::remove_file(&path);
         }
     }
@@ -135,6 +165,29 @@ mod tests {
         write(&path, b"whole").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"whole");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    /// What a process of this machine left goes at once; what might belong to another machine, or is no such file, stays.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn leftovers_of_dead_processes_go() {
+        let folder = tempfile::tempdir().unwrap();
+        // Beyond the largest number that the system gives.
+        let (dead, alive, here) = (u32::MAX, std::process::id(), processes().unwrap());
+        let gone = [format!(".a.png.{here}-{dead}.part"), format!(".v.{here}-{dead}.unfinished.mp4")];
+        let kept = [
+            format!(".a.png.{here}-{alive}.part"),
+            format!(".a.png.00000000-{dead}.part"),
+            format!(".a.png.{dead}.part"),
+            format!("a.png.{here}-{dead}.part"),
+            ".a.png.part".to_owned(),
+        ];
+        for name in gone.iter().chain(&kept) {
+            std::fs::write(folder.path().join(name), "half").unwrap();
+        }
+        sweep(folder.path());
+        assert!(gone.iter().all(|name| !folder.path().join(name).exists()));
+        assert!(kept.iter().all(|name| folder.path().join(name).exists()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 mod staged;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -73,14 +73,15 @@ pub(crate) struct Batch {
     pub(crate) folder: Option<PathBuf>,
 }
 
-/// Names of the files in a folder, sorted; hidden ones and folders are left out.
+/// Names of the files in a folder, sorted; hidden ones and folders are left out. Links to nothing are files that cannot be
+/// read: somebody meant them.
 pub(crate) fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let reading = |e: std::io::Error| Failure::reading(folder, &e);
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(reading)? {
         let path = entry.map_err(reading)?.path();
         let hidden = path.file_name().is_none_or(|n| n.to_string_lossy().starts_with('.'));
-        if path.is_file() && !hidden {
+        if (path.is_file() || path.is_symlink() && !path.exists()) && !hidden {
             files.push(path);
         }
     }
@@ -182,10 +183,7 @@ impl Batch {
                 session.document(&json!({ "item": item.name, "shard": shard.to_string(), "items": [] }))?;
                 return Ok(Exit::Ok);
             }
-            crate::files::sweep(&match item.output.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-                _ => PathBuf::from("."),
-            });
+            self.sweep();
             let outcome = work(item).map_err(|e| e.at(&item.inputs[0]))?;
             session.document(&outcome.value)?;
             return Ok(Exit::Ok);
@@ -198,7 +196,7 @@ impl Batch {
             ));
         }
         make_folder(folder)?;
-        crate::files::sweep(folder);
+        self.sweep();
         let mut journal = Journal::open(folder)?;
         let mine: Vec<_> =
             self.items.iter().enumerate().filter(|(i, _)| shard.takes(*i)).map(|(_, item)| item).collect();
@@ -215,7 +213,7 @@ impl Batch {
             progress.at(&item.name);
             if !args.force && journal.has(item, settings) {
                 resumed += 1;
-                progress.step();
+                progress.skip(1);
                 continue;
             }
             let begun = Instant::now();
@@ -232,6 +230,12 @@ impl Batch {
         }
         drop(progress);
         self.conclude(session, folder, shard, Tally { done, failed, resumed, left, items: mine.len(), start })
+    }
+
+    /// Removes what killed processes left in the folders that outputs go to.
+    fn sweep(&self) {
+        let parents = self.items.iter().filter_map(|item| item.output.parent());
+        parents.chain(self.folder.as_deref()).collect::<BTreeSet<_>>().into_iter().for_each(crate::files::sweep);
     }
 
     /// Says what became of the items.

@@ -1,64 +1,183 @@
-//! A progress bar on standard error, when somebody looks at it.
+//! How far a command is, on standard error: a bar where somebody looks at it, plain lines elsewhere.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::session::Session;
+use crate::session::{Session, seconds};
 
-/// A bar, or nothing when standard error is no terminal or the user wants quiet.
-pub(crate) struct Progress(Option<ProgressBar>);
+/// Seconds between two lines.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// A bar or lines; nothing when the user wants quiet.
+pub(crate) struct Progress(Shown);
+
+enum Shown {
+    Nothing,
+    Bar(ProgressBar),
+    Lines(Mutex<Lines>),
+}
+
+/// What lines say.
+struct Lines {
+    count: Count,
+    begun: Instant,
+    told: Instant,
+    /// Whether items were counted one by one: then the last line says the rate of all of them.
+    stepped: bool,
+}
+
+/// Items so far.
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    what: &'static str,
+    /// All of them, where that is known.
+    all: Option<usize>,
+    /// Finished, with those that were finished before.
+    done: usize,
+    skipped: usize,
+}
+
+impl Count {
+    /// A line after so many seconds, without any control character.
+    fn line(&self, took: f64) -> String {
+        let Self { what, all, done, skipped } = *self;
+        let made = done - skipped.min(done);
+        let mut parts = vec![all.map_or_else(|| format!("{done} {what}"), |all| format!("{done}/{all} {what}"))];
+        if made > 0 && took > 0.0 {
+            parts.push(format!("{:.1} {what}/s", made as f64 / took));
+            if let Some(left) = all.map(|all| all.saturating_sub(done)).filter(|left| *left > 0) {
+                parts.push(format!("{} left", seconds(left as f64 * took / made as f64)));
+            }
+        }
+        parts.join(", ")
+    }
+}
+
+impl Lines {
+    fn start(what: &'static str, all: Option<usize>) -> Shown {
+        let now = Instant::now();
+        let count = Count { what, all, done: 0, skipped: 0 };
+        Shown::Lines(Mutex::new(Self { count, begun: now, told: now, stepped: false }))
+    }
+
+    fn tell(&mut self) {
+        self.told = Instant::now();
+        // Nobody reads it where standard error is closed.
+        let _ = writeln!(std::io::stderr(), "{}", self.count.line(self.begun.elapsed().as_secs_f64()));
+    }
+
+    fn tell_at_times(&mut self) {
+        if self.told.elapsed() >= EVERY {
+            self.tell();
+        }
+    }
+}
 
 impl Progress {
-    /// A bar over `len` items that are called `what`.
+    /// Over `len` items that are called `what`.
     pub(crate) fn new(session: &Session, len: usize, what: &'static str) -> Self {
-        if session.json || session.quiet || len < 2 || !std::io::stderr().is_terminal() {
-            return Self(None);
+        if session.json || session.quiet || len < 2 {
+            return Self(Shown::Nothing);
         }
-        let style =
-            ProgressStyle::with_template("{bar:32.cyan/blue} {pos}/{len} {prefix}  {eta} left  {wide_msg:.dim}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar())
-                .progress_chars("━╸─");
-        let bar = ProgressBar::new(len as u64).with_style(style).with_prefix(what);
-        Self(Some(bar))
+        if !std::io::stderr().is_terminal() {
+            return Self(Lines::start(what, Some(len)));
+        }
+        let template = "{bar:32.cyan/blue} {pos}/{len} {prefix}, {per_sec}, {eta} left  {wide_msg:.dim}";
+        let style = ProgressStyle::with_template(template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("━╸─");
+        Self(Shown::Bar(ProgressBar::new(len as u64).with_style(style).with_prefix(what)))
     }
 
     /// A count of items whose number is not known.
     pub(crate) fn counting(session: &Session, what: &'static str) -> Self {
-        if session.json || session.quiet || !std::io::stderr().is_terminal() {
-            return Self(None);
+        if session.json || session.quiet {
+            return Self(Shown::Nothing);
+        }
+        if !std::io::stderr().is_terminal() {
+            return Self(Lines::start(what, None));
         }
         let style = ProgressStyle::with_template("{spinner} {pos} {prefix}, {per_sec}, {elapsed}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
-        Self(Some(ProgressBar::new_spinner().with_style(style).with_prefix(what)))
+        Self(Shown::Bar(ProgressBar::new_spinner().with_style(style).with_prefix(what)))
+    }
+
+    fn lines(&self, change: impl FnOnce(&mut Lines)) {
+        if let Shown::Lines(lines) = &self.0 {
+            change(&mut lines.lock().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 
     /// Names the item being worked on.
     pub(crate) fn at(&self, item: &str) {
-        if let Some(bar) = &self.0 {
+        if let Shown::Bar(bar) = &self.0 {
             bar.set_message(item.to_owned());
         }
     }
 
     /// So many items are done.
     pub(crate) fn to(&self, done: usize) {
-        if let Some(bar) = &self.0 {
+        if let Shown::Bar(bar) = &self.0 {
             bar.set_position(done as u64);
         }
+        self.lines(|lines| {
+            lines.count.done = done;
+            lines.tell_at_times();
+        });
+    }
+
+    /// So many items more need not be done: they do not count in the rate.
+    pub(crate) fn skip(&self, items: usize) {
+        if let Shown::Bar(bar) = &self.0 {
+            bar.inc(items as u64);
+            bar.reset_eta();
+        }
+        self.lines(|lines| {
+            lines.count.done += items;
+            lines.count.skipped += items;
+        });
     }
 
     /// One item more is done.
     pub(crate) fn step(&self) {
-        if let Some(bar) = &self.0 {
+        if let Shown::Bar(bar) = &self.0 {
             bar.inc(1);
         }
+        self.lines(|lines| {
+            lines.count.done += 1;
+            lines.stepped = true;
+            lines.tell_at_times();
+        });
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
+        if let Shown::Bar(bar) = &self.0 {
             bar.finish_and_clear();
         }
+        self.lines(|lines| {
+            if lines.stepped {
+                lines.tell();
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_tell_rate_and_time_left() {
+        let count = Count { what: "pictures", all: Some(40), done: 12, skipped: 2 };
+        assert_eq!(count.line(4.0), "12/40 pictures, 2.5 pictures/s, 11.20 s left");
+        assert_eq!(Count { done: 40, ..count }.line(19.0), "40/40 pictures, 2.0 pictures/s");
+        // Nothing was made yet, so that nothing can be said.
+        assert_eq!(Count { done: 2, ..count }.line(4.0), "2/40 pictures");
+        assert_eq!(Count { what: "frames", all: None, done: 90, skipped: 0 }.line(3.0), "90 frames, 30.0 frames/s");
     }
 }

@@ -5,33 +5,34 @@ use std::collections::VecDeque;
 use gpu_core::{InFlight, View, ViewMut};
 
 use crate::engine::{Engine, SizePolicy, StyleBackend, check};
-use crate::net::{Job, Picture as _};
+use crate::net::{Job, Picture};
 use crate::{Error, Result};
 
 /// Frames that are under way at most.
 const SLOTS: usize = 3;
 
 /// A frame's memory: page-locked on the host, and on the device, with a queue of its own for copies.
-struct Slot<B: StyleBackend> {
+struct Slot<B: StyleBackend, S: Picture> {
     copies: B,
-    host_in: Option<B::Pinned<u8>>,
-    host_out: Option<B::Pinned<u8>>,
+    host_in: Option<B::Pinned<S>>,
+    host_out: Option<B::Pinned<S>>,
     host_flag: Option<B::Pinned<u32>>,
-    device_in: Option<B::Buf<u8>>,
-    device_out: Option<B::Buf<u8>>,
+    device_in: Option<B::Buf<S>>,
+    device_out: Option<B::Buf<S>>,
     device_flag: Option<B::Buf<u32>>,
 }
 
 /// A frame under way.
-struct UnderWay<B: StyleBackend> {
-    slot: Slot<B>,
-    upload: InFlight<B, u8>,
-    result: InFlight<B, u8>,
+struct UnderWay<B: StyleBackend, S: Picture> {
+    slot: Slot<B, S>,
+    upload: InFlight<B, S>,
+    result: InFlight<B, S>,
     flag: InFlight<B, u32>,
 }
 
-/// A pipeline for frames of one size, bytes `[h][w][3]` in RGB: while one is computed, the next goes to the device and the
-/// one before comes back. At most three are under way; results come in the order of the frames.
+/// A pipeline for frames of one size: while one is computed, the next goes to the device and the one before comes back. At
+/// most three are under way; results come in the order of the frames. Frames are bytes `[h][w][3]` in RGB, or planes of
+/// `f32`.
 ///
 /// ```
 /// use gpu_core::Cpu;
@@ -49,23 +50,41 @@ struct UnderWay<B: StyleBackend> {
 /// assert_eq!(styled.len(), 4);
 /// # Ok::<(), style::Error>(())
 /// ```
-pub struct FrameStream<'a, B: StyleBackend> {
+pub struct FrameStream<'a, B: StyleBackend, S: Picture = u8> {
     engine: &'a mut Engine<B>,
     job: Job,
-    free: Vec<Slot<B>>,
-    under_way: VecDeque<UnderWay<B>>,
+    free: Vec<Slot<B, S>>,
+    under_way: VecDeque<UnderWay<B, S>>,
 }
 
 impl<B: StyleBackend> Engine<B> {
-    /// A pipeline for frames of this size.
+    /// A pipeline for frames of this size, as bytes.
     ///
     /// # Errors
     /// [`Error::InputTooSmall`] when a side is shorter than five; when there is no room for three frames.
     pub fn stream(&mut self, height: usize, width: usize, policy: SizePolicy) -> Result<FrameStream<'_, B>> {
+        self.stream_of(height, width, policy)
+    }
+
+    /// A pipeline for frames of this size as planes `[3][h][w]` of `f32` in 0..255; results are not clamped, so that they
+    /// can be mixed with something before they become bytes. Four times the bytes of [`stream`](Self::stream) are copied.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream).
+    pub fn stream_f32(&mut self, height: usize, width: usize, policy: SizePolicy) -> Result<FrameStream<'_, B, f32>> {
+        self.stream_of(height, width, policy)
+    }
+
+    fn stream_of<S: Picture>(
+        &mut self,
+        height: usize,
+        width: usize,
+        policy: SizePolicy,
+    ) -> Result<FrameStream<'_, B, S>> {
         check(3, height, width, &[height, width, 3])?;
         let job = Job { n: 1, h: height, w: width, policy, rounding: self.options.rounding };
         let b = self.backend.clone();
-        let slot = || -> Result<Slot<B>> {
+        let slot = || -> Result<Slot<B, S>> {
             let copies = b.fork()?;
             Ok(Slot {
                 host_in: Some(b.pinned(job.input_len())?),
@@ -82,14 +101,14 @@ impl<B: StyleBackend> Engine<B> {
     }
 }
 
-impl<B: StyleBackend> std::fmt::Debug for FrameStream<'_, B> {
+impl<B: StyleBackend, S: Picture> std::fmt::Debug for FrameStream<'_, B, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "FrameStream of {:?} with {} frames under way", self.job, self.under_way.len())
     }
 }
 
-impl<B: StyleBackend> FrameStream<'_, B> {
-    /// Bytes of a frame.
+impl<B: StyleBackend, S: Picture> FrameStream<'_, B, S> {
+    /// Values of a frame: bytes, or numbers of its planes.
     pub fn frame_len(&self) -> usize {
         self.job.input_len()
     }
@@ -113,7 +132,7 @@ impl<B: StyleBackend> FrameStream<'_, B> {
     ///
     /// # Errors
     /// [`Error::Shape`] when the frame has another size; the stream goes on with the next.
-    pub fn push(&mut self, frame: &[u8]) -> Result<Option<Vec<u8>>> {
+    pub fn push(&mut self, frame: &[S]) -> Result<Option<Vec<S>>> {
         if frame.len() != self.frame_len() {
             let expected = vec![self.job.h, self.job.w, 3];
             return Err(Error::Shape { what: "frame", expected, got: vec![frame.len()] });
@@ -131,12 +150,12 @@ impl<B: StyleBackend> FrameStream<'_, B> {
     ///
     /// # Errors
     /// When the device is lost.
-    pub fn pull(&mut self) -> Result<Option<Vec<u8>>> {
+    pub fn pull(&mut self) -> Result<Option<Vec<S>>> {
         let Some(UnderWay { mut slot, upload, result, flag }) = self.under_way.pop_front() else { return Ok(None) };
         let (host_in, host_out, host_flag) = (upload.finish()?, result.finish()?, flag.finish()?);
         let mut styled = host_out.to_vec();
         let escaped = host_flag.first().is_some_and(|&tiles| tiles > 0);
-        let flat = !self.engine.as_they_are() && u8::only_colour(&host_in).is_some();
+        let flat = !self.engine.as_they_are() && S::only_colour(&host_in).is_some();
         if escaped || flat {
             self.engine.batch(&self.job, &host_in, &mut styled)?;
         }
@@ -148,7 +167,7 @@ impl<B: StyleBackend> FrameStream<'_, B> {
     }
 
     /// Queues a frame: up on the slot's queue, through the network on the engine's, down on the slot's.
-    fn start(&mut self, mut slot: Slot<B>, frame: &[u8]) -> Result<UnderWay<B>> {
+    fn start(&mut self, mut slot: Slot<B, S>, frame: &[S]) -> Result<UnderWay<B, S>> {
         let Engine { backend: b, network, .. } = &mut *self.engine;
         let (b, copies) = (&*b, slot.copies.clone());
         let missing = || gpu_core::Error::value("frame", "its slot is in use");
@@ -162,11 +181,11 @@ impl<B: StyleBackend> FrameStream<'_, B> {
         // The engine's queue waits for this slot's last download, which is done, and for no other's.
         let mut device_out = b.adopt(slot.device_out.take().ok_or_else(missing)?)?;
         let mut device_flag = b.adopt(slot.device_flag.take().ok_or_else(missing)?)?;
-        b.forward::<u8>(
+        b.forward::<S>(
             network,
             &self.job,
             false,
-            &mut |x: ViewMut<'_, B, u8>| {
+            &mut |x: ViewMut<'_, B, S>| {
                 if let Some(from) = device_in.take() {
                     b.copy(View::of(&from), x)?;
                     // Handed back before the network is queued, so that the next upload into it need not wait for that.
@@ -174,7 +193,7 @@ impl<B: StyleBackend> FrameStream<'_, B> {
                 }
                 Ok(())
             },
-            &mut |y: View<'_, B, u8>, escaped: View<'_, B, u32>| {
+            &mut |y: View<'_, B, S>, escaped: View<'_, B, u32>| {
                 b.copy(y, ViewMut::of(&mut device_out))?;
                 b.copy(escaped, ViewMut::of(&mut device_flag))
             },

@@ -164,6 +164,21 @@ fn stream_is_pictures<B: StyleBackend>(b: &B, options: EngineOptions, [h, w]: [u
     }
     assert!(stream.is_empty());
     assert_eq!(got, wanted);
+    // Planes go through as they go one by one, with what bytes would cut off.
+    let planes: Vec<Array4<f32>> = frames
+        .iter()
+        .map(|f| Array4::from_shape_fn((1, 3, h, w), |(_, c, y, x)| f32::from(f[[y, x, c]]) + 0.25))
+        .collect();
+    let mut stream = engine.stream_f32(h, w, SizePolicy::Raw).unwrap();
+    let mut got = Vec::new();
+    for planes in &planes {
+        got.extend(stream.push(planes.as_slice().unwrap()).unwrap());
+    }
+    while let Some(frame) = stream.pull().unwrap() {
+        got.push(frame);
+    }
+    let one = |x: &Array4<f32>| single.run(x.view(), SizePolicy::Raw).unwrap().into_raw_vec_and_offset().0;
+    assert_eq!(got, planes.iter().map(one).collect::<Vec<_>>());
 }
 
 /// A picture in strips is the picture, on any backend; the way in and out too.

@@ -224,6 +224,98 @@ fn large_logits_overflow_nothing() {
     assert!(y.iter().all(|v| v.is_finite() && v.abs() < 20.0), "{y:?}");
 }
 
+/// The tokens of a grid with its windows in another order.
+fn reordered<T: Copy>(c: &Case, order: &[usize], tokens: &[T]) -> Vec<T> {
+    let (dim, [rows, cols]) = (c.dim(), c.grid());
+    let at = |window: usize, token: usize| {
+        let row = window / c.windows[1] * c.window + token / c.window;
+        row * cols + window % c.windows[1] * c.window + token % c.window
+    };
+    let mut out = tokens.to_vec();
+    for (image, to) in tokens.chunks_exact(rows * cols * dim).zip(out.chunks_exact_mut(rows * cols * dim)) {
+        for (window, &from) in order.iter().enumerate() {
+            for token in 0..c.window * c.window {
+                to[at(window, token) * dim..][..dim].copy_from_slice(&image[at(from, token) * dim..][..dim]);
+            }
+        }
+    }
+    out
+}
+
+/// Windows that are not shifted know nothing of each other: in another order they give the same bits in that order.
+fn windows_are_independent<B: Product<T> + WindowAttention<T>, T: Sample + Twin>(b: &B, c: &Case) {
+    let (c, count) = (&Case { shifted: false, ..c.clone() }, c.windows[0] * c.windows[1]);
+    let order: Vec<usize> = (0..count).map(|i| (i + 1 + c.seed as usize % count) % count).rev().collect();
+    let parts = noisy::<T>(c);
+    let x = reordered(c, &order, &parts.x);
+    let of = |parts| wide_output(&run::<B, T>(b, c, parts).unwrap()[0]);
+    let (first, second) = (of(noisy::<T>(c)), of(Parts { x, ..parts }));
+    assert!(reordered(c, &order, &first) == second, "{c:?}");
+}
+
+/// Values of every token alike: shares that sum to 1 give back that value, whatever the logits.
+fn shares_sum_to_one<B: Product<T> + WindowAttention<T>, T: Sample + Twin>(b: &B, c: &Case) {
+    let dim = c.dim();
+    let mut parts = noisy::<T>(c);
+    let value = |o: usize| 1.0 + (o % 7) as f32;
+    parts.qkv.0[2 * dim * dim..].fill(T::nearest(0.0));
+    (0..dim).for_each(|o| parts.qkv.1[2 * dim + o] = value(o));
+    parts.out = ((0..dim * dim).map(|i| T::nearest(f32::from(i / dim == i % dim))).collect(), vec![0.0; dim]);
+    let x: Vec<f64> = parts.x.iter().map(|v| f64::from(v.widened())).collect();
+    let got = wide_output(&run::<B, T>(b, c, parts).unwrap()[0]);
+    // Sums of `keys` shares with a rounding each, above and below the line; in f16 each share is rounded, and so are the
+    // heads and the result with its residual of 2 at most.
+    let keys = (c.window * c.window + 1) as f64;
+    let bound = if T::ROUNDS { 4.0 * 2.0_f64.powi(-11) } else { 2.0 * (keys + 4.0) * 2.0_f64.powi(-24) };
+    for (i, (got, x)) in got.iter().zip(&x).enumerate() {
+        let wanted = f64::from(value(i % dim)) + x;
+        assert!((got - wanted).abs() <= bound * 9.0, "{c:?}: {got} for {wanted}");
+    }
+}
+
+fn wide_output(output: &Output) -> Vec<f64> {
+    match output {
+        Output::F32(_, values) => wide(values),
+        Output::F16(_, values) => values.iter().map(|v| f64::from(f32::from(*v))).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Logits as they come, and ones so far apart that most shares are nothing.
+fn any_logits() -> BoxedStrategy<Case> {
+    case(small(), &[0.0, 3.0])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn windows_in_another_order(c in any_logits()) {
+        windows_are_independent::<_, f32>(&gpu_core::Cpu::new(), &c);
+        windows_are_independent::<_, f16>(&gpu_core::Cpu::new(), &c);
+    }
+
+    #[test]
+    fn rows_of_the_softmax_sum_to_one(c in any_logits()) {
+        shares_sum_to_one::<_, f32>(&gpu_core::Cpu::new(), &c);
+        shares_sum_to_one::<_, f16>(&gpu_core::Cpu::new(), &c);
+    }
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+#[ignore = "needs a CUDA device"]
+fn windows_and_shares_on_cuda() {
+    let cuda = gpu_core::Cuda::open(0).unwrap();
+    for (seed, window, large) in [(1, 4, 0.0), (2, 6, 3.0), (3, 14, 0.0)] {
+        let c = Case { images: 2, windows: [2, 2], window, heads: 2, width: 16, shifted: seed == 2, seed, large };
+        windows_are_independent::<_, f32>(&cuda, &c);
+        windows_are_independent::<_, f16>(&cuda, &c);
+        shares_sum_to_one::<_, f32>(&cuda, &c);
+        shares_sum_to_one::<_, f16>(&cuda, &c);
+    }
+}
+
 #[derive(Clone, Debug)]
 struct View {
     images: usize,

@@ -38,14 +38,14 @@ impl Batch {
         };
         let (shard, together) = (args.shard()?, together.max(1));
         make_folder(folder)?;
-        crate::files::sweep(folder);
+        self.sweep();
         let mut journal = Journal::open(folder)?;
         let mine: Vec<_> =
             self.items.iter().enumerate().filter(|(i, _)| shard.takes(*i)).map(|(_, item)| item).collect();
         let todo: Vec<_> = mine.iter().copied().filter(|item| args.force || !journal.has(item, settings)).collect();
         let progress = Progress::new(session, mine.len(), "pictures");
         let resumed = mine.len() - todo.len();
-        progress.to(resumed);
+        progress.skip(resumed);
         crate::interrupt::listen();
         let start = Instant::now();
         let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS);

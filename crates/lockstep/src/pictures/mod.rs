@@ -11,7 +11,7 @@ mod write;
 
 use std::path::Path;
 
-pub(crate) use read::{decode, profile, read};
+pub(crate) use read::{decode, profile, read, room};
 pub(crate) use write::{Writing, encode_png, write, write_with};
 
 use serde::{Deserialize, Serialize};

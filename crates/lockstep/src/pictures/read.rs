@@ -95,11 +95,12 @@ pub(crate) fn profile(path: &Path) -> Option<Vec<u8>> {
     reader.into_decoder().ok()?.icc_profile().ok()?
 }
 
-/// Refuses what does not fit in memory before any of it is taken: a small file can claim to be a huge picture.
-fn room(path: &Path, bytes: u64) -> Result<()> {
+/// Refuses what does not fit in memory before any of it is taken: a small file can claim to be a huge picture, and be
+/// scaled to one.
+pub(crate) fn room(path: &Path, bytes: u64) -> Result<()> {
     let free = if cfg!(target_os = "linux") { Cpu::new().memory().free as u64 } else { UNKNOWN_MEMORY };
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-    let needs = format!("{}: reading it takes {:.1} GiB of memory", path.display(), gib(bytes));
+    let needs = format!("{}: it takes {:.1} GiB of memory", path.display(), gib(bytes));
     if bytes > free {
         return Err(Failure::new(Exit::Memory, format!("{needs}, {:.1} are free", gib(free))));
     }

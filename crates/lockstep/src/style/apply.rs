@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use ::style::weights::StyleModel;
 use ::style::{Engine, EngineOptions, Precision, SizePolicy, StyleBackend};
 use clap::{Args, ValueEnum};
-use gpu_core::with_backend;
+use gpu_core::{AnyBackend, with_backend};
 use serde_json::{Value, json};
 
-use super::content::Content;
-use super::library::{Strictness, find, load};
+use super::content::{Content, Mask};
+use super::library::{Strictness, blended, find, load};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
-use crate::jobs::{Batch, Item, JobArgs, list, same_place};
-use crate::pictures::{ending, is_picture};
+use crate::jobs::{Batch, Item, JobArgs, list};
+use crate::pictures::{self, ending, is_picture};
 use crate::session::Session;
 
 /// Endings that can be asked for.
@@ -24,6 +24,7 @@ const FORMATS: [&str; 5] = ["png", "jpg", "tif", "tiff", "webp"];
 #[allow(clippy::struct_excessive_bools)]
 /// Options of `style apply`.
 #[derive(Args, Debug)]
+#[command(mut_arg("memory", |arg| arg.visible_alias("tile-mem")))]
 #[command(after_help = "\
 Examples:
   lockstep style apply --in photo.jpg --out candy.jpg       with the small model that is inside the program
@@ -39,8 +40,8 @@ Weights may be safetensors, PyTorch checkpoints or ONNX exports; `lockstep style
 Nothing is downloaded. The result has the size of the picture; gray pictures become colour, 16 bits count as \
 fractions of 8, transparency and ICC profiles are kept, and photographs that lie on their side are turned.")]
 pub(crate) struct Apply {
-    /// A weight file, or the name of a model; several are applied one after the other, each with its mask [default:
-    /// candy16, which is inside the program]
+    /// A weight file, or the name of a model; several are laid over one another, each with its --mask [default: candy16,
+    /// which is inside the program]
     #[arg(short, long, value_name = "MODEL")]
     model: Vec<String>,
     /// One model whose weights are a mean: candy=0.6,mosaic=0.4
@@ -94,8 +95,9 @@ pub(crate) struct Apply {
     /// Pictures of a folder that are worked on together, where they have one size; more fill a GPU that small ones do not
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     batch: u16,
-    /// Numbers that the network computes with [default: f16 on a GPU, f32 on the CPU, which has no other]
-    #[arg(long, value_enum)]
+    /// Numbers that the network computes with: f32, or f16 with sums in f32, much faster and at most some levels of 255
+    /// away [default: f16 on a GPU, f32 on the CPU, which has no other]
+    #[arg(long, value_name = "f32|f16", value_parser = parse_precision)]
     precision: Option<Numbers>,
     #[command(flatten)]
     backend: BackendArgs,
@@ -128,11 +130,11 @@ impl From<Sides> for SizePolicy {
 }
 
 /// Numbers of the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Numbers {
-    /// Single precision
+    /// Single precision.
     F32,
-    /// Half precision: much faster, and at most some levels of 255 away
+    /// Half precision, sums in single.
     F16,
 }
 
@@ -175,6 +177,21 @@ fn parse_scale(text: &str) -> std::result::Result<f64, String> {
     value.ok_or_else(|| format!("`{text}` is no factor; write a number of 0.001 to 100, such as 0.5"))
 }
 
+/// A precision by name; those that people ask for and that are not there, with what does their work.
+pub(super) fn parse_precision(text: &str) -> std::result::Result<Numbers, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "f32" => Ok(Numbers::F32),
+        "f16" => Ok(Numbers::F16),
+        "tf32" => {
+            Err("tf32 is not there. f16 has as many bits of mantissa, sums in f32 too, and is faster: tensor cores \
+            take twice as many, in half the memory; where values leave its range, f32 is used by itself. Write f16, or \
+            f32 for the smallest error"
+                .to_owned())
+        }
+        _ => Err(format!("`{text}` is no precision; write f32 or f16")),
+    }
+}
+
 pub(super) fn parse_strength(text: &str) -> std::result::Result<f32, String> {
     let value = text.parse().ok().filter(|s| (0.0..=1.0).contains(s));
     value.ok_or_else(|| format!("`{text}` is no strength; write a number from 0 to 1"))
@@ -205,7 +222,7 @@ impl Places {
 /// A model, and where it is applied.
 struct Style<B: StyleBackend> {
     engine: Engine<B>,
-    mask: Option<PathBuf>,
+    mask: Option<Mask>,
 }
 
 impl Apply {
@@ -215,15 +232,29 @@ impl Apply {
             return Err(Failure::usage(format!("{} masks for {models} models", self.mask.len()))
                 .help("give one --mask for each --model, or none"));
         }
+        if models > 1 && self.mask.is_empty() {
+            return Err(Failure::usage(format!("{models} models and no masks: the last one would hide the others"))
+                .help("give a --mask for each --model, or mix their weights: --blend candy=0.6,mosaic=0.4"));
+        }
+        let masks = self.mask.iter().map(|path| Mask::read(path)).collect::<Result<Vec<_>>>()?;
         let any = self.backend.open(Some(&self.jobs.shard()?))?;
         let places = self.places(session)?;
+        self.run_at(session, &any, &masks, &places).map_err(|mut e| {
+            if self.input.as_os_str() == "-" {
+                e.message = e.message.replace(&places.input.display().to_string(), "standard input");
+            }
+            e
+        })
+    }
+
+    fn run_at(&self, session: &Session, any: &AnyBackend, masks: &[Mask], places: &Places) -> Result<Exit> {
         // A picture on standard output must not have words around it.
         let silent = Session { quiet: true, ..session.clone() };
         let session = if places.to_stdout() { &silent } else { session };
-        let batch = self.items(&places)?;
+        let batch = self.items(session, places)?;
         let jobs = JobArgs { force: self.jobs.force || self.overwrite, ..self.jobs.clone() };
-        let exit = with_backend!(&any, |b| {
-            let mut styles = self.styles(session, b)?;
+        let exit = with_backend!(any, |b| {
+            let mut styles = self.styles(session, b, masks)?;
             let precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
             batch.run_staged(
                 session,
@@ -243,7 +274,7 @@ impl Apply {
     }
 
     /// The models on a backend, with their masks.
-    fn styles<B: StyleBackend>(&self, session: &Session, b: &B) -> Result<Vec<Style<B>>> {
+    fn styles<B: StyleBackend>(&self, session: &Session, b: &B, masks: &[Mask]) -> Result<Vec<Style<B>>> {
         let options = EngineOptions {
             precision: self.precision.map(Precision::from),
             max_batch: self.batch.into(),
@@ -255,7 +286,7 @@ impl Apply {
             if options.precision.is_some_and(|asked| asked != engine.precision()) {
                 session.note(format!("computing in {}: there is no f16 for this model and device", engine.precision()));
             }
-            styles.push(Style { engine, mask: self.mask.get(i).cloned() });
+            styles.push(Style { engine, mask: masks.get(i).cloned() });
         }
         Ok(styles)
     }
@@ -289,10 +320,17 @@ impl Apply {
         Ok(places)
     }
 
-    fn items(&self, places: &Places) -> Result<Batch> {
+    fn items(&self, session: &Session, places: &Places) -> Result<Batch> {
         let Places { input, output, .. } = places;
         let rename = |path: &Path| rename(path, self.ext.as_deref());
+        if input.is_dir() && !self.recursive && has_folders(input) {
+            session.note(format!("{}: folders inside it are left out; --recursive takes them", input.display()));
+        }
         if input.is_dir() && self.recursive {
+            if lies_inside(output, input) {
+                return Err(Failure::usage(format!("the output folder {} lies inside the input", output.display()))
+                    .help("choose another folder with --out: what is there would be an input the next time"));
+            }
             let mut items = Vec::new();
             let mut ignored = Vec::new();
             gather(input, input, output, &rename, &mut items, &mut ignored)?;
@@ -302,18 +340,20 @@ impl Apply {
     }
 
     fn without_existing(&self, mut batch: Batch) -> Batch {
-        if self.skip_existing {
+        if self.skip_existing && !batch.items.is_empty() {
             batch.items.retain(|item| !item.output.exists());
+            // A folder of which all is there is no folder without pictures.
+            if batch.items.is_empty() {
+                batch.folder = None;
+            }
         }
         batch
     }
 
     fn models(&self) -> Result<Vec<StyleModel>> {
         let load = |model: Option<&str>| load(&find(model)?, &self.strictness);
-        if let Some(Blend(parts)) = &self.blend {
-            let models: Vec<_> = parts.iter().map(|(model, _)| load(Some(model))).collect::<Result<_>>()?;
-            let shares: Vec<_> = models.iter().zip(parts).map(|(model, (_, share))| (model, *share)).collect();
-            return Ok(vec![StyleModel::blend(&shares).map_err(::style::Error::from)?]);
+        if let Some(blend) = &self.blend {
+            return Ok(vec![blended(blend, &self.strictness)?]);
         }
         if self.model.is_empty() {
             return Ok(vec![load(None)?]);
@@ -332,13 +372,29 @@ impl Apply {
         })
     }
 
-    fn scaled(&self, content: Content) -> Result<Content> {
+    fn scaled(&self, path: &Path, content: Content) -> Result<Content> {
         let longer = content.height.max(content.width) as f64;
         let factor = self.size.map(|n| f64::from(n) / longer).or(self.scale);
         let Some(factor) = factor.filter(|f| *f != 1.0) else { return Ok(content) };
-        let side = |n: usize| ((n as f64 * factor).round() as usize).max(1);
-        content.resized(side(content.height), side(content.width))
+        let [height, width] = [content.height, content.width].map(|n| ((n as f64 * factor).round() as usize).max(1));
+        // The scaled picture and its planes, the styled ones, and whole numbers of them.
+        pictures::room(path, (height as u64 * width as u64).saturating_mul(80)).map_err(|e| {
+            e.help(format!("scaled, it has {width} x {height} pixels; give a smaller --size or --scale"))
+        })?;
+        content.resized(height, width)
     }
+}
+
+/// Whether a place, which need not exist, is a folder or lies below it.
+fn lies_inside(place: &Path, folder: &Path) -> bool {
+    let (Ok(place), Ok(folder)) = (std::path::absolute(place), folder.canonicalize()) else { return false };
+    let there = place.ancestors().find_map(|above| above.canonicalize().ok());
+    there.is_some_and(|there| there.starts_with(folder))
+}
+
+fn has_folders(folder: &Path) -> bool {
+    let mut entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.any(|entry| entry.path().is_dir() && !entry.file_name().to_string_lossy().starts_with('.'))
 }
 
 /// Pictures of a folder and of those inside it.
@@ -350,10 +406,6 @@ fn gather(
     items: &mut Vec<Item>,
     ignored: &mut Vec<String>,
 ) -> Result<()> {
-    if same_place(folder, output) {
-        return Err(Failure::usage(format!("the output folder {} lies inside the input", output.display()))
-            .help("choose another folder with --out"));
-    }
     let inside = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
     for path in list(folder)? {
         let name = inside(&path);

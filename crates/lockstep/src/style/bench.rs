@@ -1,47 +1,56 @@
-use std::path::PathBuf;
+mod floor;
+
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ::style::weights::{StyleModel, VitShape};
+use ::style::weights::StyleModel;
 use ::style::{Engine, EngineOptions, SizePolicy, StyleBackend};
 use clap::Args;
 use gpu_core::with_backend;
 use ndarray::{Array3, ArrayView3};
 use serde_json::{Value, json};
 
-use super::apply::Numbers;
+use super::apply::{Numbers, parse_precision};
 use super::library::{Strictness, find, load};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
+use crate::pictures;
 use crate::session::{Session, seconds};
-
-/// Operations and bytes of an input pixel, for a network 32 wide with five residual blocks: products with the four
-/// phases of each upsampling layer, and every activation written and read once in f16.
-const FLOP: f64 = 266_624.0;
-const BYTES_F16: f64 = 886.0;
+use floor::{Clocks, Rates, Work, clocks};
 
 /// Options of `style bench`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  lockstep style bench                                    common sizes, one picture at once
+  lockstep style bench                                    common sizes
   lockstep style bench --sizes 512x512 --batch 1,8 --precision f16 --json > now.json
   lockstep style bench --compare before.json              ratios to an earlier run
+  lockstep style bench --model vit:candy                  the transformer
+  lockstep style bench --sizes 2160x3840 --stream         frames one after the other, with their copies
+  lockstep style bench --sizes 4320x7680 --memory 1G --samples 3    in strips
 
 Sizes are rows by columns. Times are medians of at least 20 runs after warming up: `compute` on the device alone, from \
 its own clock, and `wall` with the copies of bytes to it and back. Operations and bytes are the least that the network \
-needs: 266,624 a pixel, and 886 in f16 (twice that in f32), for models 32 wide with five blocks.")]
+needs: 266,624 a pixel, and 886 in f16 (twice that in f32), for models 32 wide with five blocks. Where the device's rates \
+are known, the floor is the time in which it could do that at best, layer by layer the longer of operations and bytes, \
+and the share of the floor is that time over the median. Clocks are the driver's affair: nothing sets them, and what \
+nvidia-smi says of them is told.")]
+#[command(mut_arg("memory", |arg| arg.visible_alias("tile-mem")))]
 pub(crate) struct Bench {
-    /// Rows x columns, by commas
-    #[arg(long, value_name = "HxW,…", default_value = "256x256,512x512,1080x1920", value_delimiter = ',', value_parser = parse_size)]
+    /// Rows x columns, by commas [default: 256x256,512x512; on a GPU also 1080x1920,2160x3840]
+    #[arg(long, value_name = "HxW,…", value_delimiter = ',', value_parser = parse_size)]
     sizes: Vec<(usize, usize)>,
-    /// Pictures at once, by commas
-    #[arg(long, value_name = "N,…", default_value = "1", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Pictures at once, by commas [default: 1; on a GPU 1,8]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1024))]
     batch: Vec<u16>,
+    /// Also frames one after the other, up to three under way with their copies: time of each, beside the computation alone
+    #[arg(long, conflicts_with = "batch")]
+    stream: bool,
     /// A weight file, or the name of a model [default: random weights, 32 wide: the speed is the same]
     #[arg(short, long, value_name = "MODEL")]
     model: Option<String>,
     /// f16 on tensor cores, or f32 [default: f16 where the device has tensor cores]
-    #[arg(long, value_enum)]
+    #[arg(long, value_name = "f32|f16", value_parser = parse_precision)]
     precision: Option<Numbers>,
     /// Runs of each measurement
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
@@ -69,21 +78,61 @@ impl Bench {
         };
         let before = self.compare.as_ref().map(earlier).transpose()?.unwrap_or_default();
         let any = self.backend.open(None)?;
+        let on_gpu = any.name() == "cuda";
+        let (few, many) = ([(256, 256), (512, 512)], [(256, 256), (512, 512), (1080, 1920), (2160, 3840)]);
+        let usual: &[_] = if on_gpu { &many } else { &few };
+        let sizes = if self.sizes.is_empty() { usual } else { &self.sizes };
+        let batches: &[u16] = match self.batch.as_slice() {
+            [] if on_gpu && !self.stream => &[1, 8],
+            [] => &[1],
+            given => given,
+        };
+        let rates = if on_gpu { Rates::of(&any.device().name) } else { None };
         let mut rows = Vec::new();
         with_backend!(&any, |b| {
-            for &(h, w) in &self.sizes {
-                for &n in &self.batch {
-                    let row = self.cell(session, b, &model, n.into(), h, w, &before)?;
+            for &(h, w) in sizes {
+                for &n in batches {
+                    let row = self.cell(session, b, &model, [n.into(), h, w], rates, &before)?;
+                    let compute = row["median_s"].as_f64();
                     rows.push(row);
+                    if let (true, Some(compute)) = (self.stream, compute) {
+                        rows.push(self.streamed(session, b, &model, [h, w], compute)?);
+                    }
                 }
             }
             Ok::<_, Failure>(())
         })?;
+        let clocks = if on_gpu { clocks(any.device().ordinal) } else { None };
+        let told = match &clocks {
+            _ if !on_gpu => "those of the processor are not controlled".to_owned(),
+            Some(Clocks { sm: [now, most], memory: [memory, memory_most] }) => {
+                format!("not controlled; behind the last run {now} of {most} MHz, memory {memory} of {memory_most} MHz")
+            }
+            None => "not controlled and not known, since nvidia-smi does not tell".to_owned(),
+        };
+        session.say(format!("clocks: {told}"));
+        if on_gpu && rates.is_none() {
+            session.say(format!("floor: the rates of {} are not known", any.device().name));
+        }
         session.document(&json!({
             "backend": any.name(), "device_name": any.device().name, "base_channels": model.nc(),
             "residual_blocks": model.residual_blocks(), "rows": rows,
+            "clocks": {
+                "controlled": false, "note": told,
+                "sm_mhz": clocks.map(|c| c.sm[0]), "sm_most_mhz": clocks.map(|c| c.sm[1]),
+                "memory_mhz": clocks.map(|c| c.memory[0]), "memory_most_mhz": clocks.map(|c| c.memory[1]),
+            },
+            "rates": rates.map(|r| json!({
+                "f16_flop_per_s": r.half, "f32_flop_per_s": r.single, "bytes_per_s": r.bytes,
+            })),
         }))?;
         Ok(Exit::Ok)
+    }
+
+    fn engine<B: StyleBackend>(&self, b: &B, model: &StyleModel, n: usize) -> Result<Engine<B>> {
+        let options =
+            EngineOptions { precision: self.precision.map(Into::into), max_batch: n, ..EngineOptions::default() };
+        Ok(Engine::with(b, model, options)?)
     }
 
     fn cell<B: StyleBackend>(
@@ -91,16 +140,16 @@ impl Bench {
         session: &Session,
         b: &B,
         model: &StyleModel,
-        n: usize,
-        h: usize,
-        w: usize,
+        [n, h, w]: [usize; 3],
+        rates: Option<Rates>,
         before: &[Value],
     ) -> Result<Value> {
-        let options =
-            EngineOptions { precision: self.precision.map(Into::into), max_batch: n, ..EngineOptions::default() };
-        let mut engine = Engine::with(b, model, options)?;
-        let pixel = |(y, x, c): (usize, usize, usize)| ((y * 7 + x * 3 + c * 85) ^ (x * y) >> 5) as u8;
-        let picture = Array3::from_shape_fn((h, w, 3), pixel);
+        let shape = format!("{n}x{h}x{w}");
+        // The picture, copies of it as one batch, and their results.
+        pictures::room(Path::new(&shape), ((1 + 3 * n as u64) * h as u64).saturating_mul(3 * w as u64))
+            .map_err(|e| e.help("give smaller --sizes, or a smaller --batch"))?;
+        let mut engine = self.engine(b, model, n)?;
+        let picture = picture(h, w);
         let pictures: Vec<ArrayView3<'_, u8>> = (0..n).map(|_| picture.view()).collect();
         let mut once = || -> Result<[Duration; 2]> {
             engine.run_u8(&pictures, SizePolicy::Crop)?;
@@ -122,39 +171,96 @@ impl Bench {
             all.sort_by(f64::total_cmp);
         }
         let [compute, wall] = &times;
-        let at = |all: &[f64], share: f64| all[((all.len() - 1) as f64 * share).round() as usize];
-        let precision = engine.precision().to_string();
-        let shape = format!("{n}x{h}x{w}");
+        let precision = engine.precision();
+        let element = precision.to_string();
+        let kernel = if engine.strips() > 0 { format!("{}-strips", kernel(model)) } else { kernel(model) };
         let median = at(compute, 0.5);
-        let pixels = (n * h * w) as f64;
-        let usual = model.nc() == 32 && model.residual_blocks() == 5;
-        // A transformer works on what pictures are continued to.
-        let continued = |shape: VitShape| {
-            let side = |n: usize| n.next_multiple_of(shape.multiple());
-            shape.flops_a_pixel() * (n * side(h) * side(w)) as f64
-        };
-        let flop = model.transformer().map(continued).or_else(|| usual.then_some(FLOP * pixels));
-        let bytes = usual.then_some(BYTES_F16 * pixels * if precision == "f16" { 1.0 } else { 2.0 });
+        let work = Work::of(model, precision, [n, h, w]);
+        let floor = rates.and_then(|rates| work.floor(&rates, precision));
+        let share = floor.as_ref().map(|floor| floor.seconds / median);
         let ratio = before
             .iter()
-            .find(|row| row["shape"] == shape && row["dtype"] == precision && row["kernel"] == "style")
+            .find(|row| row["shape"] == shape && row["dtype"] == element && row["kernel"] == kernel)
             .and_then(|row| Some(row["median_s"].as_f64()? / median));
-        let operations = flop.map_or(String::new(), |flop| format!("  {:6.2} Tflop/s", flop / median * 1e-12));
-        let rates =
-            bytes.map_or(operations.clone(), |bytes| format!("{operations} {:7.1} GB/s", bytes / median * 1e-9));
-        let against = ratio.map_or(String::new(), |r| format!("  {r:.2} times as fast as before"));
+        let told = |text: Option<String>| text.unwrap_or_default();
+        let strips = if engine.strips() > 0 { "  in strips" } else { "" };
         session.say(format!(
-            "{shape:>14} {precision}  compute {:>9} (least {:>9})  wall {:>9}{rates}{against}",
+            "{shape:>14} {element}  compute {:>9} (least {:>9})  wall {:>9}{}{}{}{}{strips}",
             seconds(median),
             seconds(compute[0]),
             seconds(at(wall, 0.5)),
+            told(work.flop.map(|flop| format!("  {:6.2} Tflop/s", flop / median * 1e-12))),
+            told(work.bytes.map(|bytes| format!(" {:7.1} GB/s", bytes / median * 1e-9))),
+            told(share.map(|share| format!("  {:4.1} % of the floor", 100.0 * share))),
+            told(ratio.map(|r| format!("  {r:.2} times as fast as before"))),
         ));
         Ok(json!({
-            "kernel": "style", "shape": shape, "dtype": precision, "samples": self.samples, "median_s": median,
+            "kernel": kernel, "shape": shape, "dtype": element, "samples": self.samples, "median_s": median,
             "p10_s": at(compute, 0.1), "p90_s": at(compute, 0.9), "min_s": compute[0], "wall_s": at(wall, 0.5),
-            "flop": flop, "floor_bytes": bytes, "ratio": ratio,
+            "flop": work.flop, "floor_bytes": work.bytes, "ratio": ratio, "in_strips": engine.strips() > 0,
+            "floor_s": floor.as_ref().map(|f| f.seconds), "floor_flop_s": floor.as_ref().map(|f| f.of_flop),
+            "floor_bytes_s": floor.as_ref().and_then(|f| f.of_bytes), "floor_share": share,
         }))
     }
+
+    /// Frames of a stream, once it is full: `samples` in each of five rounds.
+    fn streamed<B: StyleBackend>(
+        &self,
+        session: &Session,
+        b: &B,
+        model: &StyleModel,
+        [h, w]: [usize; 2],
+        compute: f64,
+    ) -> Result<Value> {
+        const ROUNDS: u32 = 5;
+        let mut engine = self.engine(b, model, 1)?;
+        let element = engine.precision().to_string();
+        let frame = picture(h, w).into_raw_vec_and_offset().0;
+        let mut stream = engine.stream(h, w, SizePolicy::Crop)?;
+        // Each frame from the fourth on gives a result; the second time around nothing is new.
+        for _ in 0..8 {
+            stream.push(&frame)?;
+        }
+        let mut times = Vec::new();
+        for _ in 0..ROUNDS {
+            let start = Instant::now();
+            for _ in 0..self.samples {
+                stream.push(&frame)?;
+            }
+            times.push(start.elapsed().as_secs_f64() / f64::from(self.samples));
+        }
+        times.sort_by(f64::total_cmp);
+        let (median, shape) = (at(&times, 0.5), format!("1x{h}x{w}"));
+        session.say(format!(
+            "{shape:>14} {element}  stream  {:>9} a frame, {:.1} frames/s, {:.1} % of the computation alone",
+            seconds(median),
+            median.recip(),
+            100.0 * compute / median,
+        ));
+        Ok(json!({
+            "kernel": format!("{}-stream", kernel(model)), "shape": shape, "dtype": element,
+            "samples": ROUNDS * self.samples, "median_s": median, "p10_s": at(&times, 0.1), "p90_s": at(&times, 0.9),
+            "compute_s": compute, "compute_share": compute / median, "frames_per_second": median.recip(),
+        }))
+    }
+}
+
+/// What rows are called: the usual network, 32 wide with five blocks, is what peers are measured on.
+fn kernel(model: &StyleModel) -> String {
+    match (model.transformer(), model.nc(), model.residual_blocks()) {
+        (Some(_), ..) => "style-vit".to_owned(),
+        (None, 32, 5) => "style".to_owned(),
+        (None, nc, blocks) => format!("style-nc{nc}-{blocks}"),
+    }
+}
+
+fn picture(h: usize, w: usize) -> Array3<u8> {
+    Array3::from_shape_fn((h, w, 3), |(y, x, c)| ((y * 7 + x * 3 + c * 85) ^ (x * y) >> 5) as u8)
+}
+
+/// The value behind so large a share of sorted ones.
+fn at(all: &[f64], share: f64) -> f64 {
+    all[((all.len() - 1) as f64 * share).round() as usize]
 }
 
 /// The rows of an earlier run.

@@ -1,6 +1,6 @@
 //! Pictures as the network takes them, and back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ::style::mix::Rounding;
 use image::imageops::{FilterType, resize};
@@ -8,7 +8,7 @@ use image::{ImageBuffer, Luma, Rgb};
 use ndarray::{Array4, ArrayView4};
 
 use crate::exit::{Failure, Result};
-use crate::pictures::{Depth, Layout, Picture};
+use crate::pictures::{self, Depth, Layout, Picture};
 
 /// A picture as three planes of `f32` in 0..255.
 #[derive(Clone, Debug)]
@@ -78,18 +78,34 @@ impl Content {
     }
 }
 
-/// A gray mask of the size of the picture, 0..1.
-pub(crate) fn mask(picture: &Picture, path: &Path, height: usize, width: usize) -> Result<Vec<f32>> {
-    let wrong = || Failure::input(path, "this is no picture that can be a mask");
-    let [.., h, w] = picture.shape;
-    let peak = picture.depth.peak();
-    let gray: Vec<f32> = picture.luma().iter().map(|v| (v / peak) as f32).collect();
-    if (h, w) == (height, width) {
-        return Ok(gray);
+/// A gray picture that says where a style goes: shares of 0..1.
+#[derive(Clone, Debug)]
+pub(crate) struct Mask {
+    path: PathBuf,
+    image: ImageBuffer<Luma<f32>, Vec<f32>>,
+}
+
+impl Mask {
+    /// Reads one; colours become their brightness.
+    pub(crate) fn read(path: &Path) -> Result<Self> {
+        let picture = pictures::read(path, Layout::Auto)?;
+        let [.., h, w] = picture.shape;
+        let peak = picture.depth.peak();
+        let gray: Vec<f32> = picture.luma().iter().map(|v| (v / peak) as f32).collect();
+        let image = ImageBuffer::from_raw(w as u32, h as u32, gray);
+        let image = image.ok_or_else(|| Failure::input(path, "this is no picture that can be a mask"))?;
+        Ok(Self { path: path.to_owned(), image })
     }
-    let image = ImageBuffer::<Luma<f32>, Vec<f32>>::from_raw(w as u32, h as u32, gray).ok_or_else(wrong)?;
-    let image = resize(&image, width as u32, height as u32, FilterType::Triangle);
-    Ok(image.into_raw().into_iter().map(|v| v.clamp(0.0, 1.0)).collect())
+
+    /// Its values at the size of a picture.
+    pub(crate) fn scaled(&self, height: usize, width: usize) -> Result<Vec<f32>> {
+        if self.image.dimensions() == (width as u32, height as u32) {
+            return Ok(self.image.as_raw().clone());
+        }
+        pictures::room(&self.path, (height as u64 * width as u64).saturating_mul(24))?;
+        let image = resize(&self.image, width as u32, height as u32, FilterType::Triangle);
+        Ok(image.into_raw().into_iter().map(|v| v.clamp(0.0, 1.0)).collect())
+    }
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! What `pipe` and `video` share: one model, and frames that go through a pipeline while others are read and written.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use ::style::mix::{Rounding, keep_colours, mix};
 use ::style::weights::StyleModel;
-use ::style::{Engine, EngineOptions, SizePolicy, StyleBackend};
+use ::style::{Engine, EngineOptions, FrameStream, Picture, SizePolicy, StyleBackend};
 use clap::Args;
+use ndarray::{ArrayView3, ArrayView4};
 
-use super::apply::{Blend, Numbers, parse_blend, parse_strength};
-use super::library::{Strictness, find, load};
+use super::apply::{Blend, Numbers, parse_blend, parse_precision, parse_strength};
+use super::library::{Strictness, blended, find, load};
 use crate::exit::{Exit, Failure, Result};
 
 /// Frames that wait between two threads at most.
@@ -35,7 +37,7 @@ pub(crate) struct OneModel {
     #[arg(long)]
     round: bool,
     /// f16 on tensor cores, or f32 [default: f16 where the device has tensor cores]
-    #[arg(long, value_enum)]
+    #[arg(long, value_name = "f32|f16", value_parser = parse_precision)]
     precision: Option<Numbers>,
     #[command(flatten)]
     strictness: Strictness,
@@ -43,13 +45,10 @@ pub(crate) struct OneModel {
 
 impl OneModel {
     pub(crate) fn load(&self) -> Result<StyleModel> {
-        let load = |model: Option<&str>| load(&find(model)?, &self.strictness);
-        if let Some(Blend(parts)) = &self.blend {
-            let models: Vec<_> = parts.iter().map(|(model, _)| load(Some(model))).collect::<Result<_>>()?;
-            let shares: Vec<_> = models.iter().zip(parts).map(|(model, (_, share))| (model, *share)).collect();
-            return Ok(StyleModel::blend(&shares).map_err(::style::Error::from)?);
+        match &self.blend {
+            Some(blend) => blended(blend, &self.strictness),
+            None => load(&find(self.model.as_deref())?, &self.strictness),
         }
-        load(self.model.as_deref())
     }
 
     fn rounding(&self) -> Rounding {
@@ -62,25 +61,44 @@ impl OneModel {
         Ok(Engine::with(b, &self.load()?, options)?)
     }
 
-    /// Mixes a styled frame with what it was made of.
-    fn mixed(&self, frame: &[u8], styled: &mut [u8]) {
-        if self.strength >= 1.0 && !self.original_colors {
-            return;
+    /// Runs a picture before the first frame, the way frames go: each way has statistics of its own.
+    pub(crate) fn run_before<B: StyleBackend>(
+        &self,
+        engine: &mut Engine<B>,
+        picture: &[u8],
+        size: [usize; 2],
+    ) -> Result<()> {
+        let [h, w] = size;
+        let wrong = |e: ndarray::ShapeError| Failure::usage(format!("the picture has another size: {e}"));
+        if self.mixes() {
+            let planes = planes(picture);
+            engine.run(ArrayView4::from_shape((1, 3, h, w), &planes).map_err(wrong)?, SizePolicy::Crop)?;
+        } else {
+            engine.run_u8(&[ArrayView3::from_shape((h, w, 3), picture).map_err(wrong)?], SizePolicy::Crop)?;
         }
-        let planes = |bytes: &[u8]| -> Vec<f32> {
-            (0..3).flat_map(|c| bytes.iter().skip(c).step_by(3).map(|&v| f32::from(v))).collect()
-        };
-        let (mut under, mut over) = (planes(frame), planes(styled));
-        if self.original_colors {
-            keep_colours(&mut over, &under);
-        }
-        mix(&mut under, &over, self.strength);
-        let pixels = styled.len() / 3;
-        let rounding = self.rounding();
-        for (i, byte) in styled.iter_mut().enumerate() {
-            *byte = rounding.apply(under[i % 3 * pixels + i / 3], 255.0) as u8;
-        }
+        Ok(())
     }
+
+    /// Whether results are mixed with the frames.
+    fn mixes(&self) -> bool {
+        self.strength < 1.0 || self.original_colors
+    }
+
+    /// What the network made of a frame's planes, mixed with them and only then made whole numbers, as `apply` does it.
+    fn mixed(&self, mut styled: Vec<f32>, frame: &[u8]) -> Vec<u8> {
+        let mut under = planes(frame);
+        if self.original_colors {
+            keep_colours(&mut styled, &under);
+        }
+        mix(&mut under, &styled, self.strength);
+        let (pixels, rounding) = (under.len() / 3, self.rounding());
+        (0..under.len()).map(|i| rounding.apply(under[i % 3 * pixels + i / 3], 255.0) as u8).collect()
+    }
+}
+
+/// Bytes, pixel after pixel, as planes.
+fn planes(bytes: &[u8]) -> Vec<f32> {
+    (0..3).flat_map(|c| bytes.iter().skip(c).step_by(3).map(|&v| f32::from(v))).collect()
 }
 
 /// A frame as it was read: RGB for the network, and what has to come out again as it is.
@@ -102,12 +120,35 @@ pub(crate) fn run<B: StyleBackend>(
     engine: &mut Engine<B>,
     model: &OneModel,
     [height, width]: [usize; 2],
+    read: impl FnMut() -> Result<Option<Frame>> + Send,
+    write: impl FnMut(Frame) -> Result<()> + Send,
+    progress: impl FnMut(usize),
+) -> Result<Passed> {
+    if model.mixes() {
+        let stream = engine.stream_f32(height, width, SizePolicy::Crop)?;
+        return pass(
+            stream,
+            |bytes| planes(bytes).into(),
+            |styled, frame| model.mixed(styled, frame),
+            read,
+            write,
+            progress,
+        );
+    }
+    let stream = engine.stream(height, width, SizePolicy::Crop)?;
+    pass(stream, |bytes| bytes.into(), |styled, _| styled, read, write, progress)
+}
+
+/// [`run`] through a stream, whose values `enter` makes of a frame's bytes and `leave` makes bytes again.
+fn pass<B: StyleBackend, S: Picture>(
+    mut stream: FrameStream<'_, B, S>,
+    enter: fn(&[u8]) -> Cow<'_, [S]>,
+    leave: impl Fn(Vec<S>, &[u8]) -> Vec<u8>,
     mut read: impl FnMut() -> Result<Option<Frame>> + Send,
     mut write: impl FnMut(Frame) -> Result<()> + Send,
     mut progress: impl FnMut(usize),
 ) -> Result<Passed> {
     let begun = Instant::now();
-    let mut stream = engine.stream(height, width, SizePolicy::Crop)?;
     let (to_network, from_reader): (SyncSender<Result<Frame>>, Receiver<_>) = sync_channel(WAITING);
     let (to_writer, from_network): (SyncSender<Frame>, Receiver<_>) = sync_channel(WAITING);
     let mut frames = 0;
@@ -123,12 +164,11 @@ pub(crate) fn run<B: StyleBackend>(
         });
         let writer = scope.spawn(move || from_network.into_iter().try_for_each(&mut write));
         let mut under_way = std::collections::VecDeque::new();
-        let mut finish = |styled: Option<Vec<u8>>, under_way: &mut std::collections::VecDeque<Frame>| -> bool {
-            let Some((mut styled, mut frame)) = styled.and_then(|styled| Some((styled, under_way.pop_front()?))) else {
+        let mut finish = |styled: Option<Vec<S>>, under_way: &mut std::collections::VecDeque<Frame>| -> bool {
+            let Some((styled, mut frame)) = styled.and_then(|styled| Some((styled, under_way.pop_front()?))) else {
                 return true;
             };
-            model.mixed(&frame.rgb, &mut styled);
-            frame.rgb = styled;
+            frame.rgb = leave(styled, &frame.rgb);
             frames += 1;
             progress(frames);
             to_writer.send(frame).is_ok()
@@ -136,7 +176,7 @@ pub(crate) fn run<B: StyleBackend>(
         let computed = (|| -> Result<()> {
             for frame in from_reader {
                 let frame = frame?;
-                let styled = stream.push(&frame.rgb)?;
+                let styled = stream.push(&enter(&frame.rgb))?;
                 under_way.push_back(frame);
                 if !finish(styled, &mut under_way) {
                     return Ok(());

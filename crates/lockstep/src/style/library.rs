@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ::style::weights::{LoadOptions, StyleModel, WeightsError};
 use clap::Args;
 
+use super::apply::Blend;
 use crate::exit::{Exit, Failure, Result};
 use crate::jobs::list;
 use crate::pictures::ending;
@@ -113,8 +114,13 @@ pub(crate) fn models(folders: &[PathBuf]) -> Result<Vec<Found>> {
 pub(crate) fn find(model: Option<&str>) -> Result<Source> {
     let Some(model) = model else { return Ok(BUNDLED[0].clone()) };
     let path = PathBuf::from(model);
-    if path.exists() {
+    if path.exists() && !path.is_dir() {
         return Ok(Source::File(path));
+    }
+    // A folder may have the name of a model.
+    if path.is_dir() && all_models()?.iter().all(|found| found.name != model) {
+        return Err(Failure::input(&path, "this is a folder, and a weight file is needed here")
+            .help(format!("name a file of it, or set STYLE_MODELS={model} and give a name of `style models`")));
     }
     // What looks like a path was meant as one.
     if path.components().count() > 1 || ENDINGS.contains(&ending(&path).as_str()) {
@@ -155,6 +161,13 @@ pub(crate) fn load(source: &Source, strictness: &Strictness) -> Result<StyleMode
         WeightsError::UnexpectedTensor { .. } => Failure::input(path, error).help("--allow-extra drops them"),
         other => Failure::input(path, other),
     })
+}
+
+/// One model whose weights are a mean of others'.
+pub(crate) fn blended(Blend(parts): &Blend, strictness: &Strictness) -> Result<StyleModel> {
+    let models: Vec<_> = parts.iter().map(|(model, _)| load(&find(Some(model))?, strictness)).collect::<Result<_>>()?;
+    let shares: Vec<_> = models.iter().zip(parts).map(|(model, (_, share))| (model, *share)).collect();
+    Ok(StyleModel::blend(&shares).map_err(::style::Error::from)?)
 }
 
 /// What a model is, in words.

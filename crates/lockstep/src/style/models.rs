@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::library::{Source, Strictness, all_models, described, folders, load, models, sizes};
-use crate::exit::{Exit, Result};
+use crate::exit::{Exit, Failure, Result};
 use crate::session::{Session, bytes};
 
 /// Options of `style models`.
@@ -27,6 +27,11 @@ pub(crate) struct Models {
 
 impl Models {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        if let Some(dir) = &self.dir
+            && !dir.metadata().map_err(|e| Failure::reading(dir, &e))?.is_dir()
+        {
+            return Err(Failure::input(dir, "this is no folder").help("`style info` tells about one weight file"));
+        }
         let folders = self.dir.as_ref().map_or_else(folders, |dir| vec![dir.clone()]);
         let mut documents = Vec::new();
         let found = if self.dir.is_some() { models(&folders)? } else { all_models()? };

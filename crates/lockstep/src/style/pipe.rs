@@ -10,6 +10,7 @@ use crate::session::Session;
 
 /// Options of `style pipe`.
 #[derive(Args, Debug)]
+#[command(mut_arg("memory", |arg| arg.visible_alias("tile-mem")))]
 #[command(after_help = "\
 Examples:
   ffmpeg -i in.mp4 -f rawvideo -pix_fmt rgb24 - | lockstep style pipe --model candy --width 1920 --height 1080 | \\
@@ -61,13 +62,16 @@ impl Pipe {
         let passed = with_backend!(&any, |b| {
             let mut engine = self.model.engine(b)?;
             let mut input = stdin();
-            let mut bytes = vec![0; self.pix.frame_bytes(h, w)];
+            let size = self.pix.frame_bytes(h, w);
             let mut output = stdout();
             run(
                 &mut engine,
                 &self.model,
                 [h, w],
-                move || Ok(fill(&mut input, &mut bytes, "standard input")?.then(|| self.pix.decode(&bytes, h, w))),
+                move || {
+                    let mut bytes = vec![0; size];
+                    Ok(fill(&mut input, &mut bytes, "standard input")?.then(|| self.pix.decode(bytes, h, w)))
+                },
                 move |frame| {
                     put(&mut output, &self.pix.encode(frame, h, w), "standard output")?;
                     output.flush().map_err(|e| Failure::new(Exit::Io, format!("cannot write standard output: {e}")))
@@ -89,14 +93,14 @@ impl Pixels {
         }
     }
 
-    fn decode(self, bytes: &[u8], h: usize, w: usize) -> Frame {
+    fn decode(self, bytes: Vec<u8>, h: usize, w: usize) -> Frame {
         match self {
-            Self::Rgb24 => Frame { rgb: bytes.to_vec(), beside: Vec::new() },
+            Self::Rgb24 => Frame { rgb: bytes, beside: Vec::new() },
             Self::Rgba => Frame {
                 rgb: bytes.chunks_exact(4).flat_map(|p| [p[0], p[1], p[2]]).collect(),
                 beside: bytes.iter().skip(3).step_by(4).copied().collect(),
             },
-            Self::Nv12 => Frame { rgb: nv12_to_rgb(bytes, h, w), beside: Vec::new() },
+            Self::Nv12 => Frame { rgb: nv12_to_rgb(&bytes, h, w), beside: Vec::new() },
         }
     }
 
@@ -177,7 +181,7 @@ mod tests {
     #[test]
     fn opacity_is_handed_through() {
         let bytes: Vec<u8> = (0..32).collect();
-        let frame = Pixels::Rgba.decode(&bytes, 2, 4);
+        let frame = Pixels::Rgba.decode(bytes.clone(), 2, 4);
         assert_eq!(Pixels::Rgba.encode(frame, 2, 4), bytes);
     }
 }

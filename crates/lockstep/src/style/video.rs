@@ -5,10 +5,9 @@ use std::process::{Child, Command, Stdio};
 
 use ::style::cpu::Statistics;
 use ::style::mix::Rounding;
-use ::style::{Engine, SizePolicy, StyleBackend};
+use ::style::{Engine, StyleBackend};
 use clap::Args;
 use gpu_core::with_backend;
-use ndarray::ArrayView3;
 use serde_json::json;
 
 use super::content::Content;
@@ -21,6 +20,7 @@ use crate::session::{Session, seconds};
 
 /// Options of `style video`.
 #[derive(Args, Debug)]
+#[command(mut_arg("memory", |arg| arg.visible_alias("tile-mem")))]
 #[command(after_help = "\
 Examples:
   lockstep style video --model candy --in holiday.mp4 --out candy.mp4
@@ -104,10 +104,12 @@ impl Video {
         let ffmpeg = std::env::var_os("FFMPEG").unwrap_or_else(|| "ffmpeg".into());
         let format = probe(&ffmpeg, &self.input)?;
         let any = self.backend.open(None)?;
+        if let Some(folder) = self.output.parent() {
+            crate::files::sweep(folder);
+        }
         let unfinished = unfinished(&self.output);
         let bar = Progress::counting(session, "frames");
         let size = [format.height, format.width];
-        let mut bytes = vec![0; 3 * format.height * format.width];
         let (passed, decoder, encoder) = with_backend!(&any, |b| {
             // Before ffmpeg begins a file that nobody would end.
             let mut engine = self.ready(b, size)?;
@@ -121,8 +123,8 @@ impl Video {
                 &self.model,
                 size,
                 move || {
-                    let more = fill(&mut frames, &mut bytes, "the decoded video")?;
-                    Ok(more.then(|| Frame { rgb: bytes.clone(), beside: Vec::new() }))
+                    let mut rgb = vec![0; 3 * size[0] * size[1]];
+                    Ok(fill(&mut frames, &mut rgb, "the decoded video")?.then(|| Frame { rgb, beside: Vec::new() }))
                 },
                 move |frame| put(&mut sink, &frame.rgb, "to ffmpeg"),
                 |_| bar.step(),
@@ -159,10 +161,7 @@ impl Video {
         let mut engine = self.model.engine(b)?;
         engine.set_statistics(self.stats)?;
         if let Some(path) = &self.stats_from {
-            let bytes = shown(path, size)?;
-            let picture = ArrayView3::from_shape((size[0], size[1], 3), &bytes)
-                .map_err(|e| Failure::usage(format!("the picture has another size: {e}")))?;
-            engine.run_u8(&[picture], SizePolicy::Crop)?;
+            self.model.run_before(&mut engine, &shown(path, size)?, size)?;
         }
         Ok(engine)
     }
@@ -206,7 +205,7 @@ fn shown(path: &Path, [height, width]: [usize; 2]) -> Result<Vec<u8>> {
 fn unfinished(output: &Path) -> PathBuf {
     let name = output.file_stem().unwrap_or_default().to_string_lossy();
     let ending = output.extension().unwrap_or_default().to_string_lossy();
-    output.with_file_name(format!(".{name}.{}.unfinished.{ending}", std::process::id()))
+    output.with_file_name(format!(".{name}.{}.unfinished.{ending}", crate::files::writer()))
 }
 
 fn start(ffmpeg: &OsString, arguments: &[OsString], stdin: Stdio, stdout: Stdio) -> Result<Child> {

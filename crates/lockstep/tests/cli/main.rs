@@ -10,6 +10,7 @@ mod grid;
 mod grid_device;
 mod grid_tools;
 mod style;
+mod style_options;
 mod tools;
 
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ use style::weights::{SaveDtype, StyleModel, Tensor};
 use super::{Place, pixels};
 
 /// Two pictures and a folder `weights` with two small networks.
-fn place() -> Place {
+pub(super) fn place() -> Place {
     let place = Place::with_pictures();
     for (name, seed) in [("one", 1), ("two", 2)] {
         let model = StyleModel::random(4, 1, seed);
@@ -21,7 +21,7 @@ fn place() -> Place {
     place
 }
 
-const ONE: &str = "--model weights/one.safetensors";
+pub(super) const ONE: &str = "--model weights/one.safetensors";
 
 #[test]
 fn a_picture_is_styled_at_its_size() {
@@ -134,6 +134,10 @@ fn pictures_stream_through() {
     assert!(out.status.success());
     assert_eq!(out.stdout, place.read("file.png"));
     place.fails(&format!("style apply {ONE} --in colour.png --out - --json"), 2, &["cannot both go"]);
+    // Nobody knows the file that standard input becomes; there is nothing in it here.
+    let ran = place.command(&format!("style apply {ONE} --in - --out x.png")).stdin(Stdio::null()).output().unwrap();
+    let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.code() == Some(2) && told.contains("standard input: the file is empty"), "{told}");
 }
 
 #[test]
@@ -272,6 +276,21 @@ fn video_frames_have_the_statistics_asked_for() {
         .collect();
     let wanted: Vec<u8> = engine.run_u8(&all, SizePolicy::Crop).unwrap().into_iter().skip(1).flatten().collect();
     assert!(place.read("out.mp4") == wanted && wanted != seen[2]);
+    // Mixed before values become bytes, with the same statistics.
+    let ran = video("--stats frozen --stats-from shot.png --strength 0.5 --round");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    engine.set_statistics(Statistics::Frozen).unwrap();
+    let planes = |frame: &[u8]| {
+        ndarray::Array4::from_shape_fn((1, 3, 16, 24), |(_, c, y, x)| f32::from(frame[(y * 24 + x) * 3 + c]))
+    };
+    engine.run(planes(&shot).view(), SizePolicy::Crop).unwrap();
+    let mut wanted = Vec::new();
+    for frame in &frames {
+        let styled = engine.run(planes(frame).view(), SizePolicy::Crop).unwrap();
+        let value = |i: usize| 0.5 * styled[[0, i % 3, i / 72, i / 3 % 24]] + 0.5 * f32::from(frame[i]);
+        wanted.extend((0..frame.len()).map(|i| value(i).clamp(0.0, 255.0).round() as u8));
+    }
+    assert!(place.read("out.mp4") == wanted);
     let refused = |how: &str, word: &str| {
         let ran = video(how);
         let words = String::from_utf8_lossy(&ran.stderr).replace(['│', '\n'], " ");

@@ -8,7 +8,7 @@ use ::style::{Precision, StyleBackend};
 use ndarray::{Array4, Axis, CowArray, concatenate};
 use serde_json::json;
 
-use super::super::content::{Content, mask};
+use super::super::content::Content;
 use super::{Apply, Style};
 use crate::exit::{Failure, Result};
 use crate::files::make_folder;
@@ -43,7 +43,7 @@ impl Apply {
     pub(super) fn read(&self, item: &Item) -> Result<Ready> {
         let start = Instant::now();
         let picture = pictures::read(&item.inputs[0], Layout::Auto)?;
-        let content = self.scaled(Content::of(&picture)?)?;
+        let content = self.scaled(&item.inputs[0], Content::of(&picture)?)?;
         self.writing().check(&item.output, [1, 3, content.height, content.width], picture.depth)?;
         Ok(Ready { content, transparent: picture.alpha.is_some(), start })
     }
@@ -102,9 +102,9 @@ impl Apply {
                 session.note(format!("{}: worked on in strips, being larger than the memory", names()));
             }
             let mask = match &style.mask {
-                Some(path) => {
+                Some(mask) => {
                     let (_, _, h, w) = styled.dim();
-                    Some(mask(&pictures::read(path, Layout::Auto)?, path, h, w)?)
+                    Some(mask.scaled(h, w)?)
                 }
                 None => None,
             };

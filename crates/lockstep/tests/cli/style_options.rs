@@ -1,0 +1,143 @@
+//! Style transfer: options that go together or do not, places, progress, frames and measurements.
+
+use std::io::Write;
+use std::process::Stdio;
+
+use super::pixels;
+use super::style::{ONE, place};
+
+/// Frames and pictures are mixed in the same numbers: before they become bytes.
+#[test]
+fn frames_are_mixed_as_pictures_are() {
+    let place = place();
+    let raw = pixels(&place.path("colour.png"));
+    let frames = [raw.clone(), raw.iter().rev().copied().collect(), raw.iter().map(|v| v / 2).collect()];
+    for how in ["", "--round", "--strength 0.37", "--original-colors", "--strength 0.6 --original-colors --round"] {
+        let mut child = place
+            .command(&format!("style pipe {ONE} --width 40 --height 32 {how}"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(&frames.concat()).unwrap();
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success(), "{how}");
+        let mut wanted = Vec::new();
+        for frame in &frames {
+            image::RgbImage::from_raw(40, 32, frame.clone()).unwrap().save(place.path("frame.png")).unwrap();
+            place.ok(&format!("style apply {ONE} --in frame.png --out styled.png {how}"));
+            wanted.extend(pixels(&place.path("styled.png")));
+        }
+        assert!(out.stdout == wanted, "{how}");
+    }
+}
+
+#[test]
+fn options_that_do_not_fit_tell_what_does() {
+    let place = place();
+    for command in ["apply --in colour.png --out x.png", "pipe --width 8 --height 8", "bench"] {
+        place.fails(&format!("style {command} --precision tf32"), 2, &["tf32 is not there", "Write f16"]);
+        place.fails(&format!("style {command} --precision f8"), 2, &["`f8` is no precision"]);
+    }
+    let two = format!("{ONE} --model weights/two.safetensors");
+    place.fails(
+        &format!("style apply {two} --in colour.png --out x.png"),
+        2,
+        &["would hide", "--mask for each", "--blend"],
+    );
+    assert!(!place.path("x.png").exists());
+    // The name that the memory's limit has for people who think of tiles.
+    place.ok(&format!("style apply {ONE} --in colour.png --out x.png --tile-mem 200M"));
+    place.fails(&format!("style apply {ONE} --in colour.png --out x.png --tile-mem much"), 2, &["is no size"]);
+}
+
+#[test]
+fn places_that_do_not_fit_are_named() {
+    let place = place();
+    place.write("in/empty.png", b"");
+    place.crop("chelsea.png", (30, 10, 24, 20), "in/good.png");
+    place.crop("chelsea.png", (30, 10, 24, 20), "in/deep/good.png");
+    // A mask is read once, before any picture.
+    place.fails(&format!("style apply {ONE} --in in --out out --mask in/empty.png"), 2, &["in/empty.png: the file is"]);
+    assert!(!place.path("out").exists());
+    place.fails("style apply --model weights --in colour.png --out x.png", 2, &["a folder", "STYLE_MODELS=weights"]);
+    place.fails("style info weights", 2, &["a folder"]);
+    place.fails("style models --dir nowhere", 5, &["nowhere"]);
+    place.fails("style models --dir colour.png", 2, &["colour.png: this is no folder"]);
+    // A folder with the name of a model hides it not.
+    place.write("candy16/notes.txt", b"");
+    place.ok("style apply --model candy16 --in colour.png --out x.png");
+    // What no machine has room for.
+    image::GrayImage::from_pixel(3000, 3000, image::Luma([9])).save(place.path("large.png")).unwrap();
+    place.fails(&format!("style apply {ONE} --in large.png --out x.png --scale 100"), 6, &["large.png", "--scale"]);
+    let left_out = place.run(&format!("style apply {ONE} --in in --out out"));
+    assert!(left_out.code == 3 && left_out.out.contains("--recursive takes them"), "{}", left_out.out);
+    std::fs::remove_file(place.path("in/empty.png")).unwrap();
+    // The output would be an input the next time.
+    place.fails(&format!("style apply {ONE} --in in --out in/new/out --recursive"), 2, &["lies inside the input"]);
+    assert!(!place.path("in/new").exists());
+    // What is there already is left alone, all of it too.
+    place.ok(&format!("style apply {ONE} --in in --out out --recursive --skip-existing"));
+    assert!(place.ok(&format!("style apply {ONE} --in in --out out --recursive --skip-existing")).contains("nothing"));
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_nothing_are_failures_and_leftovers_go() {
+    let place = place();
+    place.crop("chelsea.png", (30, 10, 24, 20), "in/good.png");
+    place.crop("chelsea.png", (30, 10, 24, 20), "in/deep/good.png");
+    std::os::unix::fs::symlink("nowhere.png", place.path("in/lost.png")).unwrap();
+    // As if a process had been killed long ago.
+    let leftovers = ["out/.good.png.4294967295.part", "out/deep/.good.png.4294967295.part"];
+    for leftover in leftovers {
+        place.write(leftover, b"half");
+        let file = std::fs::File::options().write(true).open(place.path(leftover)).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    }
+    let ran = place.run(&format!("style apply {ONE} --in in --out out --recursive"));
+    assert!(ran.code == 3 && ran.err.contains("lost.png"), "{}{}", ran.out, ran.err);
+    assert_eq!(place.list("out"), ["deep", "done.jsonl", "good.png"]);
+    assert_eq!(place.list("out/deep"), ["good.png"]);
+}
+
+/// Standard error of a test is no terminal.
+#[test]
+fn progress_without_a_terminal_is_plain_lines() {
+    let place = place();
+    for name in ["in/a.png", "in/b.png", "in/c.png"] {
+        place.crop("chelsea.png", (10, 10, 24, 20), name);
+    }
+    let line = format!("style apply {ONE} --in in --out out --backend cpu");
+    let ran = place.run(&line);
+    let told = ran.err.lines().last().unwrap();
+    assert!(ran.code == 0 && told.starts_with("3/3 pictures, ") && told.ends_with(" pictures/s"), "{}", ran.err);
+    assert!(ran.err.chars().all(|c| c == '\n' || !c.is_control()), "{:?}", ran.err);
+    assert_eq!(place.run(&format!("{line} --force --quiet")).err, "");
+    assert_eq!(place.run(&format!("{line} --force --json")).err, "");
+}
+
+#[test]
+fn bench_says_what_was_measured_at_which_clocks() {
+    let place = place();
+    let bench = |more: &str| place.ok_json(&format!("style bench --backend cpu --sizes 12x16 --samples 2 {more}"));
+    let told = bench("");
+    let rows = told["rows"].as_array().unwrap();
+    assert_eq!(
+        (rows.len(), rows[0]["kernel"].as_str(), rows[0]["shape"].as_str()),
+        (1, Some("style"), Some("1x12x16"))
+    );
+    assert_eq!(rows[0]["flop"], 266_624.0 * 192.0);
+    // Of a processor no rates are known.
+    assert!(rows[0]["floor_share"].is_null() && told["clocks"]["controlled"] == false);
+    let told = bench("--stream");
+    let rows = told["rows"].as_array().unwrap();
+    assert_eq!((rows.len(), rows[1]["kernel"].as_str()), (2, Some("style-stream")));
+    assert_eq!(rows[1]["compute_s"], rows[0]["median_s"]);
+    let told = bench(&format!("{ONE} --batch 1,2"));
+    assert_eq!(told["rows"][1]["kernel"], "style-nc4-1");
+    assert_eq!(bench("--model vit:candy")["rows"][0]["kernel"], "style-vit");
+    place.fails("style bench --stream --batch 2", 2, &["cannot be used with"]);
+    // More than any machine has, told before any of it is taken.
+    place.fails("style bench --sizes 65536x65536 --batch 1024", 6, &["1024x65536x65536", "smaller --sizes"]);
+}
