@@ -52,7 +52,7 @@ mod on_cuda {
     fn laws_hold() {
         let cuda = testing::cuda();
         // A simulated device takes its time.
-        let (cases, size) = if testing::is_simulated(&cuda) { (1, [144, 156]) } else { (20, [276, 288]) };
+        let (cases, size) = if testing::is_simulated(&cuda) { (4, [144, 156]) } else { (20, [276, 288]) };
         crate::laws::check(&cuda, cases, size);
     }
 

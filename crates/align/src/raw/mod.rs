@@ -134,7 +134,8 @@ fn load(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     };
     let about = std::fs::metadata(path).map_err(unreadable)?;
     if !about.is_file() {
-        let why = "it is no file; name a file".to_owned();
+        let closed = if about.is_dir() { std::fs::read_dir(path).err() } else { None };
+        let why = closed.map_or_else(|| "it is no file; name a file".to_owned(), |e| e.to_string());
         return Err(Error::Unreadable { path: path.to_owned(), why });
     }
     let too_large = |bytes: u64| Error::TooLarge {

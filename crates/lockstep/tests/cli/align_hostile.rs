@@ -313,6 +313,43 @@ fn files_that_vanish_cost_their_pairs() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn folders_that_cannot_be_listed_cost_their_scene() {
+    use std::fs::{Permissions, set_permissions};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+
+    let place = data();
+    place.write("in/src/Bayer/closed/gt/a.dng", &photo(1));
+    place.write("in/src/Bayer/halfway/gt/a.dng", &photo(1));
+    place.write("in/src/Bayer/halfway/b.dng", &photo(1));
+    place.write("in/src/secret/x/gt/a.dng", &photo(1));
+    std::fs::create_dir(place.path("out")).unwrap();
+    let allow = |name: &str, mode: u32| set_permissions(place.path(name), Permissions::from_mode(mode)).unwrap();
+    let closed = ["in/src/Bayer/closed/gt", "in/src/Bayer/halfway", "in/src/secret"];
+    for (name, mode) in closed.into_iter().zip([0o000, 0o311, 0o000]).chain([("", 0o755), ("out", 0o777)]) {
+        allow(name, mode);
+    }
+    let mut command = place.command("align run in -o out --json");
+    // Nothing is closed to the system's owner.
+    if place.path("in").metadata().unwrap().uid() == 0 {
+        command.uid(65534).gid(65534);
+    }
+    let ran = command.output().unwrap();
+    for name in closed {
+        allow(name, 0o755);
+    }
+    let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert_eq!(ran.status.code(), Some(3), "{said}");
+    let summary: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!((&summary["scenes"], &summary["files_failed"]["unreadable"]), (&5.into(), &3.into()), "{summary}");
+    // Two scenes as ever; and the ground truth of the one whose other pictures are not seen, with itself.
+    assert_eq!(lines(&place, "out/alignments.jsonl").len(), 13 + 1);
+    let record = place.json("out/sets/Bayer_closed.json");
+    assert!(record["files"][0]["reason"].as_str().unwrap().contains("ermission denied"), "{record}");
+}
+
 #[test]
 fn names_may_be_as_long_as_the_system_allows() {
     let place = Place::new();
