@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """`lockstep align run` from files to shifts: pictures a second, who waits for whom, and memory at the peak.
 
-    python3 benches/align_run.py --lockstep target/release/lockstep --photo DATA/align/raw/gopro_hero6_12mp.dng
-    python3 benches/align_run.py --lockstep ./lockstep --photo gopro_hero6_12mp.dng --backend cuda --threads 16 --json
+    python3 benches/peers/align_run.py --lockstep target/release/lockstep --photo DATA/align/raw/gopro_hero6_12mp.dng
+    python3 benches/peers/align_run.py --lockstep ./lockstep --photo gopro_hero6_12mp.dng --backend cuda --threads 16 --json
 
 A data set is made of one DNG with a single tile of lossless JPEG: the tile twice, side by side (24 megapixels for one of
-12), as many files as asked for. All pairs have the shift 0, which changes no time. The files are in the file cache.
+12), as many files as asked for, each with a level of black of its own: pictures without any difference would be looked at
+twice. All pairs have the shift 0, which changes no time. The files are in the file cache.
 
 What is printed of a run: its time from start to end; pictures and megapixels a second; `reading`, the processor time of the
 processes that decode, and `busy`, its share of all threads' time; `resident`, the largest sum of the memory of all its
@@ -27,7 +28,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def doubled(path):
-    """The file with its tile twice, and its width and height."""
+    """The file with its tile twice, where its level of black is, and its width and height."""
     with open(path, "rb") as file:
         data = bytearray(file.read())
     (start,) = struct.unpack_from("<I", data, 4)
@@ -45,7 +46,9 @@ def doubled(path):
         struct.pack_into("<II", data, entries[tag] + 4, 2, len(data))
         data += struct.pack("<II", *pair)
     struct.pack_into("<I", data, entries[256] + 8, 2 * value[256])
-    return bytes(data), 2 * value[256], value[257]
+    if 50714 not in entries or struct.unpack_from("<H", data, entries[50714] + 2)[0] != 5:
+        raise SystemExit(f"{path}: no level of black that is a fraction")
+    return data, value[50714], 2 * value[256], value[257]
 
 
 def processes(root):
@@ -117,14 +120,15 @@ def main():
     parser.add_argument("--json", action="store_true", help="print a row instead of words")
     options = parser.parse_args()
     options.lockstep = shutil.which(options.lockstep) or os.path.abspath(options.lockstep)
-    bytes, width, height = doubled(options.photo)
+    data, black, width, height = doubled(options.photo)
     with tempfile.TemporaryDirectory() as folder:
         for scene in range(options.scenes):
             for picture in range(options.pictures):
                 path = os.path.join(folder, "in", f"scene{scene}", "gt" if picture == 0 else ".", f"{picture}.dng")
                 os.makedirs(os.path.dirname(path), exist_ok=True)
+                struct.pack_into("<II", data, black, 12 * picture, 1)
                 with open(path, "wb") as file:
-                    file.write(bytes)
+                    file.write(data)
         load = os.getloadavg()[0]
         runs = [run(options, os.path.join(folder, "in"), os.path.join(folder, "out")) for _ in range(options.samples)]
     runs.sort(key=lambda r: r["seconds"])
@@ -133,8 +137,8 @@ def main():
     pictures = options.scenes * options.pictures
     if options.json:
         row = {"kernel": "align_run", "shape": f"{options.scenes} x {options.pictures} of {height}x{width}",
-               "type": "u16", "variant": f"{options.threads} threads {options.more}".strip(),
-               "bytes": float(pictures * len(bytes)), "samples": len(runs), "median_s": seconds,
+               "dtype": "u16", "variant": f"{options.threads} threads {options.more}".strip(),
+               "floor_bytes": float(pictures * len(data)), "samples": len(runs), "median_s": seconds,
                "p10_s": runs[0]["seconds"], "p90_s": runs[-1]["seconds"]}
         print(json.dumps({"rows": [row]}))
         return
