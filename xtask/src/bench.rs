@@ -266,6 +266,13 @@ fn measure(
         for bench in manifest.benches.iter().filter(wanted) {
             keep(criterion(root, bench, backend, options.quick))?;
         }
+        let photo = data.as_ref().map(|data| data.join("align/raw/gopro_hero6_12mp.dng")).filter(|file| file.is_file());
+        if let (Some(photo), Some(file), true) = (photo, &manifest.command, wants(options, "align")) {
+            let mut command = Command::new(python(root, options)?);
+            command.arg(root.join("benches/peers/align_run.py")).arg("--lockstep").arg(file).arg("--photo").arg(photo);
+            command.args(["--json", "--backend", backend, "--threads", &cores().to_string()]);
+            keep(peer_rows(&mut command, "align_run.py"))?;
+        }
         if options.peers && wants(options, "align") {
             let script = if backend == "cpu" { "align_speed.py" } else { "align_torch.py" };
             let mut command = Command::new(python(root, options)?);

@@ -74,9 +74,9 @@ impl Entry {
 /// The name of a pair's mask: scene, ground truth and file, with `_` for `/`, at most 251 characters before `.png`.
 pub fn mask_name(set: &str, gt: &str, file: &str) -> String {
     let all = format!("{set}-{gt}-{file}").replace('/', "_");
-    let mut name: String = all.chars().take(251).collect();
-    name.push_str(".png");
-    name
+    // Bytes, which are characters in nearly all names: a file system counts those.
+    let cut = (0..=all.len().min(251)).rev().find(|&n| all.is_char_boundary(n)).unwrap_or(0);
+    format!("{}.png", &all[..cut])
 }
 
 /// A text between quotes; JSON's are YAML's too.
@@ -158,5 +158,6 @@ mod tests {
     fn masks_are_named_as_upstream_does() {
         assert_eq!(mask_name("Bayer_x", "gt/a.dng", "b.dng"), "Bayer_x-gt_a.dng-b.dng.png");
         assert_eq!(mask_name(&"s".repeat(300), "a", "b").len(), 255);
+        assert_eq!(mask_name(&"ä".repeat(300), "a", "b").len(), 254);
     }
 }

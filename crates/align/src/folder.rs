@@ -37,24 +37,29 @@ impl Scene {
 ///
 /// Three layouts are known: RawNIND, `[src/]<kind>/<scene>/[gt/]<file>`; folders of scenes, `<scene>/[gt/]<file>`; and one
 /// scene, a folder `gt` beside files. Files that start with a dot, `.xmp` sidecars and the folder `darktable_exported`
-/// are left out; what the other files contain is not looked at.
+/// are left out; what the other files contain is not looked at. A folder below `root` that cannot be listed stands for its
+/// files: whoever reads it learns why, and the other scenes are there.
 ///
 /// # Errors
-/// When a folder cannot be read. A folder without scenes has none, which is no error.
+/// When `root` cannot be read. A folder without scenes has none, which is no error.
 pub fn scan(root: &Path) -> Result<Vec<Scene>> {
     let root = if root.join("src").is_dir() && !root.join("gt").is_dir() { root.join("src") } else { root.to_owned() };
     if root.join("gt").is_dir() {
-        return Ok(vec![scene(&root, String::new())?]);
+        return Ok(vec![scene(&root, String::new())]);
     }
     let mut scenes = Vec::new();
     for folder in folders(&root)? {
         if folder.join("gt").is_dir() {
-            scenes.push(scene(&folder, String::new())?);
+            scenes.push(scene(&folder, String::new()));
             continue;
         }
-        for inner in folders(&folder)? {
+        let Ok(inside) = folders(&folder) else {
+            scenes.push(Scene { name: name(&folder), kind: String::new(), gts: vec![folder], noisy: Vec::new() });
+            continue;
+        };
+        for inner in inside {
             if inner.join("gt").is_dir() {
-                scenes.push(scene(&inner, name(&folder))?);
+                scenes.push(scene(&inner, name(&folder)));
             }
         }
     }
@@ -117,7 +122,8 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-fn scene(folder: &Path, kind: String) -> Result<Scene> {
+fn scene(folder: &Path, kind: String) -> Scene {
     let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    Ok(Scene { name: name(&full), kind, gts: files(&folder.join("gt"))?, noisy: files(folder)? })
+    let list = |folder: PathBuf| files(&folder).unwrap_or_else(|_| vec![folder]);
+    Scene { name: name(&full), kind, gts: list(folder.join("gt")), noisy: list(folder.to_owned()) }
 }

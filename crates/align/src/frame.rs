@@ -146,6 +146,10 @@ pub struct Probe {
     pub iso: Option<f64>,
     /// Exposure time in seconds.
     pub exposure: Option<f64>,
+    /// The pattern at (0, 0) of the stored picture.
+    pub cfa: Option<Cfa>,
+    /// What of the stored picture is aligned.
+    pub crop: Option<Rect>,
 }
 
 /// What a reader refuses before it decodes.
@@ -193,26 +197,9 @@ impl RawFrame {
         mut meta: Meta,
     ) -> Result<Self> {
         let (height, width) = mosaic.dim();
-        let area = active.unwrap_or(Rect { top: 0, left: 0, height, width });
-        let inside = |start: usize, len: usize, n: usize| start.checked_add(len).is_some_and(|end| end <= n);
-        if !inside(area.top, area.height, height) || !inside(area.left, area.width, width) {
-            return Err(Error::value("active area", format!("{area:?} is not inside {height} x {width}")));
-        }
+        let crop = crop_of([height, width], active, cfa)?;
         if !(black.levels.iter().all(|&b| b >= 0.0 && b < f32::from(white))) {
             return Err(Error::value("levels", format!("black {:?} is not below white {white}", black.levels)));
-        }
-        let offset = cfa.shifted(area.top, area.left).canonical_offset();
-        let [dy, dx] = offset.ok_or_else(|| Error::value("colour filter array", cfa.letters()))?;
-        // Pictures without filters are averaged by 2 x 2 all the same.
-        let unit = cfa.period().max(2);
-        let crop = Rect {
-            top: area.top + dy,
-            left: area.left + dx,
-            height: area.height.saturating_sub(dy) / unit * unit,
-            width: area.width.saturating_sub(dx) / unit * unit,
-        };
-        if crop.height < LEAST_SIDE || crop.width < LEAST_SIDE {
-            return Err(Error::TooSmall { height: crop.height, width: crop.width, least: LEAST_SIDE });
         }
         let cut = mosaic.slice(s![crop.top..crop.top + crop.height, crop.left..crop.left + crop.width]).to_owned();
         let cfa = cfa.shifted(crop.top, crop.left);
@@ -268,6 +255,30 @@ impl RawFrame {
         }
         Ok(())
     }
+}
+
+/// What of a stored picture is aligned: its active area from the canonical place of the pattern on, in whole periods. `cfa`
+/// is the pattern at (0, 0).
+pub(crate) fn crop_of([height, width]: [usize; 2], active: Option<Rect>, cfa: Cfa) -> Result<Rect> {
+    let area = active.unwrap_or(Rect { top: 0, left: 0, height, width });
+    let inside = |start: usize, len: usize, n: usize| start.checked_add(len).is_some_and(|end| end <= n);
+    if !inside(area.top, area.height, height) || !inside(area.left, area.width, width) {
+        return Err(Error::value("active area", format!("{area:?} is not inside {height} x {width}")));
+    }
+    let offset = cfa.shifted(area.top, area.left).canonical_offset();
+    let [dy, dx] = offset.ok_or_else(|| Error::value("colour filter array", cfa.letters()))?;
+    // Pictures without filters are averaged by 2 x 2 all the same.
+    let unit = cfa.period().max(2);
+    let crop = Rect {
+        top: area.top + dy,
+        left: area.left + dx,
+        height: area.height.saturating_sub(dy) / unit * unit,
+        width: area.width.saturating_sub(dx) / unit * unit,
+    };
+    if crop.height < LEAST_SIDE || crop.width < LEAST_SIDE {
+        return Err(Error::TooSmall { height: crop.height, width: crop.width, least: LEAST_SIDE });
+    }
+    Ok(crop)
 }
 
 /// The largest value, where so many pixels have it that it must be saturation.

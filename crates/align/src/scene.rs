@@ -65,6 +65,8 @@ fn finished(pairs: &[(usize, usize)], found: &BTreeMap<(usize, usize), PairResul
 pub struct SceneWork<B: AlignBackend> {
     estimator: Estimator<B>,
     held: Held<B>,
+    /// Pictures that may come.
+    pictures: usize,
     options: Options,
 }
 
@@ -84,22 +86,23 @@ impl<B: AlignBackend> SceneWork<B> {
         tracing::debug!(slots = plan.slots, batch = plan.batch, bytes = plan.bytes, "scene planned");
         let estimator = Estimator::new(b, &first.cfa, first.size(), o, plan.batch)?;
         let held = Held { store: estimator.store(plan.slots)?, pictures: vec![None; plan.slots] };
-        Ok(Self { estimator, held, options: *o })
+        Ok(Self { estimator, held, pictures, options: *o })
     }
 
     /// Prepares a picture as soon as it is there, if there is room for it; `picture` is its number in
-    /// [`finish`](Self::finish).
+    /// [`finish`](Self::finish). Says whether its pixels are needed no more: there is room for all pictures.
     ///
     /// # Errors
     /// When it is of another size or pattern, and what the device says.
-    pub fn add(&mut self, picture: usize, frame: &RawFrame) -> Result<()> {
+    pub fn add(&mut self, picture: usize, frame: &RawFrame) -> Result<bool> {
+        let slots = self.held.pictures.len();
         match self.held.pictures.iter().position(Option::is_none) {
             Some(slot) if self.held.find(picture).is_none() => {
                 self.estimator.prepare(&mut self.held.store, slot, frame)?;
                 self.held.pictures[slot] = Some(picture);
-                Ok(())
+                Ok(slots >= self.pictures)
             }
-            _ => Ok(()),
+            _ => Ok(false),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Scenes on a CUDA device as on the CPU.
 #![cfg(feature = "cuda")]
 
+mod laws;
+
 mod on_cuda {
     use align::estimate::Geometry;
     use align::kernels::FourierPlan;
@@ -43,6 +45,15 @@ mod on_cuda {
             assert_eq!((wanted[0].state, wanted[0].rounded[0]), (State::Confident, -4));
             same_shifts(&align_scene(&cuda, &frames, &[(0, 2)], &o).unwrap(), &wanted, "luma");
         }
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn laws_hold() {
+        let cuda = testing::cuda();
+        // A simulated device takes its time.
+        let (cases, size) = if testing::is_simulated(&cuda) { (4, [144, 156]) } else { (20, [276, 288]) };
+        crate::laws::check(&cuda, cases, size);
     }
 
     #[test]

@@ -145,6 +145,11 @@ fn pictures_with_all_colours_are_read() {
         let read = frame.rgb.unwrap();
         assert!(rgb.iter().zip(&read).all(|(a, b)| (a - b).abs() < 1e-4));
     }
+    let large = folder.path().join("large.png");
+    image::RgbImage::new(2000, 2000).save(&large).unwrap();
+    let bytes = std::fs::read(&large).unwrap();
+    let e = read(folder.path(), &bytes[..1000]).unwrap_err();
+    assert!(e.kind() == "damaged" && e.to_string().contains("2000 x 2000 pixels"), "{e}");
     let gray = folder.path().join("gray.png");
     image::GrayImage::new(80, 80).save(&gray).unwrap();
     assert_eq!(RawlerReader.read(&gray, &Limits::default()).unwrap_err().kind(), "unsupported");

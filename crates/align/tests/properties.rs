@@ -1,5 +1,7 @@
 //! What must hold for every picture.
 
+mod laws;
+
 use align::estimate::Geometry;
 use align::testing::{Random, Scenery, Shot, xtrans};
 use align::{
@@ -23,6 +25,11 @@ fn both() -> [(Scenery, Cfa); 2] {
 
 fn quiet(shift: [f64; 2], cfa: Cfa, seed: u64) -> Shot {
     Shot { shift, cfa, seed, iso: 100.0, ..Shot::default() }
+}
+
+#[test]
+fn laws_hold_on_the_cpu() {
+    laws::check(&Cpu::new(), 10, [276, 288]);
 }
 
 #[test]

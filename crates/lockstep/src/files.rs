@@ -8,6 +8,26 @@ use sha2::{Digest, Sha256};
 
 use crate::exit::{Failure, Result};
 
+/// Bytes that the name of a file may have on all common file systems.
+const LONGEST_NAME: usize = 255;
+
+/// A short name for a long one.
+fn digest(name: &[u8]) -> String {
+    let number = Sha256::digest(name).iter().take(8).fold(0u64, |all, &byte| all << 8 | u64::from(byte));
+    format!("{number:016x}")
+}
+
+/// A name that leaves room for so many bytes behind it: the end of a longer one becomes a digest of all of it.
+pub(crate) fn fitting(name: &str, room: usize) -> String {
+    let most = LONGEST_NAME.saturating_sub(room);
+    if name.len() <= most {
+        return name.to_owned();
+    }
+    let end = format!("-{}", digest(name.as_bytes()));
+    let cut = (0..=most.saturating_sub(end.len())).rev().find(|&n| name.is_char_boundary(n)).unwrap_or(0);
+    format!("{}{end}", &name[..cut])
+}
+
 /// A file that is being written beside its final place, and gets its name only when it is complete.
 pub(crate) struct Draft {
     path: PathBuf,
@@ -28,9 +48,14 @@ impl Draft {
         let name = path
             .file_name()
             .ok_or_else(|| Failure::usage(format!("`{}` names no file", path.display())).help("name a file with -o"))?;
+        let ending = format!(".{}.part", writer());
         let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(format!(".{}.part", writer()));
+        if 1 + name.len() + ending.len() <= LONGEST_NAME {
+            hidden.push(name);
+        } else {
+            hidden.push(digest(name.as_encoded_bytes()));
+        }
+        hidden.push(ending);
         let part = path.with_file_name(hidden);
         let file = File::create(&part).map_err(|e| Failure::writing(path, &e))?;
         Ok(Self { path: path.to_owned(), part, file: Some(BufWriter::with_capacity(1 << 20, file)) })
@@ -188,6 +213,24 @@ mod tests {
         sweep(folder.path());
         assert!(gone.iter().all(|name| !folder.path().join(name).exists()));
         assert!(kept.iter().all(|name| folder.path().join(name).exists()));
+    }
+
+    #[test]
+    fn the_longest_names_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a".repeat(LONGEST_NAME), "ä".repeat(127)] {
+            write(&folder.path().join(&name), b"x").unwrap();
+            assert!(folder.path().join(&name).is_file());
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+        let (one, other) = (format!("{}1", "ä".repeat(200)), format!("{}2", "ä".repeat(200)));
+        for name in [&one, &other] {
+            let short = fitting(name, 5);
+            assert!((245..=250).contains(&short.len()), "{short}");
+            write(&folder.path().join(format!("{short}.json")), b"x").unwrap();
+        }
+        assert_ne!(fitting(&one, 5), fitting(&other, 5));
+        assert_eq!(fitting("short", 5), "short");
     }
 
     #[test]

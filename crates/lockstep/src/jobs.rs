@@ -271,6 +271,13 @@ impl Batch {
         })
     }
 
+    /// The items that [`run`](Self::run) would not do again.
+    pub(crate) fn done(&self, args: &JobArgs, settings: &Value) -> Result<Vec<&Item>> {
+        let Some(folder) = self.folder.as_ref().filter(|_| !args.force) else { return Ok(Vec::new()) };
+        let journal = Journal::open(folder)?;
+        Ok(self.items.iter().filter(|item| journal.has(item, settings)).collect())
+    }
+
     /// Whether every item, of all shards, is in the journal.
     pub(crate) fn all_done(&self, settings: &Value) -> Result<bool> {
         let Some(folder) = &self.folder else { return Ok(true) };

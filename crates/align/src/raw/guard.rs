@@ -1,9 +1,10 @@
-//! What a header claims, read before a decoder sees the file.
+//! What a header claims, read before a decoder sees the file: the usual damage is told quickly and in words.
 //!
 //! The decoder takes memory for as much as a header says: a wrong count, and the process aborts, which nothing can
 //! catch; directories that point to each other keep it busy for ever. This walk takes no memory that the file does not
-//! pay for, and refuses such files. It knows TIFF with its kin (DNG, CR2, NEF, ARW, ORF, RW2, …), RAF, and the boxes of
-//! CR3; the sizes in other formats are 16-bit numbers, or the format is not supported.
+//! pay for, and refuses such files. It knows TIFF with its kin (DNG, CR2, NEF, ARW, ORF, RW2, …), RAF, the boxes of CR3 and
+//! the blocks of MRW; the sizes in other formats are 16-bit numbers, or the format is not supported. Makers' notes are not
+//! walked: some are no directories, and some are encrypted. [`ApartReader`](super::ApartReader) is for those.
 
 use std::collections::BTreeSet;
 
@@ -52,6 +53,10 @@ pub(super) enum Refusal {
 /// Directories that a file may have.
 const MOST_DIRECTORIES: usize = 512;
 
+/// The name of Canon's box of directories.
+const CANON: [u8; 16] =
+    [0x85, 0xc0, 0xb6, 0x87, 0x82, 0x0f, 0x11, 0xe0, 0x81, 0x11, 0xf4, 0xce, 0x46, 0x2b, 0x6a, 0x48];
+
 /// Reads a header.
 pub(super) fn inspect(bytes: &[u8], limits: &Limits) -> Result<Header, Refusal> {
     let mut walk = Walk {
@@ -78,7 +83,10 @@ pub(super) fn inspect(bytes: &[u8], limits: &Limits) -> Result<Header, Refusal> 
             walk.boxes(0, bytes.len(), 0)?;
             Kind::Boxes
         }
-        [0, b'M', b'R', b'M', ..] => Kind::Mrw,
+        [0, b'M', b'R', b'M', ..] => {
+            walk.blocks()?;
+            Kind::Mrw
+        }
         [0x89, b'P', b'N', b'G', ..] | [0xff, 0xd8, 0xff, ..] | [b'P', b'1'..=b'7', b'\n' | b' ' | b'\r', ..] => {
             Kind::Picture
         }
@@ -312,6 +320,15 @@ impl Walk<'_> {
             let inside = at + head..at + size;
             match name {
                 b"moov" | b"trak" | b"mdia" | b"minf" | b"stbl" => self.boxes(inside.start, inside.end, depth + 1)?,
+                // Canon's box of directories, each a TIFF structure.
+                b"uuid" if self.bytes[inside.clone()].starts_with(&CANON) => {
+                    self.boxes(inside.start + CANON.len(), inside.end, depth + 1)?;
+                }
+                b"CMT1" | b"CMT2" | b"CMT3" | b"CMT4"
+                    if matches!(self.bytes.get(inside.start..inside.start + 2), Some(b"II" | b"MM")) =>
+                {
+                    self.tiff(inside.start)?;
+                }
                 b"co64" | b"stco" | b"stsc" | b"stts" | b"CTBO" => self.table(inside.start + 4, size)?,
                 b"stsz" => self.table(inside.start + 8, size)?,
                 b"stsd" => {
@@ -327,6 +344,24 @@ impl Walk<'_> {
                 _ => {}
             }
             at += size;
+        }
+        Ok(())
+    }
+
+    /// Minolta's blocks, one of which is a TIFF structure.
+    fn blocks(&mut self) -> Result<(), Refusal> {
+        let order = Order { big: true };
+        let end = order.u32(self.bytes, 4).map_or(0, |n| (n as usize).saturating_add(8)).min(self.bytes.len());
+        let mut at = 8;
+        while at + 8 <= end {
+            let (Some(name), Some(size)) = (self.bytes.get(at..at + 4), order.u32(self.bytes, at + 4)) else { break };
+            if size as usize > end - at - 8 {
+                return damaged(format!("the block at byte {at} does not fit into its place"));
+            }
+            if name == b"\0TTW" && size >= 8 {
+                self.tiff(at + 8)?;
+            }
+            at += 8 + size as usize;
         }
         Ok(())
     }
@@ -380,6 +415,32 @@ mod tests {
         ] {
             assert!(matches!(inspect(&bad, &limits), Err(Refusal::Damaged(_))), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn structures_inside_of_boxes_and_blocks_are_walked() {
+        let sized = |name: &[u8], inside: &[u8]| {
+            let size = (inside.len() as u32 + 8).to_be_bytes();
+            [&size[..], name, inside].concat()
+        };
+        let canon = |directory: &[u8]| {
+            let uuid = [&CANON[..], &sized(b"CMT3", directory)].concat();
+            [sized(b"ftyp", b"crx \0\0\0\x01crx isom"), sized(b"moov", &sized(b"uuid", &uuid))].concat()
+        };
+        let minolta = |directory: &[u8]| {
+            let length = (directory.len() as u32).to_be_bytes();
+            let block = [&b"\0TTW"[..], &length, directory].concat();
+            [&b"\0MRM"[..], &(block.len() as u32).to_be_bytes(), &block].concat()
+        };
+        let good = tiff(&[(256, 4, 1, 60), (257, 4, 1, 40)], 0);
+        let bad = tiff(&[(37500, 12, 400_000_000, 8)], 0);
+        for file in [&canon as &dyn Fn(&[u8]) -> Vec<u8>, &minolta] {
+            assert_eq!(inspect(&file(&good), &Limits::default()).unwrap().largest, Some([40, 60]));
+            assert!(matches!(inspect(&file(&bad), &Limits::default()), Err(Refusal::Damaged(_))));
+        }
+        let mut cut = minolta(&good);
+        cut[12] = 0xff;
+        assert!(matches!(inspect(&cut, &Limits::default()), Err(Refusal::Damaged(_))));
     }
 
     #[test]

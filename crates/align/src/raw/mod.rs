@@ -1,8 +1,10 @@
 //! Pictures from files: RAW through `rawler`, and RGB pictures through `image`.
 //!
 //! What a file contains decides, never its ending. Every file ends as a picture or as one [`Error`] that says in which
-//! state it is; nothing in a file ends the process.
+//! state it is. Headers are checked before a decoder sees them; what that cannot see, such as directories that a maker
+//! has encrypted, ends no process of yours where an [`ApartReader`] reads the file.
 
+mod apart;
 mod guard;
 mod rgb;
 
@@ -19,8 +21,11 @@ use rawler::rawsource::RawSource;
 use rawler::tags::TiffCommonTag;
 use rawler::{RawImage, RawImageData};
 
+use crate::frame::crop_of;
 use crate::{BlackLevel, Cfa, Error, Limits, Meta, Probe, RawFrame, RawReader, Rect, Result};
 use guard::{Kind, Refusal};
+
+pub use apart::{ApartReader, serve};
 
 /// Reads RAW files with `rawler`, and PNG, JPEG, TIFF, WebP and PNM pictures with `image`.
 ///
@@ -31,8 +36,17 @@ pub struct RawlerReader;
 
 impl RawReader for RawlerReader {
     fn probe(&self, path: &Path) -> Result<Probe> {
+        Self::probe_loaded(path, load(path, &Limits::default())?)
+    }
+
+    fn read(&self, path: &Path, limits: &Limits) -> Result<RawFrame> {
+        Self::read_loaded(path, load(path, limits)?, limits)
+    }
+}
+
+impl RawlerReader {
+    fn probe_loaded(path: &Path, bytes: Vec<u8>) -> Result<Probe> {
         let limits = Limits::default();
-        let bytes = load(path, &limits)?;
         let length = bytes.len() as u64;
         let header = guarded(path, &bytes, &limits)?;
         let mut probe = Probe { bytes: length, ..Probe::default() };
@@ -41,17 +55,31 @@ impl RawReader for RawlerReader {
         }
         if matches!(header.kind, Kind::Picture | Kind::RgbTiff) {
             let [height, width] = rgb::size(path, &bytes)?;
-            return Ok(Probe { height: Some(height), width: Some(width), ..probe });
+            let crop = crop_of([height, width], None, Cfa::Gray)?;
+            let (height, width) = (Some(height), Some(width));
+            return Ok(Probe { height, width, cfa: Some(Cfa::Gray), crop: Some(crop), ..probe });
+        }
+        if header.linear {
+            return Err(interpolated(path));
         }
         let source = RawSource::new_from_shared_vec(Arc::new(bytes)).with_path(path);
         caught(path, || {
             let decoder = rawler::get_decoder(&source).map_err(|e| refused(path, &e))?;
-            if let Some([h, w]) = announced(decoder.as_ref()) {
+            let size = announced(decoder.as_ref());
+            if let Some([h, w]) = size {
                 (probe.height, probe.width) = (Some(h as usize), Some(w as usize));
             }
+            plausible(path, size.or(header.largest), length, &limits)?;
+            // Everything but the pixels.
+            let params = RawDecodeParams::default();
+            let image = decoder.raw_image(&source, &params, true).map_err(|e| refused(path, &e))?;
+            let (cfa, area) = layout(path, &image, decoder.format_hint() == FormatHint::DNG)?;
+            let crop = crop_of([image.height, image.width], area, cfa).map_err(|e| contradiction(path, e))?;
+            (probe.cfa, probe.crop) = (Some(cfa), Some(crop));
+            (probe.height, probe.width) = (Some(image.height), Some(image.width));
+            (probe.make, probe.model) = (image.clean_make.clone(), image.clean_model.clone());
             // A file without it can still be aligned.
-            if let Ok(about) = decoder.raw_metadata(&source, &RawDecodeParams::default()) {
-                (probe.make, probe.model) = (about.make.clone(), about.model.clone());
+            if let Ok(about) = decoder.raw_metadata(&source, &params) {
                 probe.iso = about.exif.iso_speed_ratings.map(f64::from).or(about.exif.iso_speed.map(f64::from));
                 probe.exposure = about.exif.exposure_time.map(|t| f64::from(t.n) / f64::from(t.d.max(1)));
             }
@@ -59,28 +87,19 @@ impl RawReader for RawlerReader {
         })
     }
 
-    fn read(&self, path: &Path, limits: &Limits) -> Result<RawFrame> {
-        let bytes = load(path, limits)?;
+    fn read_loaded(path: &Path, bytes: Vec<u8>, limits: &Limits) -> Result<RawFrame> {
         let header = guarded(path, &bytes, limits)?;
         if matches!(header.kind, Kind::Picture | Kind::RgbTiff) {
             return rgb::read(path, &bytes, limits);
         }
         if header.linear {
-            let why = "the colours are already interpolated (LinearRaw); mosaics are aligned".to_owned();
-            return Err(Error::Unsupported { path: path.to_owned(), why });
+            return Err(interpolated(path));
         }
         let length = bytes.len() as u64;
         let source = RawSource::new_from_shared_vec(Arc::new(bytes)).with_path(path);
         caught(path, || {
             let decoder = rawler::get_decoder(&source).map_err(|e| refused(path, &e))?;
-            let size = announced(decoder.as_ref()).or(header.largest);
-            if let Some([height, width]) = size {
-                within(path, height, width, limits)?;
-                if height.saturating_mul(width) / 8 > length {
-                    let why = format!("{width} x {height} pixels cannot be in a file of {length} bytes");
-                    return Err(Error::Damaged { path: path.to_owned(), why });
-                }
-            }
+            plausible(path, announced(decoder.as_ref()).or(header.largest), length, limits)?;
             let params = RawDecodeParams::default();
             let image = decoder.raw_image(&source, &params, false).map_err(|e| refused(path, &e))?;
             within(path, image.height as u64, image.width as u64, limits)?;
@@ -91,6 +110,22 @@ impl RawReader for RawlerReader {
     }
 }
 
+fn interpolated(path: &Path) -> Error {
+    let why = "the colours are already interpolated (LinearRaw); mosaics are aligned".to_owned();
+    Error::Unsupported { path: path.to_owned(), why }
+}
+
+/// Whether a file can hold so many rows and columns.
+fn plausible(path: &Path, size: Option<[u64; 2]>, length: u64, limits: &Limits) -> Result<()> {
+    let Some([height, width]) = size else { return Ok(()) };
+    within(path, height, width, limits)?;
+    if height.saturating_mul(width) / 8 > length {
+        let why = format!("{width} x {height} pixels cannot be in a file of {length} bytes");
+        return Err(Error::Damaged { path: path.to_owned(), why });
+    }
+    Ok(())
+}
+
 /// The whole file, in memory: a file that shrinks while it is mapped would end the process.
 fn load(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     let unreadable = |e: std::io::Error| match e.kind() {
@@ -99,7 +134,8 @@ fn load(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     };
     let about = std::fs::metadata(path).map_err(unreadable)?;
     if !about.is_file() {
-        let why = "it is no file; name a file".to_owned();
+        let closed = if about.is_dir() { std::fs::read_dir(path).err() } else { None };
+        let why = closed.map_or_else(|| "it is no file; name a file".to_owned(), |e| e.to_string());
         return Err(Error::Unreadable { path: path.to_owned(), why });
     }
     let too_large = |bytes: u64| Error::TooLarge {
@@ -235,10 +271,9 @@ fn xyz_to_camera(image: &RawImage) -> Option<[[f32; 3]; 4]> {
     Some(std::array::from_fn(|r| std::array::from_fn(|c| flat.get(3 * r + c).copied().unwrap_or(0.0))))
 }
 
-/// Checks that it is a mosaic that can be aligned, and cuts it.
-fn frame(path: &Path, image: RawImage, meta: Meta, is_dng: bool) -> Result<RawFrame> {
+/// The pattern at pixel (0, 0) and the active area, of a mosaic that can be aligned.
+fn layout(path: &Path, image: &RawImage, is_dng: bool) -> Result<(Cfa, Option<Rect>)> {
     let unsupported = |why: String| Error::Unsupported { path: path.to_owned(), why };
-    let damaged = |why: String| Error::Damaged { path: path.to_owned(), why };
     let RawPhotometricInterpretation::Cfa(config) = &image.photometric else {
         let kind = match image.photometric {
             RawPhotometricInterpretation::LinearRaw => "the colours are already interpolated (LinearRaw)",
@@ -260,6 +295,23 @@ fn frame(path: &Path, image: RawImage, meta: Meta, is_dng: bool) -> Result<RawFr
     } else {
         cfa
     };
+    Ok((cfa, area))
+}
+
+/// A value that the file gives and that cannot be.
+fn contradiction(path: &Path, e: Error) -> Error {
+    match e {
+        Error::Value { what, why } => Error::Damaged { path: path.to_owned(), why: format!("{what}: {why}") },
+        other => other,
+    }
+}
+
+/// Cuts a mosaic that can be aligned.
+fn frame(path: &Path, image: RawImage, meta: Meta, is_dng: bool) -> Result<RawFrame> {
+    let unsupported = |why: String| Error::Unsupported { path: path.to_owned(), why };
+    let damaged = |why: String| Error::Damaged { path: path.to_owned(), why };
+    let (cfa, area) = layout(path, &image, is_dng)?;
+    let [top, left] = area.map_or([0, 0], |a| [a.top, a.left]);
     let RawImageData::Integer(values) = image.data else {
         return Err(unsupported("floating-point values; 16-bit integers are read".to_owned()));
     };
@@ -280,8 +332,5 @@ fn frame(path: &Path, image: RawImage, meta: Meta, is_dng: bool) -> Result<RawFr
     }
     let white = image.whitelevel.0.iter().copied().min().unwrap_or(u32::from(u16::MAX));
     let white = u16::try_from(white).unwrap_or(u16::MAX);
-    RawFrame::cropped(&mosaic, area, cfa, &black, white, meta).map_err(|e| match e {
-        Error::Value { what, why } => damaged(format!("{what}: {why}")),
-        other => other,
-    })
+    RawFrame::cropped(&mosaic, area, cfa, &black, white, meta).map_err(|e| contradiction(path, e))
 }

@@ -22,9 +22,16 @@ fn refused(path: &Path, error: &image::ImageError) -> Error {
     }
 }
 
+/// No photograph is packed like this.
+pub(super) const MOST_PIXELS_A_BYTE: u64 = 64;
+
 /// Rows and columns, from the header.
 pub(super) fn size(path: &Path, bytes: &[u8]) -> Result<[usize; 2]> {
     let (width, height) = reader(path, bytes)?.into_dimensions().map_err(|e| refused(path, &e))?;
+    if u64::from(width) * u64::from(height) > MOST_PIXELS_A_BYTE * bytes.len() as u64 {
+        let why = format!("{width} x {height} pixels of a photograph cannot be in a file of {} bytes", bytes.len());
+        return Err(Error::Damaged { path: path.to_owned(), why });
+    }
     Ok([height as usize, width as usize])
 }
 

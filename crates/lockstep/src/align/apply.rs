@@ -2,7 +2,6 @@ use std::path::{Path, PathBuf};
 
 use ::align::mask::{cut, cut_rgb, develop, is_mosaic};
 use ::align::overlap::overlap;
-use ::align::raw::RawlerReader;
 use ::align::{Limits, RawFrame, RawReader, State};
 use clap::Args;
 use gpu_core::Cpu;
@@ -10,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::record::{PairRecord, read_pairs};
 use crate::exit::{Exit, Failure, Result};
-use crate::files::make_folder;
+use crate::files::{fitting, make_folder};
 use crate::jobs::{Batch, Item, JobArgs, Outcome};
 use crate::pictures::{Depth, Layout, Picture, encode_png};
 use crate::session::Session;
@@ -53,20 +52,23 @@ impl Apply {
         let items: Vec<Item> = pairs
             .iter()
             .map(|p| {
-                let name = format!("{}/{}--{}", p.set, stem(&p.gt), stem(&p.file));
+                // The longest ending is that of the picture.
+                let name = fitting(&format!("{}--{}", stem(&p.gt), stem(&p.file)), "_noisy.png".len());
+                let name = format!("{}/{name}", p.set);
                 let output = self.to.join(format!("{name}.json"));
                 Item { name, inputs: vec![p.gt.clone(), p.file.clone()], output }
             })
             .collect();
         let batch = Batch::of_items(items, Vec::new(), &self.to)?;
         let settings = json!({ "command": "align apply", "rgb": self.rgb });
+        let reader = super::reader()?.with_threads(rayon::current_num_threads());
         // Pairs of a scene follow each other and share their ground truth.
         let mut last: Option<(PathBuf, RawFrame)> = None;
         batch.run(session, &self.jobs, &settings, |item| {
             let Some(pair) = pairs.iter().find(|p| p.gt == item.inputs[0] && p.file == item.inputs[1]) else {
                 return Err(Failure::usage("a pair was lost"));
             };
-            let read = |path: &Path| -> Result<RawFrame> { Ok(RawlerReader.read(path, &Limits::default())?) };
+            let read = |path: &Path| -> Result<RawFrame> { Ok(reader.read(path, &Limits::default())?) };
             let gt = match last.take() {
                 Some((path, frame)) if path == pair.gt => frame,
                 _ => read(&pair.gt)?,

@@ -114,7 +114,8 @@ pub(crate) struct MachineArgs {
     /// auto (GPUs when there are some and work for them), cpu, cuda or cuda:N
     #[arg(long, value_name = "WHERE", default_value = "auto")]
     pub(crate) backend: Place,
-    /// Budget for spectra, workspace and colours, such as 500M or 2G [default: what is free]; results do not depend on it
+    /// Budget for spectra, workspace and colours, and as much again for pictures of the next scenes that wait, such as 500M
+    /// or 2G [default: what is free, and a quarter of it]; results do not depend on it
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub(crate) memory: Option<usize>,
     /// CPU threads [default: all]

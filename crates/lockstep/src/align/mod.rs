@@ -6,6 +6,7 @@ mod check;
 pub(crate) mod drawing;
 pub(crate) mod drawn;
 mod pair;
+mod queue;
 mod record;
 mod report;
 mod run;
@@ -13,6 +14,7 @@ mod scan;
 mod selftest;
 mod work;
 
+use ::align::raw::ApartReader;
 use clap::Subcommand;
 
 use crate::exit::{Exit, Failure, Result};
@@ -33,6 +35,9 @@ pub(crate) enum Command {
     Check(check::Check),
     /// Align synthetic scenes with known shifts and print the errors
     Selftest(selftest::Selftest),
+    /// Read files for another process of this program
+    #[command(hide = true)]
+    ReadFiles,
 }
 
 impl Command {
@@ -45,8 +50,20 @@ impl Command {
             Self::Apply(c) => c.run(session),
             Self::Check(c) => c.run(session),
             Self::Selftest(c) => c.run(session),
+            Self::ReadFiles => {
+                let failed = |e| Failure::new(Exit::Io, format!("cannot answer: {e}"));
+                ::align::raw::serve(&mut std::io::stdin().lock(), &mut std::io::stdout().lock()).map_err(failed)?;
+                Ok(Exit::Ok)
+            }
         }
     }
+}
+
+/// Reads files with this program in other processes: nothing that a file contains may end a run.
+pub(crate) fn reader() -> Result<ApartReader> {
+    let program = std::env::current_exe()
+        .map_err(|e| Failure::new(Exit::Io, format!("cannot find this program's file, which reads pictures: {e}")))?;
+    Ok(ApartReader::new(program, ["align", "read-files"]))
 }
 
 impl From<::align::Error> for Failure {

@@ -1,8 +1,7 @@
 use std::path::PathBuf;
 
 use ::align::estimate::Estimator;
-use ::align::raw::RawlerReader;
-use ::align::{AlignBackend, Limits, RawFrame, RawReader, align_scene};
+use ::align::{AlignBackend, Limits, RawReader, align_scene};
 use clap::Args;
 use gpu_core::with_backend;
 use serde_json::json;
@@ -24,7 +23,7 @@ Examples:
   lockstep align pair gt.raf noisy.raf --surface correlation.png
 
 A shift (dy, dx) means noisy(y, x) = gt(y + dy, x + dx), in pixels of the mosaic. Exit code 3 when a pair has no shift \
-that can be relied on.")]
+that can be relied on, or a picture cannot be used; the others are aligned all the same.")]
 pub(crate) struct Pair {
     /// The ground truth
     #[arg(value_name = "GT")]
@@ -32,7 +31,7 @@ pub(crate) struct Pair {
     /// Pictures to align with it
     #[arg(value_name = "NOISY", required = true)]
     noisy: Vec<PathBuf>,
-    /// Draw the correlation with the first picture around no shift
+    /// Draw the correlation with the first picture that can be used, around no shift
     #[arg(long, value_name = "PNG")]
     surface: Option<PathBuf>,
     #[command(flatten)]
@@ -49,19 +48,24 @@ impl Pair {
 
     fn on<B: AlignBackend>(&self, b: &B, session: &Session) -> Result<Exit> {
         let options = self.estimate.options(&self.machine);
-        let read = |path: &PathBuf| -> Result<RawFrame> {
-            RawlerReader.read(path, &Limits::default()).map_err(|e| Failure::from(e).at(path))
-        };
-        let mut frames = vec![read(&self.gt)?];
+        let reader = super::reader()?.with_threads(rayon::current_num_threads());
+        let gt = reader.read(&self.gt, &Limits::default()).map_err(|e| Failure::from(e).at(&self.gt))?;
+        // A file that cannot be used costs its pair alone.
+        let (mut frames, mut at, mut refused) = (vec![gt], Vec::new(), Vec::new());
         for path in &self.noisy {
-            let frame = read(path)?;
-            frames[0].fits(&frame).map_err(|e| Failure::from(e).at(path))?;
-            frames.push(frame);
+            let read = reader.read(path, &Limits::default());
+            match read.and_then(|frame| frames[0].fits(&frame).map(|()| frame)) {
+                Ok(frame) => {
+                    frames.push(frame);
+                    at.push(path);
+                }
+                Err(e) => refused.push((path, e)),
+            }
         }
         let pairs: Vec<_> = (1..frames.len()).map(|i| (0, i)).collect();
         let results = align_scene(b, &frames, &pairs, &options)?;
-        let mut all_good = true;
-        for (path, r) in self.noisy.iter().zip(&results) {
+        let mut all_good = refused.is_empty();
+        for (path, r) in at.iter().zip(&results) {
             let turned = r.tiles.as_ref().map_or(String::new(), |t| {
                 format!(
                     ", {} of {} tiles: turned by {:.3}°, scale {:.5}, {:.2} px around the shift",
@@ -83,7 +87,12 @@ impl Pair {
                 r.ratio
             ));
         }
-        if let Some(path) = &self.surface {
+        for (path, e) in &refused {
+            let (name, why) = (path.display().to_string(), e.to_string());
+            let why = why.strip_prefix(&format!("{name}: ")).unwrap_or(&why);
+            session.say(format!("{name}: {}: {why}", e.kind()));
+        }
+        if let Some(path) = self.surface.as_ref().filter(|_| frames.len() > 1) {
             let mut estimator = Estimator::new(b, &frames[0].cfa, frames[0].size(), &options, 1)?;
             let mut store = estimator.store(2)?;
             for slot in 0..2 {
@@ -97,12 +106,11 @@ impl Pair {
                 side / 2 * frames[0].cfa.block()
             ));
         }
-        let pairs: Vec<_> = self
-            .noisy
+        let good = at.iter().zip(&results).map(|(path, r)| json!({ "gt": self.gt, "file": path, "result": r }));
+        let bad = refused
             .iter()
-            .zip(&results)
-            .map(|(path, r)| json!({ "gt": self.gt, "file": path, "result": r }))
-            .collect();
+            .map(|(path, e)| json!({ "gt": self.gt, "file": path, "state": e.kind(), "reason": e.to_string() }));
+        let pairs: Vec<_> = good.chain(bad).collect();
         session.document(&json!({ "pairs": pairs }))?;
         Ok(if all_good { Exit::Ok } else { Exit::Partial })
     }

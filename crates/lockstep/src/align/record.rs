@@ -1,11 +1,13 @@
 //! What is written about pairs and files.
 
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use ::align::{PairResult, Rect, Warning};
 use serde::{Deserialize, Serialize};
 
-use crate::exit::{Failure, Result};
+use crate::exit::{Exit, Failure, Result};
 
 /// Version of the lines in `alignments.jsonl`.
 pub(crate) const SCHEMA: u32 = 1;
@@ -90,6 +92,29 @@ pub(crate) fn read_set(path: &Path) -> Result<SetRecord> {
     serde_json::from_slice(&text).map_err(|e| {
         Failure::input(path, format!("no record of a scene: {e}")).help("delete it and run `lockstep align run` again")
     })
+}
+
+/// The lines of `alignments.jsonl` for some scenes.
+pub(crate) fn lines(sets: &[SetRecord]) -> Result<String> {
+    let mut lines = String::new();
+    for pair in sets.iter().flat_map(|s| &s.pairs) {
+        let line =
+            serde_json::to_string(pair).map_err(|e| Failure::new(Exit::Io, format!("cannot write a pair: {e}")))?;
+        lines.push_str(&line);
+        lines.push('\n');
+    }
+    Ok(lines)
+}
+
+/// Adds scenes to the end of `alignments.jsonl`, in one write, so that lines of several processes do not mix.
+pub(crate) fn append(path: &Path, sets: &[SetRecord]) -> Result<()> {
+    let lines = lines(sets)?;
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .and_then(|mut file| file.write_all(lines.as_bytes()))
+        .map_err(|e| Failure::writing(path, &e))
 }
 
 /// Reads `alignments.jsonl`.

@@ -22,7 +22,7 @@ const FOOTER: &str = "Made by lockstep align. A shift (dy, dx) means noisy(y, x)
 
 /// The page's file name.
 fn page_name(set: &str) -> String {
-    format!("{}.html", set.replace('/', "_"))
+    crate::files::fitting(&set.replace('/', "_"), 5) + ".html"
 }
 
 /// Doubt first: worse states, then weaker peaks.

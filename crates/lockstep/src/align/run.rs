@@ -1,6 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Scope;
 use std::time::Instant;
 
@@ -9,18 +9,18 @@ use ::align::estimate::Geometry;
 use ::align::folder::{self, Scene};
 use ::align::kernels::FourierPlan;
 use ::align::mask;
-use ::align::raw::RawlerReader;
 use ::align::{AlignBackend, Limits, Options, RawReader, State};
 use clap::Args;
-use gpu_core::{AnyBackend, with_backend};
+use gpu_core::{AnyBackend, Backend, Cpu, with_backend};
 use serde_json::{Value, json};
 
 use super::args::{EstimateArgs, MachineArgs};
-use super::record::{SetRecord, read_set};
+use super::queue::Queue;
+use super::record::{SetRecord, append, lines, read_set};
 use super::report;
 use super::work::{Decoding, Finished, Job, Spent, decode};
 use crate::exit::{Exit, Failure, Result};
-use crate::files::make_folder;
+use crate::files::{fitting, make_folder};
 use crate::jobs::{Batch, Item, JobArgs, Outcome};
 use crate::session::{Session, bytes, seconds};
 
@@ -67,6 +67,9 @@ pub(crate) struct Run {
     /// Say what would be done
     #[arg(long = "dry-run")]
     only_plan: bool,
+    /// Go on where an earlier run stopped: what happens without it, too, for scripts that want to say so
+    #[arg(long, conflicts_with = "force")]
+    resume: bool,
     #[command(flatten)]
     estimate: EstimateArgs,
     #[command(flatten)]
@@ -118,7 +121,7 @@ impl Run {
             .iter()
             .map(|scene| {
                 let name = scene.title();
-                let output = records.join(format!("{}.json", name.replace('/', "_")));
+                let output = records.join(fitting(&name.replace('/', "_"), 5) + ".json");
                 Item { name, inputs: scene.files().cloned().collect(), output }
             })
             .collect();
@@ -134,13 +137,32 @@ impl Run {
         let pages = self.report.then_some(report_folder.as_path());
         let work = |machine: &AnyBackend, scene: Decoding| with_backend!(machine, |b| one_scene(b, &job, pages, scene));
         let machines: Vec<Mutex<AnyBackend>> = machines.into_iter().map(Mutex::new).collect();
-        let (mut count, mut spent, begun) = (0, Spent::default(), Instant::now());
+        let all = self.output.join("alignments.jsonl");
         let settings = self.settings();
+        if shard.count == 1 {
+            // What an earlier run began, without lines that were cut short and scenes that are done again.
+            let done = batch.done(&self.jobs, &settings)?;
+            let sets: Vec<SetRecord> = done.iter().filter_map(|item| read_set(&item.output).ok()).collect();
+            crate::files::write(&all, lines(&sets)?.as_bytes())?;
+        }
+        let threads = rayon::current_num_threads();
+        let memory = Cpu::new().memory();
+        // Beside spectra and colours.
+        let waiting = self.machine.memory.unwrap_or(memory.limit.min(memory.free) / 4);
+        let queue = Queue::new(super::reader()?, threads, waiting);
+        let (mut count, mut spent, begun) = (0, Spent::default(), Instant::now());
         // What this command prints about the whole follows in the end.
         let quiet = Session { json: false, quiet: session.quiet || session.json, ..session.clone() };
         let exit = std::thread::scope(|scope| {
-            let mut ahead =
-                Ahead { scope, scenes: &scenes, machines: &machines, work: &work, started: Vec::new(), turn: 0 };
+            let mut ahead = Ahead {
+                scope,
+                scenes: &scenes,
+                machines: &machines,
+                work: &work,
+                queue: &queue,
+                started: Vec::new(),
+                turn: 0,
+            };
             batch.run(&quiet, &self.jobs, &settings, |item| {
                 let at = scenes.iter().position(|s| s.title() == item.name).unwrap_or(0);
                 // Scenes of this shard that were not done before are worked on beside this one: one on each other
@@ -157,6 +179,8 @@ impl Run {
                     .map_err(|e| Failure::new(Exit::Io, format!("cannot write the record: {e}")))?;
                 let mut files = finished.files;
                 crate::files::write(&item.output, &text)?;
+                // Whoever looks at it meanwhile, or after a crash, finds all scenes so far; sorted it is in the end.
+                append(&all, std::slice::from_ref(&finished.record))?;
                 files.push(item.output.clone());
                 Ok(Outcome { files, value: Value::Null })
             })
@@ -216,6 +240,7 @@ impl Run {
     /// `--dry-run`.
     fn plan<B: AlignBackend>(&self, session: &Session, b: &B, scenes: &[Scene], options: &Options) -> Result<Exit> {
         let mut rows = Vec::new();
+        let reader = super::reader()?.with_threads(rayon::current_num_threads());
         for scene in scenes {
             let pictures = scene.gts.len() + scene.noisy.len();
             let pairs = scene.gts.len() * pictures;
@@ -223,7 +248,7 @@ impl Run {
             let memory = b.memory();
             let budget = options.memory.unwrap_or(memory.limit.min(memory.free));
             // The header says how large pictures are, but not always what is cut from them.
-            let first = scene.gts.first().and_then(|p| RawlerReader.read(p, &Limits::default()).ok());
+            let first = scene.gts.first().and_then(|p| reader.read(p, &Limits::default()).ok());
             let plan = first.and_then(|f| {
                 let mut g = Geometry::new(&f.cfa, f.size(), options).ok()?;
                 g.held = FourierPlan::held_bytes(b, g.fft[0], g.fft[1]);
@@ -276,14 +301,7 @@ impl Run {
         for item in batch.items.iter().filter(|item| item.output.exists()) {
             sets.push(read_set(&item.output)?);
         }
-        let mut lines = String::new();
-        for pair in sets.iter().flat_map(|s| &s.pairs) {
-            let line =
-                serde_json::to_string(pair).map_err(|e| Failure::new(Exit::Io, format!("cannot write a pair: {e}")))?;
-            lines.push_str(&line);
-            lines.push('\n');
-        }
-        crate::files::write(&self.output.join("alignments.jsonl"), lines.as_bytes())?;
+        crate::files::write(&self.output.join("alignments.jsonl"), lines(&sets)?.as_bytes())?;
         if let Some(path) = &self.descriptor {
             let entries: Vec<Entry> = sets.iter().flat_map(|s| &s.pairs).filter_map(entry).collect();
             crate::files::write(path, to_yaml(&entries).as_bytes())?;
@@ -378,6 +396,7 @@ struct Ahead<'scope, 'env, W> {
     scenes: &'env [Scene],
     machines: &'env [Mutex<AnyBackend>],
     work: &'env W,
+    queue: &'env Arc<Queue>,
     started: Vec<(usize, Receiver<Result<Finished>>)>,
     /// Scenes started so far; devices take turns.
     turn: usize,
@@ -391,11 +410,12 @@ impl<W: Fn(&AnyBackend, Decoding) -> Result<Finished> + Sync> Ahead<'_, '_, W> {
         }
         let (send, receive) = sync_channel(1);
         let (scene, machine, work) = (&self.scenes[i], &self.machines[self.turn % self.machines.len()], self.work);
+        let queue = self.queue;
         self.turn += 1;
         let thread = std::thread::Builder::new().name("scene".to_owned());
         let started = thread.spawn_scoped(self.scope, move || {
             let begun = Instant::now();
-            let decoding = decode(scene);
+            let decoding = decode(scene, queue);
             let machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
             let free = Instant::now();
             let set = decoding.title.clone();

@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
 use ::align::folder::{self, Scene};
-use ::align::raw::RawlerReader;
-use ::align::{Limits, RawReader};
+use ::align::raw::ApartReader;
+use ::align::{Error, Limits, RawReader, Warning};
 use clap::Args;
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -17,7 +17,8 @@ Examples:
   lockstep align scan RawNIND/                 scenes, files, cameras, sizes
   lockstep align scan photos/ --decode         decode every file, too, and check its pattern
 
-A folder without ground truths is listed file by file. Exit code 3 when a file cannot be used.")]
+A folder without ground truths is listed file by file. Files that are no mosaic, or do not fit the first ground truth of \
+their scene, cannot be used: exit code 3. Doubts about a pattern need --decode.")]
 pub(crate) struct Scan {
     /// Folder of a data set, of one scene, or of files
     #[arg(value_name = "ROOT")]
@@ -33,7 +34,37 @@ struct Seen {
     state: &'static str,
     about: String,
     value: Value,
+    facts: Option<Facts>,
+    doubts: Vec<String>,
 }
+
+/// What all files of a scene must share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Facts {
+    camera: String,
+    kind: &'static str,
+    /// The pattern at the first pixel that is aligned.
+    pattern: String,
+    size: [usize; 2],
+}
+
+impl Facts {
+    /// Why another file cannot be in a scene with this one.
+    fn differs(&self, other: &Self) -> Option<Error> {
+        let name = |f: &Self| format!("{} ({})", f.camera, f.pattern).trim().to_owned();
+        let size = |f: &Self| format!("{} x {}", f.size[0], f.size[1]);
+        if name(self) != name(other) {
+            Some(Error::OtherCamera { expected: name(self), got: name(other) })
+        } else if self.size != other.size {
+            Some(Error::OtherSize { expected: size(self), got: size(other) })
+        } else {
+            None
+        }
+    }
+}
+
+/// What was read from one file: words, a document, what its scene must share, and doubts.
+type Known = (String, Value, Facts, Vec<String>);
 
 impl Scan {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
@@ -50,80 +81,130 @@ impl Scan {
             }
             scenes.push(Scene { name: ".".to_owned(), kind: String::new(), gts: Vec::new(), noisy });
         }
-        let (mut documents, mut bad) = (Vec::new(), 0);
+        let reader = super::reader()?;
+        let (mut documents, mut bad, mut doubtful) = (Vec::new(), 0, 0);
         for scene in &scenes {
             let files: Vec<&PathBuf> = scene.files().collect();
-            let seen: Vec<Seen> = files.par_iter().map(|path| self.look(path)).collect();
+            let mut seen: Vec<Seen> = files.par_iter().map(|path| self.look(&reader, &scene.kind, path)).collect();
+            // As `run` does: the first ground truth that can be read decides what belongs to the scene.
+            let first = seen[..scene.gts.len()].iter().find_map(|s| s.facts.clone());
+            for one in &mut seen {
+                if let (Some(first), Some(facts)) = (&first, &one.facts)
+                    && let Some(e) = first.differs(facts)
+                {
+                    one.refuse(&e);
+                }
+            }
             let failed = seen.iter().filter(|s| s.state != "ok").count();
-            bad += failed;
+            let doubts = seen.iter().filter(|s| !s.doubts.is_empty()).count();
+            (bad, doubtful) = (bad + failed, doubtful + doubts);
+            let about = first
+                .as_ref()
+                .map_or(String::new(), |f| format!(", {}, {}, {} x {}", f.camera, f.kind, f.size[1], f.size[0]));
+            let counted = |n: usize, what: &str| if n > 0 { format!(", {n} {what}") } else { String::new() };
             session.say(format!(
-                "{}: {} ground truths, {} pictures{}",
+                "{}: {} ground truths, {} pictures{about}{}{}",
                 scene.title(),
                 scene.gts.len(),
                 scene.noisy.len(),
-                if failed > 0 { format!(", {failed} cannot be used") } else { String::new() }
+                counted(failed, "cannot be used"),
+                counted(doubts, "doubtful")
             ));
             for one in &seen {
                 let name = one.path.strip_prefix(&self.root).unwrap_or(&one.path).display();
-                session.say(format!("  {:<12} {name}: {}", one.state, one.about));
+                let doubts: Vec<String> = one.doubts.iter().map(|doubt| format!("; doubtful: {doubt}")).collect();
+                session.say(format!("  {:<12} {name}: {}{}", one.state, one.about, doubts.concat()));
             }
             let files: Vec<Value> = seen.into_iter().map(|s| s.value).collect();
-            documents.push(json!({ "set": scene.title(), "ground_truths": scene.gts.len(), "files": files }));
+            let about =
+                first.map(|f| json!({ "camera": f.camera, "cfa": f.pattern, "height": f.size[0], "width": f.size[1] }));
+            documents.push(json!({
+                "set": scene.title(), "ground_truths": scene.gts.len(), "of": about, "files": files,
+            }));
         }
-        session.document(&json!({ "root": self.root, "sets": documents, "unusable": bad }))?;
+        session.document(&json!({ "root": self.root, "sets": documents, "unusable": bad, "doubtful": doubtful }))?;
         Ok(if bad == 0 { Exit::Ok } else { Exit::Partial })
     }
 
-    fn look(&self, path: &Path) -> Seen {
-        let done = if self.decode { decoded(path) } else { probed(path) };
+    fn look(&self, reader: &ApartReader, kind: &str, path: &Path) -> Seen {
+        let done = if self.decode { decoded(reader, path) } else { probed(reader, path) };
         match done {
-            Ok((about, mut value)) => {
+            Ok((about, mut value, facts, mut doubts)) => {
+                if ["Bayer", "X-Trans"].contains(&kind) && facts.kind != kind {
+                    doubts.push(format!("{} in a folder for {kind}", facts.kind));
+                }
                 value["path"] = json!(path);
                 value["state"] = json!("ok");
-                Seen { path: path.to_owned(), state: "ok", about, value }
+                value["doubts"] = json!(doubts);
+                Seen { path: path.to_owned(), state: "ok", about, value, facts: Some(facts), doubts }
             }
             Err(e) => {
-                let text = e.to_string();
-                let about = text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text).to_owned();
-                let value = json!({ "path": path, "state": e.kind(), "reason": about });
-                Seen { path: path.to_owned(), state: e.kind(), about, value }
+                let value = json!({ "path": path });
+                let (about, doubts) = (String::new(), Vec::new());
+                let mut seen = Seen { path: path.to_owned(), state: "ok", about, value, facts: None, doubts };
+                seen.refuse(&e);
+                seen
             }
         }
     }
 }
 
-fn probed(path: &Path) -> ::align::Result<(String, Value)> {
-    let p = RawlerReader.probe(path)?;
+impl Seen {
+    fn refuse(&mut self, e: &Error) {
+        let text = e.to_string();
+        text.strip_prefix(&format!("{}: ", self.path.display())).unwrap_or(&text).clone_into(&mut self.about);
+        self.state = e.kind();
+        self.value["state"] = json!(self.state);
+        self.value["reason"] = json!(self.about);
+    }
+}
+
+fn camera(make: &str, model: &str) -> String {
+    format!("{make} {model}").trim().to_owned()
+}
+
+fn probed(reader: &ApartReader, path: &Path) -> ::align::Result<Known> {
+    let p = reader.probe(path)?;
     let size = match (p.height, p.width) {
         (Some(h), Some(w)) => format!("{w} x {h}"),
         _ => "size unknown".to_owned(),
     };
     let iso = p.iso.map_or(String::new(), |iso| format!(", ISO {iso}"));
-    let camera = format!("{} {}", p.make, p.model);
-    let about = format!("{size}, {}{iso}, {}", camera.trim(), bytes(p.bytes as usize));
+    let camera = camera(&p.make, &p.model);
+    let (Some(cfa), Some(crop)) = (p.cfa, p.crop) else {
+        let why = "the header names no mosaic of red, green and blue".to_owned();
+        return Err(Error::Unsupported { path: path.to_owned(), why });
+    };
+    let cfa = cfa.shifted(crop.top, crop.left);
+    let about = format!("{size}, {}, {camera}{iso}, {}", cfa.kind(), bytes(p.bytes as usize));
     let value = json!({
         "make": p.make, "model": p.model, "height": p.height, "width": p.width, "bytes": p.bytes, "iso": p.iso,
-        "exposure": p.exposure,
+        "exposure": p.exposure, "cfa": cfa.letters(), "crop": crop,
     });
-    Ok((about, value))
+    let facts = Facts { camera, kind: cfa.kind(), pattern: cfa.letters(), size: [crop.height, crop.width] };
+    Ok((about, value, facts, Vec::new()))
 }
 
-fn decoded(path: &Path) -> ::align::Result<(String, Value)> {
-    let f = RawlerReader.read(path, &Limits::default())?;
+fn decoded(reader: &ApartReader, path: &Path) -> ::align::Result<Known> {
+    let f = reader.read(path, &Limits::default())?;
     let [height, width] = f.size();
-    let doubts: Vec<String> = f.meta.warnings.iter().map(|w| format!(", {w:?}")).collect();
     let about = format!(
-        "{width} x {height}, {} {}, black {:.1}, white {}{}",
+        "{width} x {height}, {} {}, black {:.1}, white {}",
         f.cfa.kind(),
         if f.cfa.period() == 2 { f.cfa.letters() } else { String::new() },
         f.black.mean(),
         f.white,
-        doubts.concat()
     );
     let value = json!({
         "make": f.meta.make, "model": f.meta.model, "height": height, "width": width, "cfa": f.cfa.letters(),
         "black": f.black.levels(), "white": f.white, "crop": f.meta.crop, "orientation": f.meta.orientation,
         "iso": f.meta.iso, "exposure": f.meta.exposure, "warnings": f.meta.warnings,
     });
-    Ok((about, value))
+    let camera = camera(&f.meta.make, &f.meta.model);
+    let facts = Facts { camera, kind: f.cfa.kind(), pattern: f.cfa.letters(), size: f.size() };
+    let doubts = f.meta.warnings.iter().map(|w| match w {
+        Warning::CfaDoubtful => "another place of the pattern explains the pixels better",
+        Warning::WhiteLowered => "saturated below the declared white level, which is lowered",
+    });
+    Ok((about, value, facts, doubts.map(str::to_owned).collect()))
 }

@@ -2,66 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::Arc;
 use std::time::Instant;
 
 use ::align::descriptor::mask_name;
 use ::align::folder::Scene;
 use ::align::mask::{Comparer, Comparison};
-use ::align::raw::RawlerReader;
 use ::align::{
-    AlignBackend, BlackLevel, Cfa, Error, Limits, Options, PairResult, RawFrame, RawReader, SceneWork, State,
-    align_scene, closure,
+    AlignBackend, BlackLevel, Cfa, Error, Options, PairResult, RawFrame, SceneWork, State, align_scene, closure,
 };
 use gpu_core::{Backend, Cpu};
-use rayon::prelude::*;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use ndarray::Array2;
 
+use super::queue::{Pictures, Queue};
 use super::record::{FileRecord, PairRecord, SCHEMA, SetRecord, UseRecord};
 use crate::exit::{Exit, Failure, Result};
+use crate::files::fitting;
 use crate::pictures::{Depth, Layout, Picture, encode_png};
 use crate::session::seconds;
-
-/// A file of a scene: its place among them, and the picture or why there is none.
-type Arrival = (usize, Result<RawFrame, Error>);
 
 /// A scene whose pictures are being read.
 pub(crate) struct Decoding {
     pub(crate) title: String,
     files: Vec<PathBuf>,
     gts: usize,
-    arriving: Receiver<Arrival>,
+    pictures: Pictures,
     begun: Instant,
 }
 
-/// Threads that read files, as many as there are for work. Those of the others would begin nothing else, not even to
-/// upload a picture, before all files are read.
-fn readers() -> Option<&'static ThreadPool> {
-    static READERS: OnceLock<Option<ThreadPool>> = OnceLock::new();
-    let made = || ThreadPoolBuilder::new().num_threads(rayon::current_num_threads()).build().ok();
-    READERS.get_or_init(made).as_ref()
-}
-
-/// Starts to read all files of a scene, on all threads. Ground truths come first in the list.
-pub(crate) fn decode(scene: &Scene) -> Decoding {
+/// Starts to read all files of a scene. Ground truths come first in the list.
+pub(crate) fn decode(scene: &Scene, queue: &Arc<Queue>) -> Decoding {
     let files: Vec<PathBuf> = scene.files().cloned().collect();
-    let (send, arriving) = channel();
-    let paths = files.clone();
-    let read = move || {
-        let limits = Limits::default();
-        paths.into_par_iter().enumerate().for_each_with(send, |send, (i, path)| {
-            // Nobody waits for pictures any more when the run has ended.
-            let _ = send.send((i, RawlerReader.read(&path, &limits)));
-        });
-    };
-    let started = move || match readers() {
-        Some(pool) => pool.install(read),
-        None => read(),
-    };
-    // Without a thread, the sender is gone: the scene ends with an error.
-    let _ = std::thread::Builder::new().name("decode".to_owned()).spawn(started);
-    Decoding { title: scene.title(), files, gts: scene.gts.len(), arriving, begun: Instant::now() }
+    let pictures = queue.read(&files);
+    Decoding { title: scene.title(), files, gts: scene.gts.len(), pictures, begun: Instant::now() }
 }
 
 /// The pictures of a scene that could be used, by their place in the list of files.
@@ -72,26 +45,36 @@ struct Gathered {
 
 impl Decoding {
     /// Waits for all pictures; hands each one that fits the first ground truth to `ready` as soon as it is there: its
-    /// place, the first ground truth, and the picture.
-    fn gather(&self, mut ready: impl FnMut(usize, &RawFrame, &RawFrame)) -> Result<Gathered> {
+    /// place, the first ground truth, and the picture. Where `ready` says so, the picture's pixels are given back to the
+    /// system; those of the first ground truth stay.
+    fn gather(&self, mut ready: impl FnMut(usize, &RawFrame, &RawFrame) -> bool) -> Result<Gathered> {
+        self.pictures.hurry();
         let n = self.files.len();
         let mut arrived: Vec<Option<Result<RawFrame, Error>>> = (0..n).map(|_| None).collect();
         let mut given = vec![false; n];
         for _ in 0..n {
-            let (i, frame) = self
-                .arriving
-                .recv()
-                .map_err(|_| Failure::new(Exit::Backend, format!("{}: reading its files ended early", self.title)))?;
-            arrived[i] = Some(frame);
+            let lost = |_| Failure::new(Exit::Backend, format!("{}: reading its files ended early", self.title));
+            let arrival = self.pictures.arriving.recv().map_err(lost)?;
+            let i = arrival.at;
+            arrived[i] = Some(arrival.take());
             // The first ground truth that can be read decides what belongs to the scene.
-            let known = arrived[..self.gts].iter().find(|frame| !matches!(frame, Some(Err(_))));
-            let Some(Some(Ok(first))) = known else { continue };
+            let known = arrived[..self.gts].iter().position(|frame| !matches!(frame, Some(Err(_))));
+            let Some(known) = known else { continue };
+            let Some(Ok(first)) = &arrived[known] else { continue };
+            let mut needless = Vec::new();
             for (i, frame) in arrived.iter().enumerate() {
                 if let (false, Some(Ok(frame))) = (given[i], frame)
                     && first.fits(frame).is_ok()
                 {
                     given[i] = true;
-                    ready(i, first, frame);
+                    if ready(i, first, frame) && i != known {
+                        needless.push(i);
+                    }
+                }
+            }
+            for i in needless {
+                if let Some(Ok(frame)) = &mut arrived[i] {
+                    (frame.mosaic, frame.rgb) = (Array2::default((0, 0)), None);
                 }
             }
         }
@@ -100,7 +83,7 @@ impl Decoding {
         for (i, (path, frame)) in self.files.iter().zip(arrived).enumerate() {
             let Some(frame) = frame else { return Err(Failure::usage("a file was read twice")) };
             let fitting = frame.and_then(|frame| match first.and_then(|first| all.frames.get(first)) {
-                Some(Some(first)) => RawFrame::fits(first, &frame).map(|()| frame),
+                Some(Some(first)) if !given[i] => RawFrame::fits(first, &frame).map(|()| frame),
                 _ => Ok(frame),
             });
             all.records.push(state(path, fitting.as_ref()));
@@ -196,14 +179,18 @@ impl Job<'_> {
         // Pictures are prepared on the device while others are still read.
         let mut early: Option<::align::Result<SceneWork<B>>> = None;
         let mut busy = 0.0;
+        // Masks and pages look at the pixels again, and so does the CPU where a GPU has too little memory.
+        let pixels_once = !self.compare && (B::NAME == Cpu::NAME || !self.or_cpu);
         let Gathered { frames, records } = decoding.gather(|i, first, frame| {
             let start = Instant::now();
             let work = early.get_or_insert_with(|| SceneWork::new(b, first, files, gts * files, &self.options));
-            let added = work.as_mut().map_or(Ok(()), |work| work.add(i, frame));
+            let added = work.as_mut().map_or(Ok(false), |work| work.add(i, frame));
+            let needless = *added.as_ref().unwrap_or(&false);
             if let Err(e) = added {
                 early = Some(Err(e));
             }
             busy += start.elapsed().as_secs_f64();
+            needless && pixels_once
         })?;
         let decoded = begun.elapsed().as_secs_f64();
         let waited = taken.elapsed().as_secs_f64() - busy;
@@ -326,7 +313,7 @@ impl Job<'_> {
         &self,
         set: &str,
         gt: &RawFrame,
-        [gt_path, path]: [&Path; 2],
+        [gt_path, file]: [&Path; 2],
         c: Comparison,
         files: &mut Vec<PathBuf>,
     ) -> Result<UseRecord> {
@@ -334,7 +321,12 @@ impl Job<'_> {
             Some(folder) => {
                 let set = set.rsplit('/').next().unwrap_or(set);
                 let name = |p: &Path| p.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let path = folder.join(mask_name(set, &format!("gt/{}", name(gt_path)), &in_set(path)));
+                let mut path = folder.join(mask_name(set, &format!("gt/{}", name(gt_path)), &in_set(file)));
+                if files.contains(&path) {
+                    // Long names that differ only behind what is left of them.
+                    let all = format!("{set}-gt/{}-{}", name(gt_path), in_set(file)).replace('/', "_");
+                    path = folder.join(fitting(&all, 4) + ".png");
+                }
                 let (height, width) = c.mask.dim();
                 let samples = c.mask.iter().map(|&v| f64::from(v)).collect();
                 let picture = Picture {

@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod align;
+mod align_hostile;
 mod ata;
 mod bad_input;
 mod commands;
