@@ -149,23 +149,15 @@ impl Part {
         self.table.clear();
         self.ends.clear();
         for grid in grids {
-            let most = background(&grid.cells);
-            scratch.read(grid);
+            scratch.read(grid, background(&grid.cells));
             for &mode in modes {
-                let count = scratch.join(mode, most);
-                let [label, row] = [self.labels.len(), self.table.len()];
-                self.labels.resize(label + grid.cells.len(), NONE);
-                self.table.resize(row + count, Component::NOTHING);
-                scratch.describe(grid.w, &mut self.labels[label..], &mut self.table[row..]);
+                scratch.join(mode);
+                scratch.describe(&mut self.table);
+                self.labels.extend(scratch.of_cells());
                 self.ends.push([self.labels.len(), self.table.len()]);
             }
         }
     }
-}
-
-impl Component {
-    /// What every component is more than.
-    const NOTHING: Self = Self { colour: i8::MAX, size: 0, top: 0, bottom: 0, left: u16::MAX, right: 0, first: 0 };
 }
 
 /// Neither a run nor a component.
@@ -179,78 +171,167 @@ struct Run {
     colour: i8,
 }
 
+/// Cells of a row with a property, the first cell lowest.
+#[derive(Clone, Copy, Debug, Default)]
+struct Masks {
+    /// A run begins.
+    starts: u64,
+    /// The background's colour.
+    background: u64,
+    /// The colour of the cell above, and of its neighbours to the left and to the right.
+    up: u64,
+    up_left: u64,
+    up_right: u64,
+}
+
+/// Columns of a grid whose rows have masks.
+const MASKED: usize = u64::BITS as usize;
+
 /// The runs of the last grid that was read, and what was found of them last.
 #[derive(Debug, Default)]
 pub(crate) struct Labels {
     /// Of every cell, after [`label`].
     pub(crate) labels: Vec<u32>,
+    width: usize,
+    background: i8,
     runs: Vec<Run>,
     /// The first run of every row, and the number of runs.
     rows: Vec<usize>,
-    /// For every run an earlier one of its component, or itself; after [`join`](Self::join) its component's number.
+    /// The run of every cell.
+    run_of: Vec<u32>,
+    /// Of every row, where the grid is not too wide.
+    masks: Vec<Masks>,
+    /// For every run an earlier one of its component, or itself; in the end its component's number.
     parents: Vec<u32>,
 }
 
 /// Labels the cells of a grid; the number of components.
 pub(crate) fn label(grid: &Grid, mode: Mode, most: i8, scratch: &mut Labels) -> usize {
-    scratch.read(grid);
-    let count = scratch.join(mode, most);
+    scratch.read(grid, most);
+    scratch.join(mode);
+    // Parents are earlier: one walk numbers all.
+    let mut count = 0;
+    for run in 0..scratch.parents.len() {
+        let parent = scratch.parents[run];
+        if parent == run as u32 {
+            scratch.parents[run] = count;
+            count += 1;
+        } else if parent != NONE {
+            scratch.parents[run] = scratch.parents[parent as usize];
+        }
+    }
     let mut labels = std::mem::take(&mut scratch.labels);
     labels.clear();
-    labels.resize(grid.cells.len(), NONE);
-    scratch.each(|row, run, number| labels[row * grid.w..][run.start as usize..run.end as usize].fill(number));
+    labels.extend(scratch.of_cells());
     scratch.labels = labels;
-    count
+    count as usize
+}
+
+/// Bits below `n` and bit `n` itself.
+fn up_to(n: u32) -> u64 {
+    u64::MAX >> (MASKED as u32 - 1 - n)
+}
+
+/// Places of the bits of a mask.
+fn bits(mut mask: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let place = (mask != 0).then(|| mask.trailing_zeros());
+        mask &= mask.wrapping_sub(1);
+        place
+    })
 }
 
 impl Labels {
     /// Reads the runs of a grid, which serve all modes.
-    fn read(&mut self, grid: &Grid) {
-        self.runs.clear();
-        self.rows.clear();
+    fn read(&mut self, grid: &Grid, background: i8) {
+        let Self { runs, rows, run_of, masks, .. } = self;
+        (self.width, self.background) = (grid.w, background);
+        runs.clear();
+        rows.clear();
+        run_of.clear();
+        masks.clear();
+        let mut above: &[i8] = &[];
         for cells in grid.cells.chunks_exact(grid.w) {
-            self.rows.push(self.runs.len());
+            rows.push(runs.len());
             let mut run = Run { start: 0, end: 0, colour: cells[0] };
             for (j, &colour) in cells.iter().enumerate() {
                 if colour != run.colour {
-                    self.runs.push(Run { end: j as u32, ..run });
+                    runs.push(Run { end: j as u32, ..run });
                     run = Run { start: j as u32, end: 0, colour };
                 }
+                run_of.push(runs.len() as u32);
             }
-            self.runs.push(Run { end: cells.len() as u32, ..run });
-        }
-        self.rows.push(self.runs.len());
-    }
-
-    /// Joins runs to components; how many there are.
-    fn join(&mut self, mode: Mode, most: i8) -> usize {
-        let left_out = mode.without_background.then_some(most);
-        match (mode.univalued, mode.diagonal) {
-            (false, false) => self.join_as::<false, 0>(left_out),
-            (false, true) => self.join_as::<false, 1>(left_out),
-            (true, false) => self.join_as::<true, 0>(left_out),
-            (true, true) => self.join_as::<true, 1>(left_out),
-        }
-        // Parents are earlier: one walk numbers all.
-        let mut count = 0;
-        for run in 0..self.parents.len() {
-            let parent = self.parents[run];
-            if parent == run as u32 {
-                self.parents[run] = count;
-                count += 1;
-            } else if parent != NONE {
-                self.parents[run] = self.parents[parent as usize];
+            runs.push(Run { end: cells.len() as u32, ..run });
+            if grid.w <= MASKED {
+                masks.push(Masks::of(cells, above, background));
+                above = cells;
             }
         }
-        count as usize
+        rows.push(runs.len());
     }
 
-    /// Cells touch over corners where a run reaches `REACH` columns further.
-    fn join_as<const ONE: bool, const REACH: u32>(&mut self, left_out: Option<i8>) {
+    /// For every cell the number of its component, once runs have them.
+    fn of_cells(&self) -> impl Iterator<Item = u32> {
+        self.run_of.iter().map(|&run| self.parents[run as usize])
+    }
+
+    /// Joins runs to components: every run's parents lead to its component's first run.
+    fn join(&mut self, mode: Mode) {
+        let left_out = mode.without_background.then_some(self.background);
+        self.parents.clear();
+        let own = (0..self.runs.len() as u32).zip(&self.runs);
+        self.parents.extend(own.map(|(k, run)| if Some(run.colour) == left_out { NONE } else { k }));
+        match (mode.univalued, mode.diagonal, self.width <= MASKED) {
+            (false, false, true) => self.join_masks::<false, false>(mode.without_background),
+            (false, true, true) => self.join_masks::<false, true>(mode.without_background),
+            (true, false, true) => self.join_masks::<true, false>(mode.without_background),
+            (true, true, true) => self.join_masks::<true, true>(mode.without_background),
+            (false, false, false) => self.join_runs::<false, 0>(),
+            (false, true, false) => self.join_runs::<false, 1>(),
+            (true, false, false) => self.join_runs::<true, 0>(),
+            (true, true, false) => self.join_runs::<true, 1>(),
+        }
+    }
+
+    /// Looks at a row's cells at once; only where it tells something new are two runs joined.
+    fn join_masks<const ONE: bool, const CORNERS: bool>(&mut self, bare: bool) {
+        let Self { rows, masks, parents, .. } = self;
+        let all = up_to(self.width as u32 - 1);
+        let (mut alive_above, mut linked_above, mut starts_above, mut first_above) = (0, 0, 0, 0);
+        for (m, &first) in masks.iter().zip(&*rows) {
+            // The run of the cell, which is in the row of these starts.
+            let run = |first: usize, starts: u64, j: u32| first + (starts & up_to(j)).count_ones() as usize - 1;
+            let alive = if bare { all & !m.background } else { all };
+            // Cells that belong to the one to their left.
+            let linked = if ONE { alive & !m.starts } else { alive & alive << 1 };
+            if !ONE {
+                for j in bits(linked & m.starts) {
+                    let k = run(first, m.starts, j);
+                    parents[k] = parents[k - 1];
+                }
+            }
+            let same = |mask: u64| if ONE { mask } else { all };
+            let up = alive & alive_above & same(m.up);
+            // The cells to the left of both have joined the two runs.
+            for j in bits(up & !(up << 1 & linked & linked_above)) {
+                unite(parents, run(first_above, starts_above, j), run(first, m.starts, j));
+            }
+            if CORNERS {
+                // What the cell above, or the neighbour below the corner, belongs to has been joined or will be.
+                for j in bits(alive & alive_above << 1 & same(m.up_left) & !up & !linked) {
+                    unite(parents, run(first_above, starts_above, j - 1), run(first, m.starts, j));
+                }
+                for j in bits(alive & alive_above >> 1 & same(m.up_right) & !up & !(linked >> 1)) {
+                    unite(parents, run(first_above, starts_above, j + 1), run(first, m.starts, j));
+                }
+            }
+            (alive_above, linked_above, starts_above, first_above) = (alive, linked, m.starts, first);
+        }
+    }
+
+    /// Looks at runs one by one, for rows of any width. Cells touch over corners where a run reaches `REACH` columns further.
+    fn join_runs<const ONE: bool, const REACH: u32>(&mut self) {
         let Self { runs, rows, parents, .. } = self;
-        parents.clear();
-        parents
-            .extend((0..runs.len() as u32).zip(&*runs).map(|(k, r)| if Some(r.colour) == left_out { NONE } else { k }));
         let mut above = 0..0;
         for row in rows.windows(2) {
             let (row, mut first) = (row[0]..row[1], above.start);
@@ -277,34 +358,58 @@ impl Labels {
         }
     }
 
-    /// Calls `f` with the row, the run and its component's number.
-    fn each(&self, mut f: impl FnMut(usize, Run, u32)) {
-        for (i, row) in self.rows.windows(2).enumerate() {
-            for (run, &number) in self.runs[row[0]..row[1]].iter().zip(&self.parents[row[0]..row[1]]) {
-                if number != NONE {
-                    f(i, *run, number);
+    /// Numbers components, and appends what each consists of.
+    fn describe(&mut self, table: &mut Vec<Component>) {
+        let Self { runs, rows, parents, width, .. } = self;
+        let begin = table.len();
+        for (i, row) in rows.windows(2).enumerate() {
+            for k in row[0]..row[1] {
+                let (run, parent) = (runs[k], parents[k]);
+                if parent == NONE {
+                    continue;
                 }
+                let (left, right, size) = (run.start as u16, run.end as u16 - 1, run.end - run.start);
+                if parent == k as u32 {
+                    parents[k] = (table.len() - begin) as u32;
+                    let first = (i * *width) as u32 + run.start;
+                    let row = i as u16;
+                    table.push(Component { colour: run.colour, size, top: row, bottom: row, left, right, first });
+                    continue;
+                }
+                // Parents are earlier, and have their numbers.
+                parents[k] = parents[parent as usize];
+                let c = &mut table[begin + parents[k] as usize];
+                c.size += size;
+                c.bottom = i as u16;
+                c.left = c.left.min(left);
+                c.right = c.right.max(right);
+                c.colour = c.colour.min(run.colour);
             }
         }
     }
+}
 
-    /// Labels of all cells, and what each component consists of.
-    fn describe(&self, w: usize, labels: &mut [u32], table: &mut [Component]) {
-        self.each(|i, run, number| {
-            let (start, end) = (run.start as usize, run.end as usize);
-            for label in &mut labels[i * w + start..i * w + end] {
-                *label = number;
+impl Masks {
+    fn of(cells: &[i8], above: &[i8], background: i8) -> Self {
+        let mut m = Self { starts: 1, ..Self::default() };
+        for (j, pair) in cells.windows(2).enumerate() {
+            m.starts |= u64::from(pair[0] != pair[1]) << (j + 1);
+        }
+        for (j, &c) in cells.iter().enumerate() {
+            m.background |= u64::from(c == background) << j;
+        }
+        for (j, (c, a)) in cells.iter().zip(above).enumerate() {
+            m.up |= u64::from(c == a) << j;
+        }
+        if let ([_, later @ ..], [_, after @ ..]) = (cells, above) {
+            for (j, (c, a)) in later.iter().zip(above).enumerate() {
+                m.up_left |= u64::from(c == a) << (j + 1);
             }
-            let c = &mut table[number as usize];
-            if c.size == 0 {
-                (c.top, c.first) = (i as u16, (i * w + start) as u32);
+            for (j, (c, a)) in cells.iter().zip(after).enumerate() {
+                m.up_right |= u64::from(c == a) << j;
             }
-            c.size += run.end - run.start;
-            c.bottom = i as u16;
-            c.left = c.left.min(start as u16);
-            c.right = c.right.max(end as u16 - 1);
-            c.colour = c.colour.min(run.colour);
-        });
+        }
+        m
     }
 }
 

@@ -52,6 +52,23 @@ proptest! {
     }
 }
 
+/// Rows of more than 64 cells are joined run by run.
+#[test]
+fn wide_grids_have_the_components_of_the_definition() {
+    let limits = Limits::default();
+    for (seed, w) in [(1usize, 63usize), (2, 64), (3, 65), (4, 90), (5, 131)] {
+        let cell = |k: usize| ((k * 2_654_435_761 + seed * 97) >> 9) as i8 & 3;
+        let grid = Grid::new(5, w, (0..5 * w).map(cell).collect()).unwrap();
+        let found = objects_batch(std::slice::from_ref(&grid), &Mode::ALL);
+        for (mode, found) in Mode::ALL.iter().zip(found.iter()) {
+            let flags = [mode.univalued, mode.diagonal, mode.without_background].map(Value::Bool);
+            let args: Vec<Value> = std::iter::once(grid.to_value()).chain(flags).collect();
+            let expected = Machine::new(&limits).prim(Prim::Objects, &args).unwrap();
+            assert_eq!(found.to_objects(&grid), expected, "{mode:?}, {w} columns");
+        }
+    }
+}
+
 #[test]
 fn batches_do_not_depend_on_threads() {
     let cell = |k: usize| ((k * 2_654_435_761) >> 7) as i8 & 3;
