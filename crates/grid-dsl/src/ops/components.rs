@@ -190,8 +190,8 @@ const MASKED: usize = u64::BITS as usize;
 /// The runs of the last grid that was read, and what was found of them last.
 #[derive(Debug, Default)]
 pub(crate) struct Labels {
-    /// Of every cell, after [`label`].
-    pub(crate) labels: Vec<u32>,
+    /// The label of every cell, after [`label`].
+    pub(crate) cells: Vec<u32>,
     width: usize,
     background: i8,
     runs: Vec<Run>,
@@ -220,10 +220,10 @@ pub(crate) fn label(grid: &Grid, mode: Mode, most: i8, scratch: &mut Labels) -> 
             scratch.parents[run] = scratch.parents[parent as usize];
         }
     }
-    let mut labels = std::mem::take(&mut scratch.labels);
+    let mut labels = std::mem::take(&mut scratch.cells);
     labels.clear();
     labels.extend(scratch.of_cells());
-    scratch.labels = labels;
+    scratch.cells = labels;
     count as usize
 }
 

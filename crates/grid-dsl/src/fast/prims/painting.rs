@@ -47,13 +47,13 @@ fn objects(grid: &Dense, mode: Mode) -> Val {
     let mut scratch = Labels::default();
     let count = label(grid, mode, background(&grid.cells), &mut scratch);
     let mut sizes = vec![0usize; count];
-    for &label in &scratch.labels {
+    for &label in &scratch.cells {
         if let Some(size) = sizes.get_mut(label as usize) {
             *size += 1;
         }
     }
     let mut all: Vec<Vec<u64>> = sizes.into_iter().map(Vec::with_capacity).collect();
-    let rows = grid.cells.chunks_exact(grid.w).zip(scratch.labels.chunks_exact(grid.w));
+    let rows = grid.cells.chunks_exact(grid.w).zip(scratch.cells.chunks_exact(grid.w));
     for (i, (cells, labels)) in rows.enumerate() {
         for (j, (&c, &label)) in cells.iter().zip(labels).enumerate() {
             if let Some(component) = all.get_mut(label as usize) {
