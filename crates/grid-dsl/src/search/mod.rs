@@ -305,14 +305,15 @@ impl Enumerator {
         }
     }
 
-    /// The program of some operations, one after the other.
-    fn program(&self, name: &str, ops: &[u16]) -> Option<Program> {
+    /// The program of some operations, by their numbers in [`operations`](Self::operations), one after the other. `None`
+    /// when one is not there.
+    pub fn program(&self, name: &str, ops: &[u16]) -> Option<Program> {
         let mut text = format!("program {name}(I)\n");
         let (mut grid, mut lines) = ("I".to_owned(), 0);
         for &op in ops {
             let mut names: Vec<(&str, String)> = Vec::new();
             let mut out = grid.clone();
-            for line in self.operations[usize::from(op)].lines() {
+            for line in self.operations.get(usize::from(op))?.lines() {
                 lines += 1;
                 let target = format!("x{lines}");
                 let (place, call) = line.split_once(" = ")?;
