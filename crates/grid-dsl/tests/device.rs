@@ -17,8 +17,14 @@ use proptest::test_runner::RngSeed;
 use rayon::prelude::*;
 use serde_json::value::RawValue;
 
+/// Devices do what they can of everything.
 fn opts() -> Options {
-    Options { min_batch: 1, ..Options::default() }
+    Options { min_batch: 1, overlap: false, ..Options::default() }
+}
+
+/// The CPU takes whole programs meanwhile.
+fn overlapped() -> Options {
+    Options { overlap: true, ..opts() }
 }
 
 /// Programs with every way that a node can take: operations of a device, functions of the host, errors, large results.
@@ -187,6 +193,29 @@ fn results_are_those_of_the_definition() {
 }
 
 #[test]
+fn programs_are_shared_between_devices_and_the_cpu() {
+    let (dag, batch) = (Dag::build(&programs()), Batch::from_grids(grids().into_iter().cycle().take(50)));
+    let one = check(vec![Cpu::new()], &dag, &batch, overlapped());
+    assert!(one.failures.is_empty(), "{one:?}");
+    // `host` and `functions` have functions of the host; large grids and errors have no form on a device.
+    assert_eq!(one.programs_on_host, 2 * 50, "{one:?}");
+    assert!(one.redone > 0 && one.on_device > 0 && one.on_host > 0, "{one:?}");
+    let split = check(vec![Cpu::new()], &dag, &batch, Options { max_batch: Some(7), ..overlapped() });
+    let many = check((0..3).map(|_| Cpu::new()).collect(), &dag, &batch, Options { multi_gpu_min: 1, ..overlapped() });
+    for other in [split, many] {
+        assert_eq!((other.counts(), other.redone), (one.counts(), one.redone));
+    }
+    // All of one kind, or of the other.
+    for (k, on_host) in [(0, 0), (1, 50)] {
+        let dag = Dag::build(&programs()[k..=k]);
+        assert_eq!(check(vec![Cpu::new()], &dag, &batch, overlapped()).programs_on_host, on_host);
+    }
+    // A device without room for anything.
+    let coverage = check(vec![Cpu::with_memory_limit(1 << 10)], &dag, &batch, overlapped());
+    assert_eq!((coverage.failures.len(), coverage.on_device), (1, 0), "{coverage:?}");
+}
+
+#[test]
 fn results_do_not_depend_on_batches_or_queues() {
     let (dag, batch) = (Dag::build(&programs()), Batch::from_grids(grids().into_iter().cycle().take(50)));
     let whole = check(vec![Cpu::new()], &dag, &batch, opts());
@@ -200,10 +229,12 @@ fn any_number_of_callers_comes_through() {
     // As many as the pool has threads, and more: all wait for what their graphs hand to the same pool.
     let (dag, batch) = (Dag::build(&programs()), Batch::from_grids(grids()));
     let wanted = dag.run(&batch, &ExecOpts::default());
-    let executor = Executor::new(DeviceExecutor::new(vec![Cpu::new(), Cpu::new()]).unwrap(), opts());
-    (0..3 * rayon::current_num_threads())
-        .into_par_iter()
-        .for_each(|_| same(&dag, &executor.run(&dag, &batch), &wanted));
+    for opts in [opts(), overlapped()] {
+        let executor = Executor::new(DeviceExecutor::new(vec![Cpu::new(), Cpu::new()]).unwrap(), opts);
+        (0..3 * rayon::current_num_threads())
+            .into_par_iter()
+            .for_each(|_| same(&dag, &executor.run(&dag, &batch), &wanted));
+    }
 }
 
 #[test]
@@ -226,7 +257,8 @@ fn fuel_and_limits_are_those_of_the_definition() {
         Limits { side: 8, ..Limits::default() },
         Limits { elements: 20, ..Limits::default() },
     ] {
-        check(vec![Cpu::new()], &dag, &batch, Options { limits, ..opts() });
+        check(vec![Cpu::new()], &dag, &batch, Options { limits: limits.clone(), ..opts() });
+        check(vec![Cpu::new()], &dag, &batch, Options { limits, ..overlapped() });
     }
     let few = Options::default();
     let coverage = check(vec![Cpu::new()], &dag, &batch, few);
@@ -327,6 +359,9 @@ fn graphs_on_cuda() {
     assert_eq!((on_cuda.on_device, on_cuda.on_host), (on_cpu.on_device, on_cpu.on_host));
     assert_eq!(on_cuda.failures, [""; 0]);
     assert_eq!(on_cuda.functions, on_cpu.functions);
+    let on_cpu = check(vec![Cpu::new()], &dag, &batch, overlapped());
+    let on_cuda = check(vec![gpu_core::testing::cuda()], &dag, &batch, overlapped());
+    assert_eq!((on_cuda.counts(), on_cuda.redone), (on_cpu.counts(), on_cpu.redone));
 }
 
 #[test]
@@ -376,6 +411,7 @@ proptest! {
         let texts = ["0", "012/345", "0110/0020/3302/3300", "0000/0550/0550/0000/1000"];
         let batch = Batch::from_grids(texts.iter().map(|t| Value::grid_from_digits(t).unwrap()));
         check(vec![Cpu::new()], &dag, &batch, opts());
+        check(vec![Cpu::new()], &dag, &batch, overlapped());
     }
 }
 

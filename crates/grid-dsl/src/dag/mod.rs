@@ -207,9 +207,48 @@ impl Dag {
         self.members[program].runs_alone(limits, used)
     }
 
+    /// What a program returns, and the nodes of its lines, which share its fuel.
+    pub(crate) fn needed_by(&self, program: usize) -> impl Iterator<Item = NodeId> + '_ {
+        let member = &self.members[program];
+        [&member.lines, &member.outputs, &member.guards].into_iter().flatten().copied()
+    }
+
     /// A program as it was given.
     pub(crate) fn member_program(&self, program: usize) -> &Program {
         &self.members[program].program
+    }
+
+    /// The graph of some of the programs: their nodes alone, at the levels that they have here.
+    pub(crate) fn part(&self, programs: &[usize]) -> Self {
+        let mut needed = vec![false; self.nodes.len()];
+        programs.iter().flat_map(|&program| self.needed_by(program)).for_each(|id| needed[id as usize] = true);
+        // Operands come before what reads them.
+        for id in (0..self.nodes.len()).rev() {
+            if needed[id] {
+                self.nodes[id].operands().for_each(|operand| needed[operand as usize] = true);
+            }
+        }
+        let mut part = Self::default();
+        let mut became: Vec<NodeId> = Vec::with_capacity(self.nodes.len());
+        for ((node, &level), &needed) in self.nodes.iter().zip(&self.levels).zip(&needed) {
+            became.push(part.nodes.len() as NodeId);
+            if needed {
+                let new = |ids: &[NodeId]| ids.iter().map(|&id| became[id as usize]).collect();
+                part.nodes.push(match node {
+                    Node::Prim(prim, args) => Node::Prim(*prim, new(args)),
+                    Node::Call(callee, args) => Node::Call(became[*callee as usize], new(args)),
+                    other => other.clone(),
+                });
+                part.levels.push(level);
+            }
+        }
+        let new = |ids: &[NodeId]| ids.iter().map(|&id| became[id as usize]).collect();
+        let members = || programs.iter().map(|&program| &self.members[program]);
+        part.members = members()
+            .map(|m| Member { lines: new(&m.lines), outputs: new(&m.outputs), guards: new(&m.guards), ..m.clone() })
+            .collect();
+        part.source_lines = members().map(|m| m.program.lines().len()).sum();
+        part
     }
 
     /// Nodes that programs return, one program after the other.

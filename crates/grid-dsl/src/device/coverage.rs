@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::exec::Profile;
 use crate::kernels::Spill;
 
 /// Where evaluations of nodes took place.
@@ -17,6 +18,11 @@ pub struct Coverage {
     pub functions: BTreeMap<&'static str, [u64; 2]>,
     /// For each function and reason how many evaluations took place on the host, whatever their operands.
     pub reasons: BTreeMap<(&'static str, Spill), u64>,
+    /// Programs and samples that the host ran from the start, while devices ran others: some function of theirs is none
+    /// of a device.
+    pub programs_on_host: u64,
+    /// Programs and samples that the host ran after a device: a value of theirs has no form there.
+    pub redone: u64,
     /// Why samples ran on the host altogether: too few of them, or what a device failed with.
     pub failures: Vec<String>,
     /// Seconds of devices at work, their copies to and from the host included, all devices together.
@@ -68,6 +74,20 @@ impl Coverage {
         self.on_host += host;
     }
 
+    /// Leaves out what the host did: who runs whole programs again counts that.
+    pub(super) fn forget_host(&mut self) {
+        self.on_host = 0;
+        self.functions.values_mut().for_each(|[_, host]| *host = 0);
+    }
+
+    /// Adds what the CPU did of graphs.
+    pub(super) fn add_host(&mut self, profile: &Profile) {
+        for (name, opcode) in profile.opcodes.iter().filter(|(_, opcode)| opcode.containers > 0) {
+            self.functions.entry(name).or_default()[1] += opcode.containers;
+            self.on_host += opcode.containers;
+        }
+    }
+
     /// Adds what another run counted.
     pub fn add(&mut self, other: &Self) {
         self.on_device += other.on_device;
@@ -82,6 +102,8 @@ impl Coverage {
             let own = self.functions.entry(name).or_default();
             *own = [own[0] + device, own[1] + host];
         }
+        self.programs_on_host += other.programs_on_host;
+        self.redone += other.redone;
         self.failures.extend(other.failures.iter().cloned());
         self.device_seconds += other.device_seconds;
         self.host_seconds += other.host_seconds;

@@ -8,10 +8,12 @@ mod call;
 mod coverage;
 mod plan;
 mod run;
+mod split;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use gpu_core::Error;
+use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use crate::dag::{Batch, Dag, NodeId};
@@ -44,6 +46,8 @@ const MOST_EVALUATIONS: usize = 1 << 27;
 pub struct DeviceExecutor<B: GridBackend> {
     queues: Vec<B>,
     coverage: Mutex<Coverage>,
+    /// Threads that feed devices while others run programs.
+    feeders: OnceLock<Option<ThreadPool>>,
 }
 
 impl<B: GridBackend> DeviceExecutor<B> {
@@ -55,7 +59,7 @@ impl<B: GridBackend> DeviceExecutor<B> {
         if queues.is_empty() {
             return Err(Error::value("queues", "none are given; an executor needs at least one"));
         }
-        Ok(Self { queues, coverage: Mutex::default() })
+        Ok(Self { queues, coverage: Mutex::default(), feeders: OnceLock::new() })
     }
 
     /// The queues.
@@ -92,18 +96,33 @@ impl<B: GridBackend> DeviceExecutor<B> {
                 format!("{} samples stay on the host: fewer than min_batch, or limits below a device's", samples.len());
             return on_host(dag, samples, opts, why);
         }
+        if opts.overlap {
+            return self.split(dag, batch, opts);
+        }
         let inlined = dag.inlined(&opts.limits);
         let plan = Plan::new(&inlined);
+        let wave = |b: &B, now: &[Sample]| run::wave(b, &inlined, &plan, now, &opts.limits);
+        let instead = |now: &[Sample], why: String| on_host(dag, now, opts, why);
+        self.on_queues(samples, opts, &plan, (&wave, &instead))
+    }
+
+    /// Runs samples on all queues, each of which has its part, and says where.
+    fn on_queues<T: Send>(
+        &self,
+        samples: &[Sample],
+        opts: &Options,
+        plan: &Plan,
+        how: (&Wave<'_, B, T>, &Instead<'_, T>),
+    ) -> (Vec<T>, Coverage) {
         let queues = if samples.len() < opts.multi_gpu_min { 1 } else { self.queues.len() };
         let bounds = parts(samples.iter().map(|s| u64::from(s.input.weight())), queues);
-        let graphs = (dag, &inlined, &plan);
         // By rayon's threads, not by others: if the caller is one of rayon's, and waited for a thread that is not, then nobody
         // might be left to do what that one hands to rayon.
         let all: Vec<_> = self.queues[..queues]
             .par_iter()
             .with_max_len(1)
             .zip(bounds.par_windows(2))
-            .map(|(b, bounds)| part(b, graphs, &samples[bounds[0]..bounds[1]], opts))
+            .map(|(b, bounds)| part(b, plan, &samples[bounds[0]..bounds[1]], opts, how))
             .collect();
         let (mut values, mut coverage) = (Vec::with_capacity(samples.len()), Coverage::default());
         for (part, counted) in all {
@@ -114,13 +133,20 @@ impl<B: GridBackend> DeviceExecutor<B> {
     }
 }
 
+/// Runs samples on a queue.
+type Wave<'a, B, T> = dyn Fn(&B, &[Sample]) -> gpu_core::Result<(Vec<T>, Coverage)> + Sync + 'a;
+
+/// What is done with samples that a queue cannot run, and why.
+type Instead<'a, T> = dyn Fn(&[Sample], String) -> (Vec<T>, Coverage) + Sync + 'a;
+
 /// Runs samples on one queue, as many at a time as its memory takes.
-fn part<B: GridBackend>(
+fn part<B: GridBackend, T>(
     b: &B,
-    (dag, inlined, plan): (&Dag, &Dag, &Plan),
+    plan: &Plan,
     samples: &[Sample],
     opts: &Options,
-) -> (run::Values, Coverage) {
+    (wave, instead): (&Wave<'_, B, T>, &Instead<'_, T>),
+) -> (Vec<T>, Coverage) {
     let memory = b.memory();
     let budget = (memory.limit as f64 * opts.mem_fraction) as usize;
     let each = plan.slots.max(1) * Arena::<B>::bytes();
@@ -128,28 +154,24 @@ fn part<B: GridBackend>(
     let room = (budget.saturating_sub(memory.used).min(memory.free) / 8 * 7) / each;
     if room < opts.min_batch.max(1).min(samples.len()) {
         let why = format!("{} samples ran on the host: {budget} bytes hold {room} of {each}", samples.len());
-        return on_host(dag, samples, opts, why);
+        return instead(samples, why);
     }
-    let most = MOST_SAMPLES.min(MOST_EVALUATIONS / inlined.nodes().len().max(1)).max(1);
+    let most = MOST_SAMPLES.min(MOST_EVALUATIONS / plan.ways.len().max(1)).max(1);
     let (mut together, mut from) = (room.min(opts.max_batch.unwrap_or(most).max(1)), 0);
     let (mut values, mut coverage) = (Vec::new(), Coverage::default());
     while from < samples.len() {
         let now = &samples[from..samples.len().min(from + together)];
-        match run::wave(b, inlined, plan, now, &opts.limits) {
-            Ok((part, counted)) => {
-                values.extend(part);
-                coverage.add(&counted);
-                from += now.len();
+        let (part, counted) = match wave(b, now) {
+            Ok(done) => done,
+            Err(Error::OutOfMemory { .. }) if together > 1 => {
+                together = now.len().div_ceil(2).min(together - 1);
+                continue;
             }
-            Err(Error::OutOfMemory { .. }) if together > 1 => together = now.len().div_ceil(2).min(together - 1),
-            Err(e) => {
-                let why = format!("{} samples from number {from} ran on the host: {e}", now.len());
-                let (part, counted) = on_host(dag, now, opts, why);
-                values.extend(part);
-                coverage.add(&counted);
-                from += now.len();
-            }
-        }
+            Err(e) => instead(now, format!("{} samples from number {from} ran on the host: {e}", now.len())),
+        };
+        values.extend(part);
+        coverage.add(&counted);
+        from += now.len();
     }
     (values, coverage)
 }
@@ -197,7 +219,7 @@ impl<B: GridBackend> Backend for DeviceExecutor<B> {
     /// All lines of one program, as one graph. Fuel is not told: a device counts none.
     fn programs(&self, program: &Program, samples: &[Sample], limits: &Limits, strict: bool) -> Vec<Outcome> {
         let (whole, lines) = program.with_lines_returned(strict);
-        let opts = Options { limits: limits.clone(), min_batch: 1, ..Options::default() };
+        let opts = Options { limits: limits.clone(), min_batch: 1, overlap: false, ..Options::default() };
         let (values, coverage) = self.values(&Dag::build(&[whole]), &Batch::from(samples.to_vec()), &opts);
         self.took_place(&coverage);
         let outcome = |values: Vec<Result<Output>>| {

@@ -109,6 +109,24 @@ impl Plan {
     }
 }
 
+/// Which nodes a device evaluates with all that is below them: inputs, constants, and operations of such.
+pub(super) fn whole(dag: &Dag) -> Vec<bool> {
+    let (mut constant, mut whole): (Vec<bool>, Vec<bool>) = Default::default();
+    for node in dag.nodes() {
+        let all = |marks: &[bool]| node.operands().all(|operand| marks[operand as usize]);
+        let fixed = !matches!(node, Node::Input(_)) && all(&constant);
+        let known = match node {
+            Node::Input(_) | Node::Literal(_) => true,
+            _ if fixed => true,
+            Node::Prim(prim, args) => operation(dag, *prim, args).is_some() && all(&whole),
+            Node::Call(..) => false,
+        };
+        constant.push(fixed);
+        whole.push(known);
+    }
+    whole
+}
+
 /// A slot for every value that a device holds, used again one level behind its last reader.
 fn allocate(levels: &[Vec<NodeId>], last: &[Vec<NodeId>], held: &[bool]) -> (Vec<Option<u32>>, usize) {
     let (mut slot, mut free, mut slots) = (vec![None; held.len()], Vec::new(), 0);

@@ -1,5 +1,7 @@
 //! One wave: a number of samples through all levels of a graph.
 
+mod whole;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -10,19 +12,21 @@ use super::Coverage;
 use super::plan::{Plan, Way};
 use crate::dag::{Dag, Node, NodeId, OVERHEAD};
 use crate::error::{ErrClass, Limits, Result};
-use crate::exec::{Output, run_program};
+use crate::exec::{Output, is_container, run_program};
 use crate::fast::{Fast, Val};
 use crate::kernels::{
     Arena, Form, GridBackend, HEAD, Instruction, PAYLOAD, Spill, Words, decode_val, is_plain, put, step, take, words_of,
 };
 use crate::run::Sample;
 
+pub(super) use whole::{Known, whole};
+
 /// For each sample the outputs of all programs.
 pub(super) type Values = Vec<Vec<Result<Output>>>;
 
 /// More than the fuel of any evaluation that a device does: operands and results of at most 1,024 cells with a weight of 5,
 /// a few times for functions of each object, 255 copies of a grid, or a step for each pair of cells of two patches.
-const MOST_FUEL: u64 = 1 << 21;
+pub(super) const MOST_FUEL: u64 = 1 << 21;
 
 /// Values that are copied at once: 38 MB of payloads.
 const TOGETHER: usize = 1 << 15;
@@ -53,11 +57,6 @@ impl Held {
     }
 }
 
-/// Whether an evaluation with such an operand counts for the coverage.
-fn is_container(value: &Result<Val>) -> bool {
-    value.as_ref().is_ok_and(|v| v.is_set() || (v.is_tuple() && v.as_pair().is_none()))
-}
-
 /// Nodes with their samples.
 type Items = Vec<(NodeId, u32)>;
 
@@ -83,21 +82,12 @@ pub(super) fn wave<B: GridBackend>(
     samples: &[Sample],
     limits: &Limits,
 ) -> Done<(Values, Coverage)> {
-    let nodes = dag.nodes().len();
-    let arena = Arena::new(b, plan.slots, samples.len())?;
-    let held = vec![Held::default(); nodes];
-    let mut wave = Wave { b, dag, plan, samples, limits, arena, held, coverage: Coverage::default() };
+    let mut wave = Wave::new(b, dag, plan, samples, limits)?;
     for (level, dead) in plan.levels.iter().zip(&plan.last) {
         wave.level(level)?;
         let returned: Vec<NodeId> = level.iter().copied().filter(|&id| plan.returned[id as usize]).collect();
         wave.fetch(returned.iter().map(|&id| (id, (0..samples.len() as u32).collect())).collect())?;
-        for &id in dead {
-            let held = &mut wave.held[id as usize];
-            held.containers = Vec::new();
-            if !plan.returned[id as usize] {
-                (held.uniform, held.each) = (None, Vec::new());
-            }
-        }
+        wave.release(dead);
     }
     let this = &wave;
     let one = |s: usize| {
@@ -124,6 +114,30 @@ pub(super) fn wave<B: GridBackend>(
 
 /// What stands for values that nobody has.
 const NOTHING: &Result<Val> = &Err(ErrClass::Type);
+
+impl<'a, B: GridBackend> Wave<'a, B> {
+    fn new(b: &'a B, dag: &'a Dag, plan: &'a Plan, samples: &'a [Sample], limits: &'a Limits) -> Done<Self> {
+        let arena = Arena::new(b, plan.slots, samples.len())?;
+        let held = vec![Held::default(); dag.nodes().len()];
+        Ok(Self { b, dag, plan, samples, limits, arena, held, coverage: Coverage::default() })
+    }
+
+    /// Forgets values that nobody reads any more.
+    fn release(&mut self, dead: &[NodeId]) {
+        for &id in dead {
+            let held = &mut self.held[id as usize];
+            held.containers = Vec::new();
+            if !self.plan.returned[id as usize] {
+                (held.uniform, held.each) = (None, Vec::new());
+            }
+        }
+    }
+
+    /// Nodes whose heads are copied at once.
+    fn nodes_at_once(&self) -> usize {
+        (HEADS / self.samples.len().max(1)).max(1)
+    }
+}
 
 impl<B: GridBackend> Wave<'_, B> {
     /// The value of a node that is on the host.
@@ -254,7 +268,7 @@ impl<B: GridBackend> Wave<'_, B> {
         self.coverage.host_seconds += started.elapsed().as_secs_f64();
         let started = Instant::now();
         step(self.b, &mut self.arena, &instructions)?;
-        let each = (HEADS / samples.max(1) as usize).max(1);
+        let each = self.nodes_at_once();
         for (nodes, instructions) in on_device.chunks(each).zip(instructions.chunks(each)) {
             let left = self.settle(nodes, instructions)?;
             let begun = Instant::now();

@@ -71,7 +71,7 @@ impl Backend for Cpu {
 }
 
 /// A graph, prepared.
-struct Run<'r> {
+pub(crate) struct Run<'r> {
     dag: &'r Dag,
     plan: Plan,
     opts: &'r Options,
@@ -84,7 +84,7 @@ struct Run<'r> {
 }
 
 impl<'r> Run<'r> {
-    fn new(dag: &'r Dag, opts: &'r Options, cache: &'r Cache, spread: bool) -> Self {
+    pub(crate) fn new(dag: &'r Dag, opts: &'r Options, cache: &'r Cache, spread: bool) -> Self {
         let literal = |node: &Node| if let Node::Literal(value) = node { Some(Val::from(value)) } else { None };
         let keys = if cache.is_off() { Vec::new() } else { expression_keys(dag, &opts.limits) };
         Self {
@@ -146,6 +146,29 @@ impl<'r> Run<'r> {
         (outputs, counted)
     }
 
+    /// The outputs of some programs on one sample: only what they need is computed.
+    pub(crate) fn some(&self, sample: &Sample, programs: &[u32], counted: &mut Counted) -> Vec<Vec<Result<Output>>> {
+        let nodes = self.dag.nodes();
+        let all = || programs.iter().map(|&program| program as usize);
+        if let Some(class) = refused(sample, &self.opts.limits) {
+            return all().map(|program| self.dag.outputs(program).iter().map(|_| Err(class)).collect()).collect();
+        }
+        let mut needed = vec![false; nodes.len()];
+        all().flat_map(|program| self.dag.needed_by(program)).for_each(|id| needed[id as usize] = true);
+        for id in (0..nodes.len()).rev() {
+            if needed[id] {
+                nodes[id].operands().for_each(|operand| needed[operand as usize] = true);
+            }
+        }
+        let inputs = Inputs::new(sample, &self.keys);
+        let mut slots: Vec<Slot> = vec![(Err(ErrClass::Type), 0); nodes.len()];
+        let mut fast = Fast::new(&self.opts.limits);
+        for id in (0..nodes.len()).filter(|&id| needed[id]) {
+            slots[id] = self.node(id as NodeId, &slots, &inputs, &mut fast, counted);
+        }
+        all().map(|program| self.outputs(program, &slots, sample, counted)).collect()
+    }
+
     /// One node, from the cache or computed.
     fn node(&self, id: NodeId, slots: &[Slot], inputs: &Inputs, fast: &mut Fast, counted: &mut Counted) -> Slot {
         let node = &self.dag.nodes()[id as usize];
@@ -169,7 +192,8 @@ impl<'r> Run<'r> {
             }
             (value, used)
         });
-        counted.node(node, self.dag.level(id), started, slot.0.is_err());
+        let container = node.operands().any(|operand| is_container(&slots[operand as usize].0));
+        counted.node(node, self.dag.level(id), started, slot.0.is_err(), container);
         slot
     }
 
@@ -184,6 +208,11 @@ impl<'r> Run<'r> {
         let outputs = self.dag.outputs(program).iter();
         outputs.map(|&id| slots[id as usize].0.clone().map(Output::fast)).collect()
     }
+}
+
+/// Whether a value is a grid, a patch or another container but a pair.
+pub(crate) fn is_container(value: &Result<Val>) -> bool {
+    value.as_ref().is_ok_and(|v| v.is_set() || (v.is_tuple() && v.as_pair().is_none()))
 }
 
 /// Calls what a node calls, unless an operand failed: then the leftmost failure is the node's.
@@ -279,26 +308,27 @@ fn expression_keys(dag: &Dag, limits: &Limits) -> Vec<(u128, u8)> {
 }
 
 /// Counts of one sample, or of several together.
-struct Counted {
-    /// Calls, errors, nanoseconds and calls of the definition, by primitive; calls of closures last.
-    opcodes: Vec<[u64; 4]>,
+pub(crate) struct Counted {
+    /// Calls, errors, nanoseconds, calls of the definition and calls with containers, by primitive; calls of closures last.
+    opcodes: Vec<[u64; 5]>,
     levels: Vec<u64>,
     bytes: usize,
     reruns: u64,
 }
 
 impl Counted {
-    fn new() -> Self {
-        Self { opcodes: vec![[0; 4]; Prim::ALL.len() + 1], levels: Vec::new(), bytes: 0, reruns: 0 }
+    pub(crate) fn new() -> Self {
+        Self { opcodes: vec![[0; 5]; Prim::ALL.len() + 1], levels: Vec::new(), bytes: 0, reruns: 0 }
     }
 
-    fn node(&mut self, node: &Node, level: u32, started: Instant, failed: bool) {
+    fn node(&mut self, node: &Node, level: u32, started: Instant, failed: bool, container: bool) {
         let nanos = started.elapsed().as_nanos() as u64;
         let at = if let Node::Prim(prim, _) = node { *prim as usize } else { Prim::ALL.len() };
-        let [calls, errors, time, _] = &mut self.opcodes[at];
+        let [calls, errors, time, _, containers] = &mut self.opcodes[at];
         *calls += 1;
         *errors += u64::from(failed);
         *time += nanos;
+        *containers += u64::from(container);
         let level = level as usize;
         if self.levels.len() <= level {
             self.levels.resize(level + 1, 0);
@@ -313,7 +343,7 @@ impl Counted {
         }
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.opcodes.iter_mut().zip(&other.opcodes) {
             mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine += theirs);
         }
@@ -325,12 +355,12 @@ impl Counted {
         self.reruns += other.reruns;
     }
 
-    fn report(&self, profile: &mut Profile) {
+    pub(crate) fn report(&self, profile: &mut Profile) {
         let names = Prim::ALL.iter().map(|prim| prim.name()).chain(["call"]);
         let seconds = |nanos: u64| nanos as f64 * 1e-9;
-        for (name, &[calls, errors, nanos, generic]) in names.zip(&self.opcodes) {
+        for (name, &[calls, errors, nanos, generic, containers]) in names.zip(&self.opcodes) {
             if calls + generic > 0 {
-                let opcode = OpcodeProfile { calls, errors, seconds: seconds(nanos), generic };
+                let opcode = OpcodeProfile { calls, errors, seconds: seconds(nanos), generic, containers };
                 profile.opcodes.insert(name, opcode);
             }
             profile.node_evaluations += calls;

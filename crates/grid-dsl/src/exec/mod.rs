@@ -18,7 +18,7 @@ use crate::value::Value;
 
 pub use cache::{Cache, CacheCounts};
 pub use cpu::Cpu;
-pub(crate) use cpu::run_program;
+pub(crate) use cpu::{Counted, Run, is_container, run_program};
 pub(crate) use plan::Plan;
 pub use profile::{Knobs, OpcodeProfile, Profile};
 pub(crate) use result::Output;
@@ -44,6 +44,9 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Bytes that values of samples in progress may take on the CPU; `None` for no bound.
     pub memory: Option<usize>,
+    /// Whether the CPU runs the programs that a device cannot evaluate altogether while devices run the others. Without,
+    /// devices evaluate what they can of each program, and the CPU the rest of it.
+    pub overlap: bool,
 }
 
 impl Default for Options {
@@ -57,6 +60,7 @@ impl Default for Options {
             cell_min: 70,
             cache_bytes: 1 << 30,
             memory: None,
+            overlap: true,
         }
     }
 }

@@ -55,6 +55,8 @@ pub struct OpcodeProfile {
     pub seconds: f64,
     /// Calls, those inside of maps included, that no fixed layout was for: the definition computed them.
     pub generic: u64,
+    /// Calls with at least one operand that is a grid, a patch or another container but a pair.
+    pub containers: u64,
 }
 
 /// The options of a run, as reports show them.
@@ -74,6 +76,8 @@ pub struct Knobs {
     pub cache_bytes: usize,
     /// See [`Options::memory`].
     pub memory: Option<usize>,
+    /// See [`Options::overlap`].
+    pub overlap: bool,
     /// Fuel of a program on a sample.
     pub fuel: u64,
 }
@@ -89,6 +93,7 @@ impl Profile {
             cell_min: opts.cell_min,
             cache_bytes: opts.cache_bytes,
             memory: opts.memory,
+            overlap: opts.overlap,
             fuel: opts.limits.fuel,
         };
         Self {

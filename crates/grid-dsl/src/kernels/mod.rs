@@ -23,6 +23,7 @@ pub use palette::{FIGURES, Palette, PaletteOf, palette};
 
 pub use step::{
     Arena, HEAD, Instruction, Op, PAYLOAD, Place, PlaceParams, Slot, Spill, Step, StepParams, put, step, take,
+    take_into,
 };
 
 pub(crate) use batch::CELLS;

@@ -57,6 +57,10 @@ pub(super) struct Machine {
     /// Budget for values on each GPU, such as 500M or 2G [default: what it has]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<usize>,
+    /// Let GPUs evaluate what they can of every program; otherwise the processor runs those with functions of its own
+    /// meanwhile
+    #[arg(long)]
+    no_overlap: bool,
 }
 
 /// What evaluates programs, opened.
@@ -70,6 +74,11 @@ impl Machine {
     /// Whether the definition was asked for.
     pub(super) fn is_reference(&self) -> bool {
         self.backend == Where::Reference
+    }
+
+    /// Whether the processor runs programs while GPUs run others.
+    pub(super) fn overlap(&self) -> bool {
+        !self.no_overlap
     }
 
     /// Opens it. Without a name GPUs are taken only if they are what is wanted.
@@ -156,8 +165,18 @@ impl Share {
 
     /// As it stands in documents.
     pub(super) fn json(&self) -> Json {
-        let Coverage { on_device, on_host, spills, functions, reasons, failures, device_seconds, host_seconds } =
-            &self.coverage;
+        let Coverage {
+            on_device,
+            on_host,
+            spills,
+            functions,
+            reasons,
+            programs_on_host,
+            redone,
+            failures,
+            device_seconds,
+            host_seconds,
+        } = &self.coverage;
         let mut most: Vec<_> = reasons.iter().collect();
         most.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
         let reason = |((name, why), n): (&(&str, grid_dsl::kernels::Spill), &u64)| json!({ "function": name, "reason": why.name(), "count": n });
@@ -166,19 +185,25 @@ impl Share {
             "spills": spills.iter().map(|(why, n)| (why.name(), n)).collect::<std::collections::BTreeMap<_, _>>(),
             "spilled": most.into_iter().map(reason).collect::<Vec<_>>(),
             "functions": functions, "on_host_altogether": failures,
+            "programs_on_host": programs_on_host, "programs_redone": redone,
             "device_seconds": device_seconds, "host_seconds": host_seconds,
         })
     }
 
     /// In words.
     pub(super) fn tell(&self, session: &Session) {
-        let Coverage { on_device, on_host, spills, failures, .. } = &self.coverage;
+        let Coverage { on_device, on_host, spills, failures, programs_on_host, redone, .. } = &self.coverage;
         if on_device + on_host > 0 {
             session.note(format!(
                 "on {} GPUs: {:.1} % of {} evaluations with grids, patches or containers",
                 self.devices.len(),
                 100.0 * self.coverage.fraction(),
                 on_device + on_host
+            ));
+        }
+        if programs_on_host + redone > 0 {
+            session.note(format!(
+                "programs times inputs that the processor ran: {programs_on_host} meanwhile, {redone} after a GPU"
             ));
         }
         if !spills.is_empty() {

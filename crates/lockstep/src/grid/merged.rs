@@ -149,7 +149,8 @@ impl Merged {
             opts.min_batch = tuning(path)?.min_batch;
         }
         let opened = machine.open(false)?;
-        let options = Options { limits: opts.limits.clone(), min_batch: opts.min_batch, ..Options::default() };
+        let (limits, overlap) = (opts.limits.clone(), machine.overlap());
+        let options = Options { limits, min_batch: opts.min_batch, overlap, ..Options::default() };
         let started = std::time::Instant::now();
         let share: Option<Share>;
         let (found, mut profile) = match opened {

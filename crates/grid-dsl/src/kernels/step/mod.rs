@@ -28,7 +28,7 @@ use crate::value::{Function, Maker, Value};
 pub(crate) use code::Form;
 pub use code::Slot;
 pub(crate) use packed::{Words, decode_val, is_plain, words_of};
-pub use place::{Place, PlaceParams, put, take};
+pub use place::{Place, PlaceParams, put, take, take_into};
 use value::{Arg, Out};
 
 /// Words of a value's head.

@@ -68,17 +68,38 @@ fn checked<B: Backend>(arena: &Arena<B>, places: &[u32]) -> Result<u32> {
 /// # Errors
 /// When there is no such place, or the device fails.
 pub fn take<B: Place>(b: &B, arena: &Arena<B>, places: &[u32], payloads: bool) -> Result<(Vec<i32>, Vec<u32>)> {
-    let p = PlaceParams { count: checked(arena, places)?, payloads: payloads.into() };
+    let (mut heads, mut words) = (Vec::new(), Vec::new());
+    take_into(b, arena, places, &mut heads, payloads.then_some(&mut words))?;
+    Ok((heads, words))
+}
+
+/// As [`take`], into memory that may have been used before: what it holds is replaced.
+///
+/// # Errors
+/// As [`take`].
+pub fn take_into<B: Place>(
+    b: &B,
+    arena: &Arena<B>,
+    places: &[u32],
+    heads: &mut Vec<i32>,
+    payloads: Option<&mut Vec<u32>>,
+) -> Result<()> {
+    let p = PlaceParams { count: checked(arena, places)?, payloads: payloads.is_some().into() };
+    let rows = if payloads.is_some() { places.len() } else { 0 };
+    heads.resize(places.len() * HEAD, 0);
+    let mut none = Vec::new();
+    let payloads = payloads.unwrap_or(&mut none);
+    payloads.resize(rows * PAYLOAD, 0);
     if places.is_empty() {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(());
     }
     let all = Tensor::from_slice(b, [places.len()], places)?;
-    let mut heads = Tensor::<B, i32, 2>::scratch(b, [places.len(), HEAD])?;
-    let rows = if payloads { places.len() } else { 0 };
+    let mut head = Tensor::<B, i32, 2>::scratch(b, [places.len(), HEAD])?;
     let mut words = Tensor::<B, u32, 2>::scratch(b, [rows, PAYLOAD])?;
     let from = (arena.heads.flat(), arena.payloads.flat());
-    b.take_unchecked(p, all.flat(), from, (heads.flat_mut(), words.flat_mut()))?;
-    Ok((heads.to_vec(b)?, words.to_vec(b)?))
+    b.take_unchecked(p, all.flat(), from, (head.flat_mut(), words.flat_mut()))?;
+    b.download(head.flat(), heads)?;
+    if rows > 0 { b.download(words.flat(), payloads) } else { Ok(()) }
 }
 
 /// Writes words to some places, each of which comes once; without `payloads` those of the places stay.

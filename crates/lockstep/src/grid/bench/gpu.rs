@@ -5,12 +5,12 @@ use std::time::Instant;
 use gpu_core::Tensor;
 use grid_dsl::conform::Task;
 use grid_dsl::device::DeviceExecutor;
-use grid_dsl::exec::Executor;
+use grid_dsl::exec::{Executor, Options};
 use grid_dsl::kernels::{
     self, AugmentItems, ComponentsOf, FIGURES, GridBackend, GridBatch, Item, Labels, Mode, PaletteOf,
 };
 use grid_dsl::ops::{self, Grid};
-use grid_dsl::{Backend, Dag, Isometry, Limits, Prim, Program, Reference, Value};
+use grid_dsl::{Backend, Batch, Dag, Isometry, Limits, Prim, Program, Reference, Value};
 use rayon::prelude::*;
 use serde_json::{Value as Json, json};
 
@@ -76,6 +76,9 @@ impl Bench {
             let grids = self.many(&dense(512));
             rows.push(self.on_gpus(session, &queues[..1], ("W1d", ""), &grids, &MODES)?);
             rows.push(self.components_end_to_end(session, first, "W1d", &grids)?);
+        }
+        if self.wants(Workload::W4) {
+            rows.push(self.search(session, tasks));
         }
         if self.wants(Workload::W5) {
             rows.extend(self.augmented(session, first, &all)?);
@@ -338,6 +341,14 @@ impl Bench {
             let share = Share::of(executor.backend());
             share.tell(session);
             row["share"] = share.json();
+            if n == 1 {
+                // What GPUs can do is counted where they get everything.
+                let some: Vec<&Value> = inputs.iter().step_by(inputs.len().div_ceil(200).max(1)).copied().collect();
+                let alone = Options { overlap: false, ..self.options() };
+                let executor = Executor::new(DeviceExecutor::new(queues[..n].to_vec())?, alone);
+                executor.run(&dag, &Batch::from_grids(some.into_iter().cloned()));
+                row["coverage_without_overlap"] = json!(executor.backend().coverage().fraction());
+            }
             if n > 1 {
                 row["workload"] = json!("W7");
                 row["kernel"] = json!("grid W7");

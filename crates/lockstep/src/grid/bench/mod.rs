@@ -1,5 +1,6 @@
 #[cfg(feature = "cuda")]
 mod gpu;
+mod search;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -29,6 +30,8 @@ enum Workload {
     W2,
     /// All programs, merged, on the examples of one task
     W3,
+    /// Programs for a task looked for among compositions of operations
+    W4,
     /// On GPUs: grids turned, with other colours, and their digests
     W5,
     /// On GPUs: the colours of the inputs and outputs of 10 to 1,000,000 samples, beside the CPU
@@ -66,7 +69,7 @@ pub(crate) struct Bench {
     /// Inputs of w2, evenly from all; 0 for all
     #[arg(long, value_name = "N", default_value_t = 0)]
     inputs: usize,
-    /// Tasks of w3, evenly from all
+    /// Tasks of w3 and w4, evenly from all
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     of_tasks: u32,
     /// Runs of each measurement
@@ -207,6 +210,9 @@ impl Bench {
         if self.wants(Workload::W1d) {
             rows.extend(self.components(session, "W1d", &self.many(&dense(512))));
         }
+        if self.wants(Workload::W4) {
+            rows.push(self.search(session, tasks));
+        }
         let graphs = [Workload::W2, Workload::W3].into_iter().any(|w| self.wants(w));
         if graphs && !programs.is_empty() {
             let dag = Dag::build(programs);
@@ -279,7 +285,8 @@ impl Bench {
     }
 
     fn options(&self) -> Options {
-        Options { limits: Limits { fuel: self.fuel, ..Limits::default() }, cache_bytes: 0, ..Options::default() }
+        let limits = Limits { fuel: self.fuel, ..Limits::default() };
+        Options { limits, cache_bytes: 0, overlap: self.machine.overlap(), ..Options::default() }
     }
 
     /// Pairs of program and sample that differ from the definition, among one of so many.

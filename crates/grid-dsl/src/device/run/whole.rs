@@ -1,0 +1,125 @@
+//! A wave of programs that a device evaluates altogether: nothing goes back and forth between levels.
+
+use std::time::Instant;
+
+use gpu_core::Result as Done;
+use rayon::prelude::*;
+
+use super::{HEAD, Items, PAYLOAD, TOGETHER, Wave};
+use crate::dag::{Dag, NodeId};
+use crate::device::Coverage;
+use crate::device::plan::{Plan, Way};
+use crate::error::{Limits, Result};
+use crate::exec::Output;
+use crate::kernels::{GridBackend, Instruction, decode_val, step, take_into};
+use crate::run::Sample;
+
+/// What a device found for one sample.
+#[derive(Default)]
+pub(in crate::device) struct Known {
+    /// Outputs of the programs that have all of theirs, one program after the other.
+    pub(in crate::device) outputs: Vec<Result<Output>>,
+    /// Programs that lack one: a value on the way had no form on the device.
+    pub(in crate::device) redo: Vec<u32>,
+}
+
+/// Runs samples through a graph whose nodes are inputs, constants and operations of the device.
+pub(in crate::device) fn whole<B: GridBackend>(
+    b: &B,
+    dag: &Dag,
+    plan: &Plan,
+    samples: &[Sample],
+    limits: &Limits,
+) -> Done<(Vec<Known>, Coverage)> {
+    let started = Instant::now();
+    let mut wave = Wave::new(b, dag, plan, samples, limits)?;
+    let mut room = Room::default();
+    for (level, dead) in plan.levels.iter().zip(&plan.last) {
+        let spilled = wave.operations(level)?;
+        wave.read_returned(level, &spilled, &mut room)?;
+        wave.release(dead);
+    }
+    let this = &wave;
+    let one = |s: usize| {
+        let admitted = samples[s].admit(limits);
+        let mut known = Known::default();
+        for program in 0..dag.programs().len() {
+            let outputs = dag.outputs(program);
+            let value = |&id: &NodeId| this.held[id as usize].get(s);
+            match admitted {
+                Err(class) => known.outputs.extend(outputs.iter().map(|_| Err(class))),
+                Ok(()) if outputs.iter().any(|id| value(id).is_none()) => known.redo.push(program as u32),
+                Ok(()) => {
+                    let values = outputs.iter().filter_map(value).cloned();
+                    known.outputs.extend(values.map(|value| value.map(Output::fast)));
+                }
+            }
+        }
+        known
+    };
+    let known = (0..samples.len()).into_par_iter().map(one).collect();
+    let mut coverage = std::mem::take(&mut wave.coverage);
+    coverage.forget_host();
+    coverage.device_seconds = started.elapsed().as_secs_f64();
+    Ok((known, coverage))
+}
+
+/// Where values are copied to, over and over.
+#[derive(Default)]
+struct Room {
+    heads: Vec<i32>,
+    payloads: Vec<u32>,
+}
+
+impl<B: GridBackend> Wave<'_, B> {
+    /// Evaluates a level on the device; what had no form there.
+    fn operations(&mut self, level: &[NodeId]) -> Done<Items> {
+        let (mut instructions, mut nodes): (Vec<Instruction>, Vec<NodeId>) = Default::default();
+        for &id in level {
+            match &self.plan.ways[id as usize] {
+                Way::Device(instruction) => {
+                    instructions.push(*instruction);
+                    nodes.push(id);
+                }
+                Way::Constant => self.constant(id)?,
+                // An input.
+                Way::Host => self.on_host(&(0..self.samples.len() as u32).map(|s| (id, s)).collect())?,
+            }
+        }
+        step(self.b, &mut self.arena, &instructions)?;
+        let mut spilled = Vec::new();
+        let each = self.nodes_at_once();
+        for (nodes, instructions) in nodes.chunks(each).zip(instructions.chunks(each)) {
+            spilled.extend(self.settle(nodes, instructions)?);
+        }
+        Ok(spilled)
+    }
+
+    /// Brings what programs return to the host, unless it has no form here.
+    fn read_returned(&mut self, level: &[NodeId], spilled: &Items, room: &mut Room) -> Done<()> {
+        let samples = self.samples.len() as u32;
+        let mut items: Vec<(NodeId, u32, u32)> = Vec::new();
+        for &id in level.iter().filter(|&&id| self.plan.returned[id as usize]) {
+            let (Some(slot), held) = (self.plan.slot[id as usize], &mut self.held[id as usize]) else { continue };
+            if held.uniform.is_none() {
+                held.each.resize(samples as usize, None);
+                // Both are in the order of nodes and samples.
+                let own = spilled.partition_point(|item| item.0 < id)..spilled.partition_point(|item| item.0 <= id);
+                let mut own = spilled[own].iter().map(|item| item.1).peekable();
+                let here = |s: &u32| own.next_if_eq(s).is_none();
+                let lacking = (0..samples).filter(here).filter(|&s| held.each[s as usize].is_none());
+                items.extend(lacking.map(|s| (id, s, slot * samples + s)));
+            }
+        }
+        for part in items.chunks(TOGETHER) {
+            let places: Vec<u32> = part.iter().map(|(_, _, place)| *place).collect();
+            take_into(self.b, &self.arena, &places, &mut room.heads, Some(&mut room.payloads))?;
+            let words = room.heads.par_chunks_exact(HEAD).zip(room.payloads.par_chunks_exact(PAYLOAD));
+            let values: Vec<_> = words.map(|(head, payload)| decode_val(head, payload).ok()).collect();
+            for ((id, s, _), value) in part.iter().zip(values) {
+                self.held[*id as usize].each[*s as usize] = value;
+            }
+        }
+        Ok(())
+    }
+}
