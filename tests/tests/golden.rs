@@ -26,7 +26,7 @@ fn every_case_but_whole_photographs() {
 }
 
 #[test]
-#[ignore = "needs a CUDA device"]
+#[ignore = "needs a CUDA device and LOCKSTEP_DATA"]
 fn every_case_on_cuda() {
     verify(&["--backend", "cuda"]);
 }
@@ -38,7 +38,7 @@ fn ata_every_case() {
 }
 
 #[test]
-#[ignore = "needs a CUDA device"]
+#[ignore = "needs a CUDA device and LOCKSTEP_DATA"]
 fn ata_every_case_on_cuda() {
     verify_domain(["ata", "ata-wmma"], &["--backend", "cuda"]);
 }

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::bundle::{self, Manifest};
+use crate::device::Device;
 use crate::documents;
 use crate::results::{self, Row, percentiles};
 use crate::suite::Executable;
@@ -74,7 +75,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut faults = Vec::new();
     for backend in backends {
         // First, so that minutes of measuring are not lost where there is no device.
-        let on = device(backend)?;
+        let on = device(backend, manifest.command.as_deref())?;
         let mut keep = |new: Result<Vec<Row>>| -> Result<()> {
             match new {
                 Ok(mut new) => {
@@ -391,10 +392,10 @@ fn criterion_row(file: &Path) -> Result<Row> {
 }
 
 /// Name of the device and version of its driver.
-fn device(backend: &str) -> Result<(String, String)> {
+fn device(backend: &str, command: Option<&Path>) -> Result<(String, String)> {
     match backend {
         "cpu" => Ok((processor(), String::new())),
-        _ => bundle::device().context("nvidia-smi names no device"),
+        _ => Device::to_measure(command, backend).map(|device| (device.name, device.driver)),
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::suite::{self, Executable};
 use crate::test::libraries;
-use crate::workspace::{file_name, list, on_path, output, read, says, write};
+use crate::workspace::{file_name, list, on_path, output, read, write};
 
 /// Bundles travel to borrowed machines; 64 MiB is what such places take.
 const LIMIT: u64 = 64 << 20;
@@ -221,11 +221,4 @@ fn size_of(path: &Path) -> Result<u64> {
         return list(path)?.iter().map(|path| size_of(path)).sum();
     }
     Ok(std::fs::metadata(path).with_context(|| path.display().to_string())?.len())
-}
-
-/// The first CUDA device as `nvidia-smi` names it, and the driver's version.
-pub(crate) fn device() -> Option<(String, String)> {
-    let text = says("nvidia-smi", &["--query-gpu=name,driver_version", "--format=csv,noheader"])?;
-    let (name, driver) = text.lines().next()?.split_once(',')?;
-    Some((name.trim().to_owned(), driver.trim().to_owned()))
 }

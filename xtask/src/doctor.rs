@@ -124,8 +124,7 @@ fn device_findings() -> Vec<Finding> {
         },
         Finding {
             what: "devices",
-            found: says("nvidia-smi", &["--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"])
-                .map(|text| text.replace('\n', "\n               ")),
+            found: devices(),
             used_for: "the CUDA backend",
             remedy: "nvidia-smi lists none; `lockstep doctor` asks the driver itself",
         },
@@ -157,10 +156,22 @@ fn print(findings: &[Finding]) -> usize {
     findings.iter().filter(|finding| finding.found.is_none()).count()
 }
 
+/// What `nvidia-smi` lists, unless another driver is named, whose devices it does not know.
+fn devices() -> Option<String> {
+    if std::env::var_os("LOCKSTEP_DRIVER").is_some() {
+        return Some("those of the driver that LOCKSTEP_DRIVER names; `lockstep doctor` asks it".to_owned());
+    }
+    let text = says("nvidia-smi", &["--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"])?;
+    Some(text.replace('\n', "\n               "))
+}
+
 /// The driver's library, found as a file; nothing is loaded.
 fn driver() -> Option<PathBuf> {
-    let named = std::env::var_os("LOCKSTEP_DRIVER").map(PathBuf::from).filter(|file| file.is_file());
-    named.or_else(|| library("libcuda.so.1"))
+    match std::env::var_os("LOCKSTEP_DRIVER").map(PathBuf::from) {
+        Some(file) if file.is_file() => Some(file),
+        Some(file) => library(&file.to_string_lossy()),
+        None => library("libcuda.so.1"),
+    }
 }
 
 /// A shared library by the places where the loader looks.

@@ -10,6 +10,7 @@ mod bench;
 mod bundle;
 mod check;
 mod ci;
+mod device;
 mod doctor;
 mod documents;
 mod driver_symbols;
@@ -57,6 +58,9 @@ enum Command {
     /// kernels.
     Test(test::Options),
     /// Runs every test on a machine with a CUDA device and reports what was proved.
+    ///
+    /// The report names the device as the tests met it. On a driver that interprets kernels (tests/sim-driver) it is
+    /// called simulated and proves nothing about a GPU.
     TestGpu(test_gpu::Options),
     /// Puts small faults into kernels and runs their tests over a stand-in driver: would they notice? Needs no GPU.
     ///

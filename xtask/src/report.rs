@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::bundle;
+use crate::device::Device;
 use crate::lock::Lock;
 use crate::suite::{Executable, Outcome};
 use crate::tee::Tally;
@@ -103,28 +103,36 @@ impl Report {
         self.kernels.difference(&proved).map(|(package, kernel)| format!("{package}: {kernel}")).collect()
     }
 
+    /// The device that the tests named.
+    pub(crate) fn device(&self) -> Option<Device> {
+        Device::of_records(&self.records)
+    }
+
     /// Number of compiled kernels.
     pub(crate) fn kernels(&self) -> usize {
         self.kernels.len()
     }
 
     /// Writes the report, prints its end, and decides.
-    pub(crate) fn finish(&self, out: &Path, allow_skip: bool) -> Result<()> {
-        let (device, driver) = bundle::device().unwrap_or_else(|| ("unknown".into(), "unknown".into()));
+    pub(crate) fn finish(&self, out: &Path, allow_skip: bool, device: Option<&Device>) -> Result<()> {
+        let simulated = device.is_some_and(Device::is_simulated);
         let unproved = self.unproved();
         let named = |list: &[(String, String)]| -> Vec<Value> {
             list.iter().map(|(test, why)| json!({ "test": test, "why": why })).collect()
         };
         let value = json!({
-            "commit": self.commit, "device": device, "driver": driver, "filter": self.filter,
+            "commit": self.commit, "device": device.map(|device| &device.name),
+            "driver": device.map(|device| &device.driver), "simulated": device.map(Device::is_simulated),
+            "filter": self.filter,
             "passed": self.tally.passed, "failed": self.tally.failed, "skipped": self.tally.skipped,
             "failures": named(&self.failures), "skips": named(&self.skips), "left_out": self.left_out,
             "kernels": self.kernels.len(), "unproved": unproved, "records": self.records,
         });
         write(&out.join("report.json"), serde_json::to_string_pretty(&value)? + "\n")?;
-        write(&out.join("report.md"), self.markdown(&device, &driver, &unproved))?;
+        write(&out.join("report.md"), self.markdown(device, &unproved))?;
 
         println!("\n== report: {}", out.join("report.md").display());
+        println!("device: {}", named_device(device));
         for (name, why) in &self.failures {
             println!("failed: {name}: {why}");
         }
@@ -144,6 +152,10 @@ impl Report {
         match &self.filter {
             // A part of the tests cannot prove all kernels.
             Some(filter) => println!("kernels: not all tested, because of --filter {filter}"),
+            None if unproved.is_empty() && simulated => println!(
+                "simulated: all {} kernels give the CPU's results on a simulated device; none is proved on a GPU",
+                self.kernels.len()
+            ),
             None if unproved.is_empty() => {
                 println!("kernels: all {} proved equal on both backends", self.kernels.len());
             }
@@ -155,12 +167,22 @@ impl Report {
         if self.tally.skipped > 0 && !allow_skip {
             faults.push(format!("{} tests were skipped (--allow-skip accepts that)", self.tally.skipped));
         }
-        println!("{}", self.tally);
+        println!("{}{}", if simulated { "simulated: " } else { "" }, self.tally);
         if faults.is_empty() { Ok(()) } else { bail!("{}", faults.join(", ")) }
     }
 
-    fn markdown(&self, device: &str, driver: &str, unproved: &[String]) -> String {
-        let mut out = format!("# Tests on {device}\n\nDriver {driver}, commit {}. {}.\n", self.commit, self.tally);
+    fn markdown(&self, device: Option<&Device>, unproved: &[String]) -> String {
+        let (commit, tally) = (&self.commit, &self.tally);
+        let mut out = match device {
+            None => format!("# Tests on an unknown device\n\n{}. Commit {commit}. {tally}.\n", named_device(None)),
+            Some(device) if device.is_simulated() => format!(
+                "# Tests on a simulated device, none on a GPU\n\n{}, commit {commit}. Simulated: {tally}.\n",
+                named_device(Some(device))
+            ),
+            Some(Device { name, driver }) => {
+                format!("# Tests on {name}\n\nDriver {driver}, commit {commit}. {tally}.\n")
+            }
+        };
         if let Some(filter) = &self.filter {
             let _ = writeln!(out, "\nOnly tests whose name contains `{filter}`.");
         }
@@ -177,7 +199,8 @@ impl Report {
                 let _ = writeln!(out, "\n## {title}\n\n* {}", list.join("\n* "));
             }
         }
-        out.push_str("\n## Proofs\n\n");
+        let simulated = device.is_some_and(Device::is_simulated);
+        out.push_str(if simulated { "\n## Proofs, simulated\n\n" } else { "\n## Proofs\n\n" });
         out.push_str(
             "| package | entry | kernels | proof | cases | ulps | relative | absolute | allowed | CPU s | GPU s |\n",
         );
@@ -196,6 +219,13 @@ impl Report {
             let _ = writeln!(out, "| {} |", cells.join(" | "));
         }
         out
+    }
+}
+
+fn named_device(device: Option<&Device>) -> String {
+    match device {
+        None => "No test of a twin and no command said which device this was".to_owned(),
+        Some(Device { name, driver }) => format!("{name}, driver {driver}"),
     }
 }
 
@@ -242,16 +272,46 @@ mod tests {
         let executable =
             Executable { package: "nsct".into(), target: "twins".into(), file: "".into(), folder: "".into() };
         report.add_device(&executable, vec![("a::cuda_x".to_owned(), Outcome::Passed)]);
-        assert!(report.finish(&folder, false).unwrap_err().to_string().contains("1 kernels are unproved"));
+        assert!(report.finish(&folder, false, None).unwrap_err().to_string().contains("1 kernels are unproved"));
         write(&lines, record(PROOF, "taps_f64")).unwrap();
         report.add_records(&lines).unwrap();
-        report.finish(&folder, false).unwrap();
+        report.finish(&folder, false, None).unwrap();
         assert!(read(&folder.join("report.md")).unwrap().contains("| nsct | e | taps_f32 | cuda_matches_cpu |"));
         report.add(&executable, [("b".to_owned(), Outcome::Skipped("no data".into()))]);
-        assert!(report.finish(&folder, false).unwrap_err().to_string().contains("skipped"));
-        report.finish(&folder, true).unwrap();
+        assert!(report.finish(&folder, false, None).unwrap_err().to_string().contains("skipped"));
+        report.finish(&folder, true, None).unwrap();
         report.add(&executable, [("c".to_owned(), Outcome::Failed("wrong".into()))]);
-        assert!(report.finish(&folder, true).unwrap_err().to_string().contains("1 tests failed"));
+        assert!(report.finish(&folder, true, None).unwrap_err().to_string().contains("1 tests failed"));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_simulated_device_is_never_reported_as_a_gpu() {
+        let folder = std::env::temp_dir().join(format!("xtask-simulated-{}", std::process::id()));
+        let written = |device: &str| {
+            let mut report = report(&["taps_f32"]);
+            let lines = folder.join("records.jsonl");
+            let record = json!({ "package": "nsct", "kernels": ["taps_f32"], "proof": PROOF, "device": device });
+            write(&lines, format!("{record}\n")).unwrap();
+            report.add_records(&lines).unwrap();
+            report.device_tests = 1;
+            report.finish(&folder, false, report.device().as_ref()).unwrap();
+            let json: Value = serde_json::from_str(&read(&folder.join("report.json")).unwrap()).unwrap();
+            (read(&folder.join("report.md")).unwrap(), json)
+        };
+        let (page, json) = written("Simulated device (sm_90)");
+        assert!(
+            page.starts_with("# Tests on a simulated device, none on a GPU\n\nSimulated device (sm_90), "),
+            "{page}"
+        );
+        assert!(page.contains("Simulated: 0 passed") && page.contains("## Proofs, simulated"), "{page}");
+        assert_eq!((&json["device"], &json["simulated"]), (&json!("Simulated device (sm_90)"), &json!(true)));
+        let (page, json) = written("NVIDIA H200");
+        assert!(page.starts_with("# Tests on NVIDIA H200\n") && !page.to_lowercase().contains("simulated"), "{page}");
+        assert_eq!((&json["device"], &json["simulated"]), (&json!("NVIDIA H200"), &json!(false)));
+        let (page, json) = written("");
+        assert!(page.starts_with("# Tests on an unknown device\n"), "{page}");
+        assert!(json["device"].is_null() && json["simulated"].is_null());
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

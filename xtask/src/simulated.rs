@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::report::Report;
 use crate::tee::{Tally, tee};
-use crate::test::{has_nextest, needs_device};
+use crate::test::{DEVICE, modules, needs_device};
 use crate::workspace::{cargo, line, packages, run as run_command};
 
 /// What the simulated device says where it does not know an instruction.
@@ -18,6 +18,10 @@ pub(crate) const FEW_CASES: u32 = 4;
 pub(crate) const CASES: u32 = 64;
 /// Packages whose kernels convolve whole images or multiply tiles: a case is far more work than one of others.
 const TILES: [&str; 2] = ["style", "ata-wmma"];
+/// Words in the names of tests on golden data: whole pictures, which would take hours.
+const GOLDEN: [&str; 2] = ["golden", "every_case"];
+/// [`is_whole`] as a regular expression.
+const WHOLE: &str = "(^|::)(on_cuda|large_[^:]*)::";
 
 /// Tests that run with the same number of cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,9 +39,9 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// Whether a test was part of a whole run that went well.
+    /// Whether a test has run, and is in the tally.
     pub(crate) fn ran(&self, name: &str) -> bool {
-        self.good && self.names.iter().any(|known| known == name)
+        self.names.iter().any(|known| known == name)
     }
 }
 
@@ -66,14 +70,19 @@ pub(crate) fn variables(library: &Path) -> Vec<(String, String)> {
     .to_vec()
 }
 
-/// Golden data are whole pictures, which would take hours.
+/// Tests on golden data are told by their names alone, whatever runs them.
 fn is_golden(test: &str) -> bool {
-    test.contains("every_case") || test.contains("golden") || test.contains("denoising_and_fusion")
+    GOLDEN.iter().any(|word| test.contains(word))
+}
+
+/// Whether an ignored test runs on the simulated device.
+fn is_ours(test: &str) -> bool {
+    needs_device(test) && !is_golden(test)
 }
 
 /// Whole transforms, in modules `on_cuda`, and entries for large sizes.
 pub(crate) fn is_whole(test: &str) -> bool {
-    test.split("::").any(|module| module == "on_cuda" || module.starts_with("large_"))
+    modules(test).any(|module| module == "on_cuda" || module.starts_with("large_"))
 }
 
 /// Random cases of those tests of a package that have the most.
@@ -81,28 +90,36 @@ pub(crate) fn most_cases(package: &str) -> u32 {
     if TILES.contains(&package) { FEW_CASES } else { CASES }
 }
 
-/// Runs the ignored tests that need a device.
-pub(crate) fn run(root: &Path, selection: &[String], ignored: &[String], arguments: &[String]) -> Result<Done> {
+/// Runs the ignored tests that need a device, of a list of all that `arguments` choose.
+pub(crate) fn run(
+    root: &Path,
+    selection: &[String],
+    ignored: &[String],
+    arguments: &[String],
+    nextest: bool,
+) -> Result<Done> {
     let library = library(root)?;
     let records = root.join("target/lockstep/simulated.jsonl");
     std::fs::create_dir_all(records.parent().unwrap_or(root)).context("target/lockstep")?;
     let _ = std::fs::remove_file(&records);
-    let names: Vec<String> = ignored.iter().filter(|name| needs_device(name) && !is_golden(name)).cloned().collect();
-    let (mut tally, mut good) = (Tally::default(), true);
+    let (mut tally, mut good, mut names) = (Tally::default(), true, Vec::new());
     for part in [Part::Small, Part::Tiles, Part::Whole] {
-        // Without nextest packages are not told apart, and all are small.
-        let skipped = part == Part::Tiles && !has_nextest();
-        let members: Vec<&String> = names.iter().filter(|name| is_whole(name) == (part == Part::Whole)).collect();
-        if members.is_empty() || skipped {
+        // Lists do not name packages: the small ones and those of tiles are told apart by the command.
+        let chosen = |name: &&String| is_ours(name) && is_whole(name) == (part == Part::Whole);
+        let members: Vec<&String> = ignored.iter().filter(chosen).collect();
+        if members.is_empty() {
             continue;
         }
-        let mut command = command(selection, &members, part, arguments);
+        let mut command = command(selection, &members, part, arguments, nextest);
         command.envs(variables(&library)).env("LOCKSTEP_REPORT", &records);
         if part != Part::Small && std::env::var_os("LOCKSTEP_CASES").is_none() {
             command.env("LOCKSTEP_CASES", FEW_CASES.to_string());
         }
         println!("$ {}", line(&command));
         let (more, succeeded) = watch(&mut command)?;
+        if more != Tally::default() {
+            names.extend(members.into_iter().cloned());
+        }
         tally.add(more);
         good &= succeeded;
     }
@@ -110,27 +127,38 @@ pub(crate) fn run(root: &Path, selection: &[String], ignored: &[String], argumen
     if good && arguments.is_empty() {
         good = explain(root, &records)? || tally.skipped > 0;
     }
-    let names = if arguments.is_empty() { names } else { Vec::new() };
     Ok(Done { tally, good, names })
 }
 
-fn command(selection: &[String], members: &[&String], part: Part, arguments: &[String]) -> Command {
+/// The tests of a part as nextest chooses them, by the rules of [`is_ours`] and [`is_whole`].
+fn filter(part: Part) -> String {
+    let tiles = format!("({})", TILES.map(|name| format!("package({name})")).join(" or "));
+    let part = match part {
+        Part::Small => format!("not test(/{WHOLE}/) and not {tiles}"),
+        Part::Tiles => format!("not test(/{WHOLE}/) and {tiles}"),
+        Part::Whole => format!("test(/{WHOLE}/)"),
+    };
+    format!("test(/{DEVICE}/) and not test(/{}/) and {part}", GOLDEN.join("|"))
+}
+
+/// The same packages as a selection, as far as the part has tests in them.
+fn packages_of(part: Part, selection: &[String]) -> Vec<String> {
+    let tiles = |flag: &str| TILES.into_iter().flat_map(|name| [flag.to_owned(), name.to_owned()]).collect::<Vec<_>>();
+    match part {
+        Part::Small => [selection, &tiles("--exclude")].concat(),
+        Part::Tiles => [tiles("--package"), ["--features", "cuda"].map(str::to_owned).to_vec()].concat(),
+        Part::Whole => selection.to_vec(),
+    }
+}
+
+fn command(selection: &[String], members: &[&String], part: Part, arguments: &[String], nextest: bool) -> Command {
     let mut command = cargo();
-    if has_nextest() {
-        let whole = "test(/^on_cuda::|::on_cuda::|large_.*::cuda/)";
-        let small = format!("test(/cuda[^:]*$|^simulated::/) and not {whole}");
-        let tiles = format!("({})", TILES.map(|name| format!("package({name})")).join(" or "));
-        let filter = match part {
-            Part::Small => format!("{small} and not {tiles}"),
-            Part::Tiles => format!("{small} and {tiles}"),
-            Part::Whole => whole.to_owned(),
-        };
-        let filter = format!("({filter}) and not binary(/golden/) and not test(/golden|every_case/)");
+    if nextest {
         command.args(["nextest", "run", "--profile", "simulated", "--run-ignored", "only", "--no-tests=pass"]);
-        command.args(selection).args(arguments).args(["-E", &filter]);
+        command.args(selection).args(arguments).args(["-E", &filter(part)]);
     } else {
-        command.args(["test", "--no-fail-fast", "--lib", "--bins", "--tests"]).args(selection).args(arguments);
-        command.args(["--", "--ignored", "--exact"]).args(members);
+        command.args(["test", "--no-fail-fast", "--lib", "--bins", "--tests"]).args(packages_of(part, selection));
+        command.args(arguments).args(["--", "--ignored", "--exact"]).args(members);
     }
     command
 }
@@ -209,7 +237,58 @@ mod tests {
     fn parts_of_the_suite() {
         assert!(is_whole("on_cuda::batch_is_loop") && !is_whole("taps::cuda_matches_cpu"));
         assert!(is_whole("large_128_f32::cuda_matches_cpu") && !is_whole("large::cuda_matches_cpu"));
+        assert!(!is_whole("large_weights_on_cuda") && !is_whole("rows_large_f32::cuda_matches_cpu"));
         assert_eq!((most_cases("nsct"), most_cases("style")), (CASES, FEW_CASES));
-        assert!(is_golden("every_case_on_cuda") && !is_golden("taps::cuda_matches_cpu"));
+        assert!(is_ours("taps::cuda_matches_cpu") && is_ours("batches_and_layouts_on_cuda"));
+        for golden in ["every_case_on_cuda", "cuda::golden_cases_match_on_cuda", "golden_pictures_in_half_on_cuda"] {
+            assert!(needs_device(golden) && !is_ours(golden), "{golden}");
+        }
+    }
+
+    #[test]
+    fn both_runners_are_given_the_same_tests() {
+        let names = ["a::cuda_b".to_owned(), "c_on_cuda".to_owned()];
+        let selection = ["--workspace", "--exclude", "xtask", "--features", "cuda"].map(str::to_owned);
+        let words = |part, nextest| {
+            let command = command(&selection, &names.iter().collect::<Vec<_>>(), part, &["x".to_owned()], nextest);
+            command.get_args().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        };
+        let members = "x -- --ignored --exact a::cuda_b c_on_cuda";
+        let (same, test) = ("--workspace --exclude xtask --features cuda", "test --no-fail-fast --lib --bins --tests");
+        assert_eq!(words(Part::Small, false), format!("{test} {same} --exclude style --exclude ata-wmma {members}"));
+        let tiles = "--package style --package ata-wmma --features cuda";
+        assert_eq!(words(Part::Tiles, false), format!("{test} {tiles} {members}"));
+        assert_eq!(words(Part::Whole, false), format!("{test} {same} {members}"));
+        let golden = r"test(/(^|::)(on_cuda|simulated)::|cuda[^:]*$/) and not test(/golden|every_case/) and";
+        let packages = "(package(style) or package(ata-wmma))";
+        let whole = "test(/(^|::)(on_cuda|large_[^:]*)::/)";
+        for (part, rest) in [
+            (Part::Small, format!("not {whole} and not {packages}")),
+            (Part::Tiles, format!("not {whole} and {packages}")),
+            (Part::Whole, whole.to_owned()),
+        ] {
+            let words = words(part, true);
+            assert!(words.ends_with(&format!("{same} x -E {golden} {rest}")), "{words}");
+        }
+    }
+
+    /// A test that wants data and does not say so in its name would fail on every machine without them.
+    #[test]
+    fn names_of_device_tests_say_whether_they_need_data() {
+        let root = crate::workspace::root().unwrap();
+        let mut known = 0;
+        for folder in ["crates", "tests/tests"] {
+            for file in crate::workspace::files_below(&root.join(folder), "rs").unwrap() {
+                let text = crate::workspace::read(&file).unwrap();
+                for part in text.split("#[ignore = \"needs a CUDA device").skip(1) {
+                    let Some((reason, rest)) = part.split_once("\"]") else { continue };
+                    let name = rest.split_once("fn ").and_then(|(_, rest)| rest.split_once('(')).map(|(name, _)| name);
+                    let name = name.unwrap_or_default();
+                    assert_eq!(is_golden(name), reason.contains("LOCKSTEP_DATA"), "{}: {name}", file.display());
+                    known += 1;
+                }
+            }
+        }
+        assert!(known > 50, "only {known} found");
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     // The second pass has all of them; features do not change what the CPU does with golden data.
     if let Some(pass) = passes(&root)?.last() {
         println!("\n== tests on golden data");
-        ignored = ignored_tests(pass, nextest)?;
+        ignored = ignored_tests(pass, nextest, &options.arguments)?;
         if let Some(data) = data.as_ref().filter(|_| ignored.iter().any(|name| !needs_device(name))) {
             let which = Which::Golden { ignored: &ignored, solvers: has_solvers() };
             let mut command = command(pass, nextest, which, &options.arguments);
@@ -54,7 +54,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     }
     println!("\n== kernels on a simulated device");
-    match passes(&root)?.last().map(|pass| simulated::run(&root, &pass.selection, &ignored, &options.arguments)) {
+    let simulated = |pass: &Pass| simulated::run(&root, &pass.selection, &ignored, &options.arguments, nextest);
+    match passes(&root)?.last().map(simulated) {
         Some(Ok(done)) => {
             tally.add(done.tally);
             // They have run, if not on a GPU.
@@ -75,7 +76,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !counted(&mut documentation, &mut tally)? {
         failed.push("examples in the documentation");
     }
-    tally.skipped += ignored.iter().filter(|name| data.is_none() || needs_device(name)).count() as u64;
+    let without_solvers = |name: &str| !has_solvers() && name.starts_with("solvers_");
+    let skipped = |name: &&String| data.is_none() || needs_device(name) || without_solvers(name);
+    tally.skipped += ignored.iter().filter(skipped).count() as u64;
     explain(&ignored, data.as_deref(), &root);
     println!("{tally}");
     if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
@@ -148,7 +151,7 @@ fn command(pass: &Pass, nextest: bool, which: Which<'_>, arguments: &[String]) -
             command.arg("--no-tests=pass");
         }
         if let Which::Golden { solvers, .. } = which {
-            let device = "not test(/^on_cuda::|::on_cuda::|^simulated::|cuda[^:]*$/)";
+            let device = format!("not test(/{DEVICE}/)");
             let solvers = if solvers { "" } else { " and not test(/^solvers_/)" };
             command.args(["--run-ignored", "only", "-E", &format!("{device}{solvers}")]);
         }
@@ -186,26 +189,47 @@ fn counted(command: &mut Command, tally: &mut Tally) -> Result<bool> {
     Ok(status.success())
 }
 
+/// [`needs_device`] as a regular expression.
+pub(crate) const DEVICE: &str = "(^|::)(on_cuda|simulated)::|cuda[^:]*$";
+
 /// Whether an ignored test is for a machine with a CUDA device, or one that is simulated: its own name says so, or a
 /// module `on_cuda` or `simulated`.
 pub(crate) fn needs_device(test: &str) -> bool {
     needs_simulator(test)
-        || test.split("::").any(|module| module == "on_cuda")
+        || modules(test).any(|module| module == "on_cuda")
         || test.rsplit("::").next().is_some_and(|name| name.contains("cuda"))
 }
 
 /// Whether an ignored test is for the simulated driver alone: it stands in a module `simulated`.
 pub(crate) fn needs_simulator(test: &str) -> bool {
-    test.split("::").any(|module| module == "simulated")
+    modules(test).any(|module| module == "simulated")
 }
 
-/// Names of the tests of a pass that are marked `#[ignore]`.
-fn ignored_tests(pass: &Pass, nextest: bool) -> Result<Vec<String>> {
+/// The modules that a test is in.
+pub(crate) fn modules(test: &str) -> impl Iterator<Item = &str> {
+    test.rsplit("::").skip(1)
+}
+
+/// Names of the tests of a pass that are marked `#[ignore]` and that the arguments choose.
+fn ignored_tests(pass: &Pass, nextest: bool, arguments: &[String]) -> Result<Vec<String>> {
+    match listed(pass, nextest, arguments) {
+        // Some arguments are for running only.
+        Err(e) if !arguments.is_empty() => {
+            println!("{e:#}\nall ignored tests are listed instead of those that the arguments choose");
+            listed(pass, nextest, &[])
+        }
+        names => names,
+    }
+}
+
+fn listed(pass: &Pass, nextest: bool, arguments: &[String]) -> Result<Vec<String>> {
     let mut command = cargo();
     if nextest {
-        command.args(["nextest", "list", "--run-ignored", "only", "--message-format", "json"]).args(&pass.selection);
+        command.args(["nextest", "list", "--run-ignored", "only", "--message-format", "json"]);
+        command.args(&pass.selection).args(arguments);
     } else {
-        command.args(["test", "--lib", "--bins", "--tests"]).args(&pass.selection).args(["--", "--list", "--ignored"]);
+        command.args(["test", "--lib", "--bins", "--tests"]).args(&pass.selection).args(arguments);
+        command.args(["--", "--list", "--ignored"]);
     }
     // The build's messages matter when it fails and pass the time when it does not.
     command.stderr(std::process::Stdio::inherit());
@@ -214,11 +238,16 @@ fn ignored_tests(pass: &Pass, nextest: bool) -> Result<Vec<String>> {
     if !nextest {
         return Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect());
     }
-    let list: serde_json::Value = serde_json::from_str(&text).context("the list of cargo nextest")?;
+    ignored_of(&text)
+}
+
+/// The ignored tests of nextest's list that its filters let through.
+fn ignored_of(list: &str) -> Result<Vec<String>> {
+    let list: serde_json::Value = serde_json::from_str(list).context("the list of cargo nextest")?;
     let mut names = Vec::new();
     for suite in list["rust-suites"].as_object().into_iter().flat_map(|suites| suites.values()) {
         for (name, test) in suite["testcases"].as_object().into_iter().flatten() {
-            if test["ignored"] == true {
+            if test["ignored"] == true && test["filter-match"]["status"] == "matches" {
                 names.push(name.clone());
             }
         }
@@ -234,7 +263,7 @@ fn explain(ignored: &[String], data: Option<&Path>, root: &Path) {
         println!("skipped: tests of foreign programs; set LOCKSTEP_SOLVERS to a file of them");
     }
     if device > 0 {
-        println!("skipped: {device} tests need a CUDA device; `cargo xtask test-gpu` runs them");
+        println!("skipped: {device} tests need a CUDA device, not a simulated one; `cargo xtask test-gpu` runs them");
     }
     match data {
         Some(folder) => println!("golden data: {}", folder.display()),
@@ -256,6 +285,18 @@ mod tests {
         assert!(needs_device("axpy_exact::cuda_matches_cpu") && needs_device("golden::cases_match_on_cuda"));
         assert!(needs_device("on_cuda::batch_is_loop") && needs_device("plans::on_cuda::batch_is_loop"));
         assert!(!needs_device("cuda_kernels::are_listed") && !needs_device("golden::nsct"));
+        assert!(needs_simulator("simulated::a_launch") && !needs_simulator("a::simulated"));
+    }
+
+    #[test]
+    fn a_list_of_nextest_has_what_was_chosen() {
+        let test =
+            |ignored: bool, status: &str| format!(r#"{{"ignored":{ignored},"filter-match":{{"status":"{status}"}}}}"#);
+        let [chosen, plain, other] = [test(true, "matches"), test(false, "mismatch"), test(true, "mismatch")];
+        let tests = format!(r#"{{"testcases":{{"a::cuda_b":{chosen},"plain":{plain},"other":{other}}}}}"#);
+        let list = format!(r#"{{"rust-suites":{{"nsct::twins":{tests}}}}}"#);
+        assert_eq!(ignored_of(&list).unwrap(), ["a::cuda_b"]);
+        assert!(ignored_of("no list").is_err());
     }
 
     #[test]

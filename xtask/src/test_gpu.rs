@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::bundle::{self, Manifest};
+use crate::device::Device;
 use crate::doctor;
 use crate::report::Report;
 use crate::suite::{self, Executable, Outcome, Setup};
@@ -102,7 +103,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     }
     report.add_records(&lines)?;
-    report.finish(&out, options.allow_skip)
+    let device = report.device().or_else(|| ask(options, manifest.command.as_deref()));
+    report.finish(&out, options.allow_skip, device.as_ref())
+}
+
+/// The device as the command finds it, where no test of a twin has named it.
+fn ask(options: &Options, command: Option<&Path>) -> Option<Device> {
+    let ordinal = options.device.map(|n| n.to_string()).or_else(|| std::env::var("LOCKSTEP_DEVICE").ok());
+    Device::of_command(command?, &format!("cuda:{}", ordinal.unwrap_or_else(|| "0".into()))).ok()
 }
 
 fn data(options: &Options, root: &Path) -> Result<Option<PathBuf>> {
@@ -139,7 +147,7 @@ impl Part<'_> {
     fn title(&self) -> String {
         match (self.tool, self.device) {
             (Some(tool), _) => format!("{}, under {tool}", self.test.name()),
-            (None, true) => format!("{}, on the device", self.test.name()),
+            (None, true) => format!("{}, tests for a device", self.test.name()),
             (None, false) => self.test.name(),
         }
     }

@@ -123,7 +123,7 @@ fn fusion_in_f32() {
 #[cfg(feature = "cuda")]
 #[test]
 #[ignore = "needs a CUDA device and LOCKSTEP_DATA"]
-fn denoising_and_fusion_on_cuda() {
+fn golden_denoising_and_fusion_on_cuda() {
     let cuda = gpu_core::testing::cuda();
     denoising::<_, f32>(&cuda, 0.02);
     fusion::<_, f32>(&cuda, 0.02);

@@ -235,19 +235,19 @@ mod cuda {
 
     #[test]
     #[ignore = "needs a CUDA device and LOCKSTEP_DATA"]
-    fn cases_match_on_cuda() {
+    fn golden_cases_match_on_cuda() {
         golden!(gpu_core::testing::cuda(), "cases", check_case);
     }
 
     #[test]
     #[ignore = "needs a CUDA device and LOCKSTEP_DATA"]
-    fn batches_match_on_cuda() {
+    fn golden_batches_match_on_cuda() {
         golden!(gpu_core::testing::cuda(), "batch", check_batch);
     }
 
     #[test]
     #[ignore = "needs a CUDA device and LOCKSTEP_DATA"]
-    fn digests_match_on_cuda() {
+    fn golden_digests_match_on_cuda() {
         golden!(gpu_core::testing::cuda(), "digests", check_digest);
     }
 }
