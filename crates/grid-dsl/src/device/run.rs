@@ -26,7 +26,7 @@ pub(super) type Values = Vec<Vec<Result<Output>>>;
 
 /// More than the fuel of any evaluation that a device does: operands and results of at most 1,024 cells with a weight of 5,
 /// a few times for functions of each object, 255 copies of a grid, or a step for each pair of cells of two patches.
-pub(super) const MOST_FUEL: u64 = 1 << 21;
+const MOST_FUEL: u64 = 1 << 21;
 
 /// Values that are copied at once: 38 MB of payloads.
 const TOGETHER: usize = 1 << 15;

@@ -7,9 +7,9 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::plan::{Plan, whole};
-use super::run::{self, Known, MOST_FUEL, Values};
+use super::run::{self, Known, Values};
 use super::{Coverage, DeviceExecutor};
-use crate::dag::{Batch, Dag, OVERHEAD};
+use crate::dag::{Batch, Dag};
 use crate::error::Result;
 use crate::exec::{Backend, Cache, Counted, Cpu, Options, Output, Profile, Run};
 use crate::kernels::GridBackend;
@@ -31,11 +31,7 @@ impl<B: GridBackend> DeviceExecutor<B> {
         let samples = batch.samples();
         let inlined = dag.inlined(&opts.limits);
         let known = whole(&inlined);
-        let is_whole = |program: usize| {
-            let all = inlined.needed_by(program).all(|id| known[id as usize]);
-            // With so much fuel at most no program needs more than it has.
-            all && !inlined.runs_alone(program, &opts.limits, |_| MOST_FUEL + OVERHEAD)
-        };
+        let is_whole = |program: usize| inlined.needed_by(program).all(|id| known[id as usize]);
         let on_device: Vec<bool> = (0..dag.programs().len()).map(is_whole).collect();
         let (ours, others): (Vec<usize>, Vec<usize>) = (0..on_device.len()).partition(|&program| on_device[program]);
         let (graph, again, rest) = (inlined.part(&ours), dag.part(&ours), dag.part(&others));

@@ -6,7 +6,7 @@ use gpu_core::Result as Done;
 use rayon::prelude::*;
 
 use super::{HEAD, Items, PAYLOAD, TOGETHER, Wave};
-use crate::dag::{Dag, NodeId};
+use crate::dag::{Dag, NodeId, OVERHEAD};
 use crate::device::Coverage;
 use crate::device::plan::{Plan, Way};
 use crate::error::{Limits, Result};
@@ -40,15 +40,18 @@ pub(in crate::device) fn whole<B: GridBackend>(
         wave.release(dead);
     }
     let this = &wave;
+    // Perhaps too much fuel: the CPU tells.
+    let unsure = |program| dag.runs_alone(program, limits, |id| this.held[id as usize].fuel + OVERHEAD);
+    let unsure: Vec<bool> = (0..dag.programs().len()).map(unsure).collect();
     let one = |s: usize| {
         let admitted = samples[s].admit(limits);
         let mut known = Known::default();
-        for program in 0..dag.programs().len() {
+        for (program, &unsure) in unsure.iter().enumerate() {
             let outputs = dag.outputs(program);
             let value = |&id: &NodeId| this.held[id as usize].get(s);
             match admitted {
                 Err(class) => known.outputs.extend(outputs.iter().map(|_| Err(class))),
-                Ok(()) if outputs.iter().any(|id| value(id).is_none()) => known.redo.push(program as u32),
+                Ok(()) if unsure || outputs.iter().any(|id| value(id).is_none()) => known.redo.push(program as u32),
                 Ok(()) => {
                     let values = outputs.iter().filter_map(value).cloned();
                     known.outputs.extend(values.map(|value| value.map(Output::fast)));
