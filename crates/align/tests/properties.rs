@@ -207,6 +207,7 @@ fn masks_stay_inside_their_memory() {
                 wanted.clone_from(&masks);
             }
             assert!(masks == wanted, "what is kept changes no mask");
+            drop(comparer);
             // Pictures that are read when they are needed: a ground truth once, and others when there was no room.
             let reads = Cell::new(0);
             let load = |i: usize| {
