@@ -88,6 +88,8 @@ def device_bytes(pid):
 def run(options, data, out):
     command = [options.lockstep, "align", "run", data, "-o", out, "--backend", options.backend]
     command += ["--threads", str(options.threads), "--force"] + options.more.split()
+    if options.masks:
+        command += ["--masks", os.path.join(out, "masks")]
     begun = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     reading, resident, device, asked = {}, 0, 0, 0.0
@@ -116,6 +118,7 @@ def main():
     parser.add_argument("--backend", default="cpu")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--samples", type=int, default=3)
+    parser.add_argument("--masks", action="store_true", help="write masks, too")
     parser.add_argument("--more", default="", help="more options of `align run`, in one argument")
     parser.add_argument("--json", action="store_true", help="print a row instead of words")
     options = parser.parse_args()
@@ -137,7 +140,7 @@ def main():
     pictures = options.scenes * options.pictures
     if options.json:
         row = {"kernel": "align_run", "shape": f"{options.scenes} x {options.pictures} of {height}x{width}",
-               "dtype": "u16", "variant": f"{options.threads} threads {options.more}".strip(),
+               "dtype": "u16", "variant": f"{options.threads} threads {'masks ' * options.masks}{options.more}".strip(),
                "floor_bytes": float(pictures * len(data)), "samples": len(runs), "median_s": seconds,
                "p10_s": runs[0]["seconds"], "p90_s": runs[-1]["seconds"]}
         print(json.dumps({"rows": [row]}))

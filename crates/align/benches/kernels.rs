@@ -7,8 +7,8 @@ use std::time::Duration;
 use align::estimate::{Estimator, Store};
 use align::kernels::{
     ColourTable, FourierPlan, FrequencyWeight, MadTask, MosaicTable, PeakFigures, PlaneKind, REFINE_SIDE, RefineTask,
-    Window, cross_weight, demosaic, demosaic_edges, despike_block, difference, fft_c2r, fft_r2c, mad_pair, open_cross,
-    peak_window, rank_counts, refine_grid, whiten, window_apply, window_sums,
+    Window, cross_weight, demosaic, demosaic_edges, despike_block, difference, fft_c2r, fft_r2c, keep_below, mad_pair,
+    open_cross, peak_window, rank_counts, rect_sums, refine_grid, whiten, window_apply, window_sums,
 };
 use align::testing::Random;
 use align::{AlignBackend, BlackLevel, Cfa, Meta, Options, Planes, RawFrame, Rect};
@@ -96,11 +96,13 @@ fn of_a_picture<B: AlignBackend>(bench: &mut Bench<'_, B>) -> Result<()> {
     let mut losses = Tensor::<B, f64, 1>::zeros(b, [height])?;
     bench.moving("difference", 28 * PIXELS, || {
         let (a, c) = ((rgb.flat(), whole), (rgb.flat(), whole));
-        difference(b, MOSAIC, a, c, 1.25, differences.flat_mut(), losses.flat_mut())
+        difference(b, MOSAIC, a, c, [1.25, 1.5], differences.flat_mut(), losses.flat_mut())
     });
+    bench.moving("rect_sums", 12 * PIXELS, || rect_sums(b, MOSAIC, (rgb.flat(), whole), losses.flat_mut()));
     let mut counts = Tensor::<B, u32, 1>::zeros(b, [1 << 16])?;
     bench.moving("rank_counts", 4 * PIXELS, || rank_counts(b, differences.flat(), None, counts.flat_mut()));
-    let kept = Tensor::<B, u8, 1>::from_slice(b, [PIXELS], &vec![1; PIXELS])?;
+    let mut kept = Tensor::<B, u8, 1>::from_slice(b, [PIXELS], &vec![1; PIXELS])?;
+    bench.moving("keep_below", 5 * PIXELS, || keep_below(b, differences.flat(), 0.5, kept.flat_mut()));
     let (mut opened, mut work) = (Tensor::<B, u8, 1>::zeros(b, [PIXELS])?, Tensor::<B, u8, 1>::zeros(b, [PIXELS])?);
     bench.moving("open_cross", 2 * PIXELS, || open_cross(b, MOSAIC, kept.flat(), opened.flat_mut(), work.flat_mut()));
     Ok(())

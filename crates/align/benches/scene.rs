@@ -162,7 +162,7 @@ fn operations(bench: &mut Bench<'_>, b: &Cpu, frame: &RawFrame) -> align::Result
     let mut losses = Tensor::<Cpu, f64, 1>::scratch(b, [height])?;
     bench.measure("difference", 28 * pixels, || {
         let (one, other) = ((rgb.flat(), all), (rgb.flat(), all));
-        let done = difference(b, [height, width], one, other, 1.1, differences.flat_mut(), losses.flat_mut());
+        let done = difference(b, [height, width], one, other, [1.1, 1.1], differences.flat_mut(), losses.flat_mut());
         assert!(done.is_ok());
     });
     bench.measure("quantile", 4 * pixels, || assert!(quantile(b, differences.flat(), 0.9999).is_ok()));

@@ -1,4 +1,4 @@
-// L = sum over colours of |g(a) - g(gain b)|, and the rows' sums of |a - gain b|; see src/kernels/difference.rs.
+// L = sum over colours of |g(a) - g(gain b)|, and the rows' sums of |a - loss_gain b|; see src/kernels/difference.rs.
 #include "align.cuh"
 
 constexpr unsigned kColours = 3;
@@ -6,9 +6,9 @@ constexpr unsigned kAhead = 4;    // pixels that a lane asks for before it uses 
 
 struct DifferenceParams {
     unsigned height, width, a_top, a_left, b_top, b_left, rows, columns;
-    float gain;
+    float gain, loss_gain;
 };
-LOCKSTEP_PARAMS(DifferenceParams, 36);
+LOCKSTEP_PARAMS(DifferenceParams, 40);
 
 // v^(1/2.2) as 2^n 2^f: the exponent's share of y = log2(v) / 2.2 is exact to 2^-27, so that the two approximations, of
 // 2^-22 at most each, decide: 3 units of the last place.
@@ -55,9 +55,8 @@ difference_f32(const float* __restrict__ a, const float* __restrict__ b, float* 
             float sum = 0;
 #pragma unroll
             for (unsigned c = 0; c < kColours; ++c) {
-                const float other = p.gain * w[k][c];
-                sum += fabsf(gamma_of(v[k][c]) - gamma_of(other));
-                if (x < p.columns) sums[c] += double(fabsf(v[k][c] - other));
+                sum += fabsf(gamma_of(v[k][c]) - gamma_of(p.gain * w[k][c]));
+                if (x < p.columns) sums[c] += double(fabsf(v[k][c] - p.loss_gain * w[k][c]));
             }
             if (x < p.columns) row[x] = sum;
         }

@@ -194,6 +194,18 @@ impl RawFrame {
         cfa: Cfa,
         black: &BlackLevel,
         white: u16,
+        meta: Meta,
+    ) -> Result<Self> {
+        Self::cut(mosaic.clone(), active, cfa, black, white, meta)
+    }
+
+    /// As [`cropped`](Self::cropped), in the mosaic's own memory.
+    pub(crate) fn cut(
+        mosaic: Array2<u16>,
+        active: Option<Rect>,
+        cfa: Cfa,
+        black: &BlackLevel,
+        white: u16,
         mut meta: Meta,
     ) -> Result<Self> {
         let (height, width) = mosaic.dim();
@@ -201,7 +213,7 @@ impl RawFrame {
         if !(black.levels.iter().all(|&b| b >= 0.0 && b < f32::from(white))) {
             return Err(Error::value("levels", format!("black {:?} is not below white {white}", black.levels)));
         }
-        let cut = mosaic.slice(s![crop.top..crop.top + crop.height, crop.left..crop.left + crop.width]).to_owned();
+        let cut = cut_to(mosaic, crop)?;
         let cfa = cfa.shifted(crop.top, crop.left);
         let black = black.shifted(crop.top, crop.left);
         if cfa.is_doubtful(&cut.view()) {
@@ -281,6 +293,24 @@ pub(crate) fn crop_of([height, width]: [usize; 2], active: Option<Rect>, cfa: Cf
     Ok(crop)
 }
 
+/// What of a mosaic lies inside of a rectangle, moved to the front of its memory.
+fn cut_to(mosaic: Array2<u16>, crop: Rect) -> Result<Array2<u16>> {
+    let (height, width) = mosaic.dim();
+    if !mosaic.is_standard_layout() {
+        return Ok(mosaic.slice(s![crop.top..crop.top + crop.height, crop.left..crop.left + crop.width]).to_owned());
+    }
+    let (mut values, offset) = mosaic.into_raw_vec_and_offset();
+    let start = offset.unwrap_or(0);
+    if start > 0 || (crop.height, crop.width) != (height, width) {
+        for y in 0..crop.height {
+            let from = start + (crop.top + y) * width + crop.left;
+            values.copy_within(from..from + crop.width, y * crop.width);
+        }
+        values.truncate(crop.height * crop.width);
+    }
+    Array2::from_shape_vec((crop.height, crop.width), values).map_err(|e| Error::value("mosaic", e.to_string()))
+}
+
 /// The largest value, where so many pixels have it that it must be saturation.
 fn lowered_white(mosaic: &Array2<u16>, black: &BlackLevel, white: u16, meta: &mut Meta) -> u16 {
     let largest = mosaic.iter().copied().max().unwrap_or(white);
@@ -295,4 +325,26 @@ fn lowered_white(mosaic: &Array2<u16>, black: &BlackLevel, white: u16, meta: &mu
     }
     meta.warnings.push(Warning::WhiteLowered);
     largest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rectangles_are_cut_from_any_layout() {
+        let whole = Array2::from_shape_fn((9, 11), |(y, x)| (100 * y + x) as u16);
+        for crop in [[0, 0, 9, 11], [0, 0, 4, 11], [2, 3, 7, 5], [8, 10, 1, 1]] {
+            let [top, left, height, width] = crop;
+            let wanted = whole.slice(s![top..top + height, left..left + width]).to_owned();
+            let crop = Rect { top, left, height, width };
+            assert_eq!(cut_to(whole.clone(), crop).unwrap(), wanted);
+            let turned = whole.t().as_standard_layout().into_owned().reversed_axes();
+            assert_eq!(cut_to(turned, crop).unwrap(), wanted);
+            let mut inside = Array2::zeros((12, 11));
+            inside.slice_mut(s![3.., ..]).assign(&whole);
+            inside.slice_collapse(s![3.., ..]);
+            assert_eq!(cut_to(inside, crop).unwrap(), wanted);
+        }
+    }
 }

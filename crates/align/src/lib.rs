@@ -21,7 +21,7 @@
 //!
 //! * **Shifts** are `[dy, dx]` in pixels of the mosaic, `noisy(y, x) = gt(y + dy, x + dx)`: positive `dy` drops the
 //!   first rows of the ground truth and the last of the noisy picture.
-//! * **Pictures** are [`RawFrame`]s; with the feature `raw`, `raw::RawlerReader` makes them from files.
+//! * **Pictures** are [`RawFrame`]s; with the feature `raw`, `raw::ApartReader` makes them from files.
 //! * **Estimating**: [`align_scene`] for all pairs of a scene ([`SceneWork`] while its pictures still arrive), [`Options`] and [`PairResult`] for what to do and what
 //!   came out; [`memory`] plans how much of a scene fits a device.
 //! * **Using**: [`overlap`](mod@overlap) cuts pictures, [`mask`] compares them, [`descriptor`] writes what denoiser training reads.

@@ -1,9 +1,14 @@
 //! What an aligned pair is worth for training: gains, loss, and the mask of pixels that show the same.
 
+use std::borrow::Cow;
+
 use gpu_core::{Tensor, View};
 use ndarray::Array2;
+use rayon::prelude::*;
 
-use crate::kernels::{ColourTable, RANK_BINS, demosaic, demosaic_edges, difference, lane_sum, open_cross, quantile};
+use crate::kernels::{
+    ColourTable, RANK_BINS, demosaic, demosaic_edges, difference, keep_below, open_cross, quantile, rect_sums,
+};
 use crate::overlap::overlap;
 use crate::{AlignBackend, Cfa, Error, RawFrame, Rect, Result};
 
@@ -64,32 +69,48 @@ pub fn develop<B: AlignBackend>(b: &B, frame: &RawFrame) -> Result<Developed<B>>
             demosaic(b, &table, height, width, mosaic.flat(), rgb.flat_mut())?;
         }
     }
-    // Some values at a time: a picture may be larger than what the host has left.
-    let (mut sum, mut band) = (0.0, vec![0.0f32; rgb.len().min(1 << 20)]);
-    for start in (0..rgb.len()).step_by(1 << 20) {
-        let band = &mut band[..(rgb.len() - start).min(1 << 20)];
-        b.download(rgb.flat().slice(start..start + band.len())?, band)?;
-        sum = band.iter().fold(sum, |sum, &v| sum + f64::from(v));
-    }
-    let rgb_mean = sum / rgb.len() as f64;
-    Ok(Developed { rgb, raw_mean: raw_mean(frame), rgb_mean })
+    let mut rows = Tensor::<B, f64, 1>::scratch(b, [height])?;
+    let rgb_mean = mean(b, (&rgb, Rect { top: 0, left: 0, height, width }), &mut rows)?;
+    Ok(Developed { rgb, raw_mean: raw_mean(frame)?, rgb_mean })
+}
+
+/// Mean of all colours in a rectangle; `rows` takes the sum of each row.
+fn mean<B: AlignBackend>(b: &B, (rgb, of): (&Tensor<B, f32, 3>, Rect), rows: &mut Tensor<B, f64, 1>) -> Result<f64> {
+    let [_, height, width] = rgb.shape();
+    rect_sums(b, [height, width], (rgb.flat(), of), rows.flat_mut())?;
+    let sums = rows.to_vec(b)?;
+    Ok(sums[..of.height].iter().sum::<f64>() / (3 * of.height * of.width) as f64)
 }
 
 /// Mean of a mosaic, 0 for black and 1 for white.
-fn raw_mean(frame: &RawFrame) -> f64 {
+fn raw_mean(frame: &RawFrame) -> Result<f64> {
     let p = frame.cfa.period();
-    let mut sums = vec![0u64; p * p];
-    for (y, row) in frame.mosaic.rows().into_iter().enumerate() {
-        for (x, &v) in row.iter().enumerate() {
-            sums[y % p * p + x % p] += u64::from(v);
+    let width = frame.mosaic.ncols();
+    let values = in_rows(frame)?;
+    // Sums of whole numbers: in any order.
+    let sums = values.par_chunks(width * p).map(|band| {
+        let mut sums = vec![0u64; p * p];
+        for (y, row) in band.chunks(width).enumerate() {
+            for cell in row.chunks(p) {
+                for (sum, &v) in sums[y * p..].iter_mut().zip(cell) {
+                    *sum += u64::from(v);
+                }
+            }
         }
-    }
+        sums
+    });
+    let sums = sums.reduce(|| vec![0; p * p], |a, b| a.iter().zip(&b).map(|(a, b)| a + b).collect());
     let each = (frame.mosaic.len() / (p * p)) as f64;
     let levels = frame.black.levels().iter().zip(&sums).map(|(&black, &sum)| {
         let black = f64::from(black);
         (sum as f64 / each - black) / (f64::from(frame.white) - black)
     });
-    levels.sum::<f64>() / (p * p) as f64
+    Ok(levels.sum::<f64>() / (p * p) as f64)
+}
+
+/// The values of a mosaic, row by row.
+fn in_rows(frame: &RawFrame) -> Result<&[u16]> {
+    frame.mosaic.as_slice().ok_or_else(|| Error::value("mosaic", "its rows do not follow each other in memory"))
 }
 
 /// `min(1, (linear white − black) / (white − black))`, 1 where the file does not say how far the sensor is linear.
@@ -102,20 +123,31 @@ pub fn picture_bytes([height, width]: [usize; 2]) -> usize {
     12 * height * width
 }
 
-/// Bytes beside two pictures: the mosaic while colours are interpolated, or differences, their rows' sums and counts, or
-/// three masks while a pair is compared.
+/// Bytes beside two pictures: the mosaic while colours are interpolated, or differences, a mask, their rows' sums and
+/// counts, or three masks while a pair is compared.
 pub fn pair_bytes([height, width]: [usize; 2]) -> usize {
-    4 * height * width + 8 * height + 4 * RANK_BINS + 1024
+    5 * height * width + 8 * height + 4 * RANK_BINS + 1024
 }
 
+/// Where a [`Comparer`] gets its pictures from, by their number.
+type Load<'a> = Box<dyn Fn(usize) -> Result<Cow<'a, RawFrame>> + 'a>;
+
 /// Compares pairs of a scene; keeps as many pictures with all colours as memory allows.
-#[derive(Debug)]
 pub struct Comparer<'a, B: AlignBackend> {
     b: &'a B,
-    frames: &'a [RawFrame],
+    load: Load<'a>,
     slots: usize,
     /// What is held, the oldest first.
     held: Vec<(usize, Developed<B>)>,
+    /// The ground truth of the last pair.
+    gt: Option<(usize, Cow<'a, RawFrame>)>,
+}
+
+impl<B: AlignBackend> std::fmt::Debug for Comparer<'_, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let held: Vec<usize> = self.held.iter().map(|(picture, _)| *picture).collect();
+        f.debug_struct("Comparer").field("slots", &self.slots).field("held", &held).finish_non_exhaustive()
+    }
 }
 
 impl<'a, B: AlignBackend> Comparer<'a, B> {
@@ -126,8 +158,26 @@ impl<'a, B: AlignBackend> Comparer<'a, B> {
     /// [`gpu_core::Error::OutOfMemory`] naming the smallest need when not even one pair fits.
     pub fn new(b: &'a B, frames: &'a [RawFrame], useful: usize, memory: Option<usize>) -> Result<Self> {
         let size = frames.first().map_or([0, 0], RawFrame::size);
+        let load = move |i: usize| {
+            let frame = frames.get(i).ok_or_else(|| Error::value("picture", format!("there is none {i}")))?;
+            Ok(Cow::Borrowed(frame))
+        };
+        Self::loading(b, size, (useful, memory), load)
+    }
+
+    /// As [`new`](Self::new), for pictures of `size` that `load` gives by their number: they may be more than memory
+    /// holds. One of them and the ground truth of the last pair are held at a time.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn loading(
+        b: &'a B,
+        size: [usize; 2],
+        (useful, memory): (usize, Option<usize>),
+        load: impl Fn(usize) -> Result<Cow<'a, RawFrame>> + 'a,
+    ) -> Result<Self> {
         let slots = slots(size, useful, crate::memory::budget(b, memory))?;
-        Ok(Self { b, frames, slots, held: Vec::new() })
+        Ok(Self { b, load: Box::new(load), slots, held: Vec::new(), gt: None })
     }
 
     /// Pictures that are kept at most.
@@ -139,29 +189,36 @@ impl<'a, B: AlignBackend> Comparer<'a, B> {
         if self.held.iter().any(|(held, _)| *held == picture) {
             return Ok(());
         }
-        let frame =
-            self.frames.get(picture).ok_or_else(|| Error::value("picture", format!("there is none {picture}")))?;
         if self.held.len() >= self.slots {
             // Pairs come ground truth by ground truth, each with the same pictures: the last one is needed last.
             let last = self.held.iter().rposition(|(held, _)| *held != other);
             last.map(|at| self.held.remove(at));
         }
-        self.held.push((picture, develop(self.b, frame)?));
+        let developed = match &self.gt {
+            Some((gt, frame)) if *gt == picture => develop(self.b, frame)?,
+            _ => develop(self.b, &*(self.load)(picture)?)?,
+        };
+        self.held.push((picture, developed));
         Ok(())
     }
 
-    /// Compares a pair of `frames`; see [`compare`].
+    /// Compares a pair of pictures; see [`compare`].
     ///
     /// # Errors
-    /// As [`compare`].
+    /// As [`compare`], and what loading a picture says.
     pub fn compare(&mut self, gt: usize, noisy: usize, shift: [i32; 2]) -> Result<Comparison> {
+        if self.gt.as_ref().is_none_or(|(held, _)| *held != gt) {
+            // Room for the next one.
+            self.gt = None;
+            self.gt = Some((gt, (self.load)(gt)?));
+        }
         self.hold(gt, noisy)?;
         self.hold(noisy, gt)?;
         let find = |picture: usize| self.held.iter().find(|(held, _)| *held == picture).map(|(_, d)| d);
-        let (Some(a), Some(z)) = (find(gt), find(noisy)) else {
+        let (Some(a), Some(z), Some((_, frame))) = (find(gt), find(noisy), &self.gt) else {
             return Err(Error::value("picture", "a pair does not fit"));
         };
-        compare(self.b, (a, &self.frames[gt]), (z, &self.frames[noisy]), shift)
+        compare_developed(self.b, (a, frame), z, shift)
     }
 }
 
@@ -189,47 +246,75 @@ pub fn compare<B: AlignBackend>(
     shift: [i32; 2],
 ) -> Result<Comparison> {
     gt_frame.fits(noisy_frame)?;
+    compare_developed(b, (gt, gt_frame), noisy, shift)
+}
+
+/// As [`compare`], for pictures of one camera.
+fn compare_developed<B: AlignBackend>(
+    b: &B,
+    (gt, gt_frame): (&Developed<B>, &RawFrame),
+    noisy: &Developed<B>,
+    shift: [i32; 2],
+) -> Result<Comparison> {
     let size = gt_frame.size();
-    let (from_gt, from_noisy) = overlap(size, size, shift, noisy_frame.cfa.period())?;
+    if [gt.rgb.shape(), noisy.rgb.shape()] != [[3, size[0], size[1]]; 2] {
+        return Err(Error::value("pictures", format!("they are not all of {} x {}", size[0], size[1])));
+    }
+    let (from_gt, from_noisy) = overlap(size, size, shift, gt_frame.cfa.period())?;
     let gain = |a: f64, b: f64| if b > 0.0 { a / b } else { 1.0 };
     let (raw_gain, rgb_gain) = (gain(gt.raw_mean, noisy.raw_mean), gain(gt.rgb_mean, noisy.rgb_mean));
-    let (means, loss) = common(b, (gt, from_gt), (noisy, from_noisy), rgb_gain as f32)?;
-    let common_gain = gain(means[0], means[1]);
     let (rows, columns) = (from_gt.height, from_gt.width);
     let area = rows * columns;
+    let mut sums = Tensor::<B, f64, 1>::scratch(b, [rows])?;
+    let mut mean = |picture: &Developed<B>, of: Rect| mean(b, (&picture.rgb, of), &mut sums);
+    let common_gain = gain(mean(gt, from_gt)?, mean(noisy, from_noisy)?);
     let mut differences = Tensor::<B, f32, 1>::scratch(b, [area])?;
-    let mut losses = Tensor::<B, f64, 1>::scratch(b, [rows])?;
     let (gt_view, noisy_view): (View<'_, B, f32>, View<'_, B, f32>) = (gt.rgb.flat(), noisy.rgb.flat());
     difference(
         b,
         size,
         (gt_view, from_gt),
         (noisy_view, from_noisy),
-        common_gain as f32,
+        [common_gain as f32, rgb_gain as f32],
         differences.flat_mut(),
-        losses.flat_mut(),
+        sums.flat_mut(),
     )?;
+    let loss = sums.to_vec(b)?.iter().sum::<f64>() / (3 * area) as f64;
     let threshold = match quantile(b, differences.flat(), KEPT)?.min(MOST) {
         t if t > 0.0 => t,
         _ => 1.0,
     };
-    let kept: Vec<u8> = differences.to_vec(b)?.iter().map(|&l| u8::from(l < threshold)).collect();
+    let mut kept = Tensor::<B, u8, 1>::scratch(b, [area])?;
+    keep_below(b, differences.flat(), threshold, kept.flat_mut())?;
     // Room for the masks.
-    drop((differences, losses));
-    let kept = Tensor::<B, u8, 1>::from_slice(b, [area], &kept)?;
+    drop((differences, sums));
     let (mut opened, mut work) = (Tensor::<B, u8, 1>::scratch(b, [area])?, Tensor::<B, u8, 1>::scratch(b, [area])?);
     open_cross(b, [rows, columns], kept.flat(), opened.flat_mut(), work.flat_mut())?;
     let limit = overexposure(gt_frame);
     let exposed = exposed_values(gt_frame, limit);
-    let mut mask =
-        Array2::from_shape_vec((rows, columns), opened.to_vec(b)?).map_err(|e| Error::value("mask", e.to_string()))?;
+    let mut mask = opened.to_vec(b)?;
+    let width = gt_frame.mosaic.ncols();
+    let mosaic = in_rows(gt_frame)?;
     let p = gt_frame.cfa.period();
-    for ((y, x), kept) in mask.indexed_iter_mut() {
-        let (y, x) = (from_gt.top + y, from_gt.left + x);
-        let over = f64::from(gt_frame.mosaic[[y, x]]) >= exposed[y % p * p + x % p];
-        *kept = if *kept == 1 && !over { 255 } else { 0 };
-    }
-    let mask_mean = mask.iter().filter(|&&v| v == 255).count() as f64 / area as f64;
+    let kept: usize = mask
+        .par_chunks_mut(columns.max(1))
+        .enumerate()
+        .map(|(y, mask)| {
+            let y = from_gt.top + y;
+            let exposed = &exposed[y % p * p..][..p];
+            let row = &mosaic[y * width + from_gt.left..][..columns];
+            let levels = exposed.iter().cycle().skip(from_gt.left % p);
+            let mut count = 0;
+            for ((kept, &v), &exposed) in mask.iter_mut().zip(row).zip(levels) {
+                let keep = *kept == 1 && f64::from(v) < exposed;
+                *kept = if keep { 255 } else { 0 };
+                count += usize::from(keep);
+            }
+            count
+        })
+        .sum();
+    let mask = Array2::from_shape_vec((rows, columns), mask).map_err(|e| Error::value("mask", e.to_string()))?;
+    let mask_mean = kept as f64 / area as f64;
     Ok(Comparison {
         gt: from_gt,
         noisy: from_noisy,
@@ -241,38 +326,6 @@ pub fn compare<B: AlignBackend>(
         mask,
         mask_mean,
     })
-}
-
-/// Means of all colours over what two pictures have in common, and the mean of `|gt − gain · noisy|` there.
-fn common<B: AlignBackend>(
-    b: &B,
-    (gt, from_gt): (&Developed<B>, Rect),
-    (noisy, from_noisy): (&Developed<B>, Rect),
-    gain: f32,
-) -> Result<([f64; 2], f64)> {
-    let [_, height, width] = gt.rgb.shape();
-    // Some rows at a time: a picture may fill the memory of a device.
-    let rows = (1 << 20) / width + 1;
-    let mut bands = [vec![0.0f32; rows * width], vec![0.0f32; rows * width]];
-    let (mut sums, mut loss) = ([0.0; 2], 0.0);
-    for (colour, start) in (0..3).flat_map(|c| (0..from_gt.height).step_by(rows).map(move |y| (c, y))) {
-        let count = rows.min(from_gt.height - start);
-        for (band, (picture, from)) in bands.iter_mut().zip([(gt, from_gt), (noisy, from_noisy)]) {
-            let first = (colour * height + from.top + start) * width;
-            b.download(picture.rgb.flat().slice(first..first + count * width)?, &mut band[..count * width])?;
-        }
-        let rows = |k: usize, from: Rect| {
-            bands[k][..count * width].chunks_exact(width).map(move |row| &row[from.left..from.left + from.width])
-        };
-        for (a, z) in rows(0, from_gt).zip(rows(1, from_noisy)) {
-            let n = a.len();
-            sums[0] += lane_sum(n, |x| a[x].into());
-            sums[1] += lane_sum(n, |x| z[x].into());
-            loss += lane_sum(n, |x| (a[x] - gain * z[x]).abs().into());
-        }
-    }
-    let n = (3 * from_gt.height * from_gt.width) as f64;
-    Ok((sums.map(|sum| sum / n), loss / n))
 }
 
 /// The value from which on each position of the pattern is over-exposed.

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::estimate::{Estimator, Geometry, Store};
@@ -34,7 +35,7 @@ pub fn align_scene<B: AlignBackend>(
     if work.is_empty() {
         return finished(pairs, &BTreeMap::new());
     }
-    SceneWork::planned(b, first, (pictures.len(), work.len()), o)?.finish(|i| frames.get(i), pairs)
+    SceneWork::planned(b, first, (pictures.len(), work.len()), o)?.finish(|i| Ok(Cow::Borrowed(&frames[i])), pairs)
 }
 
 /// What of `pairs` takes work: all but those of a picture with itself.
@@ -106,19 +107,16 @@ impl<B: AlignBackend> SceneWork<B> {
         }
     }
 
-    /// Aligns `pairs` as [`align_scene`] does; `frame` gives the pictures, for those that had no room.
+    /// Aligns `pairs` as [`align_scene`] does; `frame` gives the pictures, for those that had no room. It may read them again.
     ///
     /// # Errors
-    /// When an index is wrong, and what the device says.
+    /// What `frame` and the device say.
     pub fn finish<'a>(
         mut self,
-        frame: impl Fn(usize) -> Option<&'a RawFrame>,
+        frame: impl Fn(usize) -> Result<Cow<'a, RawFrame>>,
         pairs: &[(usize, usize)],
     ) -> Result<Vec<PairResult>> {
         let Work { pictures, pairs: work } = Work::of(pairs);
-        if let Some(missing) = pairs.iter().flat_map(|&(a, b)| [a, b]).find(|&i| frame(i).is_none()) {
-            return Err(Error::value("pairs", format!("there is no picture {missing}")));
-        }
         let mut results: BTreeMap<(usize, usize), PairResult> = BTreeMap::new();
         for block in blocks(&work, &pictures, self.held.pictures.len()) {
             self.held.load(&mut self.estimator, &block, &frame)?;
@@ -183,7 +181,7 @@ impl<B: AlignBackend> Held<B> {
         &mut self,
         estimator: &mut Estimator<B>,
         block: &[(usize, usize)],
-        frame: &impl Fn(usize) -> Option<&'a RawFrame>,
+        frame: &impl Fn(usize) -> Result<Cow<'a, RawFrame>>,
     ) -> Result<()> {
         let needed: BTreeSet<usize> = block.iter().flat_map(|&(a, b)| [a, b]).collect();
         for &picture in &needed {
@@ -192,8 +190,7 @@ impl<B: AlignBackend> Held<B> {
             }
             let free = self.pictures.iter().position(|held| held.is_none_or(|held| !needed.contains(&held)));
             let slot = free.ok_or_else(|| Error::value("slots", "a block has more pictures than slots"))?;
-            let Some(frame) = frame(picture) else { return Err(Error::value("pairs", "a picture is missing")) };
-            estimator.prepare(&mut self.store, slot, frame)?;
+            estimator.prepare(&mut self.store, slot, &*frame(picture)?)?;
             self.pictures[slot] = Some(picture);
         }
         Ok(())

@@ -2,6 +2,9 @@
 
 mod laws;
 
+use std::borrow::Cow;
+use std::cell::Cell;
+
 use align::estimate::Geometry;
 use align::testing::{Random, Scenery, Shot, xtrans};
 use align::{
@@ -204,6 +207,19 @@ fn masks_stay_inside_their_memory() {
                 wanted.clone_from(&masks);
             }
             assert!(masks == wanted, "what is kept changes no mask");
+            drop(comparer);
+            // Pictures that are read when they are needed: a ground truth once, and others when there was no room.
+            let reads = Cell::new(0);
+            let load = |i: usize| {
+                reads.set(reads.get() + 1);
+                Ok(Cow::Owned(frames[i].clone()))
+            };
+            let mut comparer = mask::Comparer::loading(&cpu, size, (3, None), load).unwrap();
+            for (&(a, b), mask) in pairs.iter().zip(&wanted) {
+                assert!(comparer.compare(a, b, [b as i32 - a as i32, 0]).unwrap().mask == *mask);
+            }
+            drop(comparer);
+            assert_eq!(reads.get(), if slots == 3 { 4 } else { 5 });
         }
         let cpu = Cpu::with_memory_limit(mask::picture_bytes(size));
         let e = mask::Comparer::new(&cpu, &frames, 3, None).unwrap_err();
@@ -229,11 +245,13 @@ fn pictures_may_arrive_one_by_one() {
                     work.add(i, &frames[i]).unwrap();
                     work.add(i, &frames[i]).unwrap();
                 }
-                assert!(work.finish(|i| frames.get(i), &pairs).unwrap() == wanted, "{slots} {order:?}");
+                let again = |i: usize| Ok(Cow::Owned(frames[i].clone()));
+                assert!(work.finish(again, &pairs).unwrap() == wanted, "{slots} {order:?}");
             }
         }
         let work = SceneWork::new(&Cpu::new(), &frames[0], 4, 8, &o).unwrap();
-        assert!(work.finish(|i| frames.get(i), &[(0, 4)]).is_err());
+        let lost = |_| Err(Error::Missing { path: "lost".into() });
+        assert!(matches!(work.finish(lost, &[(0, 4)]), Err(Error::Missing { .. })));
     }
 }
 

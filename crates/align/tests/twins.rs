@@ -494,3 +494,17 @@ twins! {
     difference_close: figures::cases(), figures::Case => |b, c| figures::differences(b, c),
         oracle = figures::differences_oracle, tolerance = |c: &figures::Case| Tolerance::abs((3 * c.w.max(70)) as f64 * 2.0 * UNIT);
 }
+
+twins! {
+    kernels = ["rect_sums_f32"];
+    /// exact values added in f64
+    rect_sums_close: figures::cases(), figures::Case => |b, c| figures::summed(b, c),
+        oracle = figures::summed_oracle, tolerance = Tolerance::abs(1e-11), twins = Tolerance::EXACT;
+}
+
+twins! {
+    kernels = ["keep_below_u8"];
+    /// zeros and ones
+    keep_below_exact: figures::cases(), figures::Case => |b, c| figures::kept(b, c),
+        oracle = figures::kept_oracle, tolerance = Tolerance::EXACT;
+}

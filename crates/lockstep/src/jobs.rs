@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure, Result};
 use crate::files::make_folder;
-use crate::progress::Progress;
+use crate::progress::{Progress, Remark};
 use crate::session::{Session, seconds};
 use crate::shard::{Shard, ShardChoice};
 
@@ -71,7 +71,14 @@ pub(crate) struct Batch {
     pub(crate) ignored: Vec<String>,
     /// The output folder, when there may be several items.
     pub(crate) folder: Option<PathBuf>,
+    /// What items are called.
+    pub(crate) what: &'static str,
+    /// What progress says beside their number.
+    pub(crate) remark: Remark,
 }
+
+/// What items are called unless a command says otherwise.
+pub(crate) const PICTURES: &str = "pictures";
 
 /// Names of the files in a folder, sorted; hidden ones and folders are left out. Links to nothing are files that cannot be
 /// read: somebody meant them.
@@ -115,7 +122,13 @@ impl Batch {
                     .help("choose another file with -o"));
             }
             let item = Item { name: file_name(file), inputs: vec![file.clone()], output };
-            return Ok(Self { items: vec![item], ignored: Vec::new(), folder: None });
+            return Ok(Self {
+                items: vec![item],
+                ignored: Vec::new(),
+                folder: None,
+                what: PICTURES,
+                remark: Remark::default(),
+            });
         }
         let (mut files, mut ignored) = (Vec::new(), Vec::new());
         for input in inputs {
@@ -159,7 +172,7 @@ impl Batch {
                 .help("rename one of them, or run them one by one"));
             }
         }
-        Ok(Self { items, ignored, folder: Some(output.to_owned()) })
+        Ok(Self { items, ignored, folder: Some(output.to_owned()), what: PICTURES, remark: Remark::default() })
     }
 
     /// Runs `work` over this shard's items that are not done yet. `settings` is everything that changes the result.
@@ -200,7 +213,7 @@ impl Batch {
         let mut journal = Journal::open(folder)?;
         let mine: Vec<_> =
             self.items.iter().enumerate().filter(|(i, _)| shard.takes(*i)).map(|(_, item)| item).collect();
-        let progress = Progress::new(session, mine.len(), "pictures");
+        let progress = Progress::with_remark(session, mine.len(), self.what, self.remark.clone());
         let (mut done, mut resumed, mut failed) = (Vec::new(), 0, Vec::new());
         crate::interrupt::listen();
         let mut left = mine.len();
@@ -255,7 +268,7 @@ impl Batch {
             parts.push(format!("{} ignored that are no pictures ({})", self.ignored.len(), sample(&self.ignored)));
         }
         if shard.count > 1 {
-            parts.push(format!("shard {shard} with {} of {} pictures", items, self.items.len()));
+            parts.push(format!("shard {shard} with {} of {} {}", items, self.items.len(), self.what));
         }
         let line = parts.join(", ");
         session.note(format!("{}: {line}", folder.display()));

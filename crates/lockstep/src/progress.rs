@@ -1,7 +1,7 @@
 //! How far a command is, on standard error: a bar where somebody looks at it, plain lines elsewhere.
 
 use std::io::{IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,7 +12,25 @@ use crate::session::{Session, seconds};
 const EVERY: Duration = Duration::from_secs(10);
 
 /// A bar or lines; nothing when the user wants quiet.
-pub(crate) struct Progress(Shown);
+pub(crate) struct Progress {
+    shown: Shown,
+    remark: Remark,
+}
+
+/// What a command has to say about items beside their number; empty unless it says something.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Remark(Arc<Mutex<String>>);
+
+impl Remark {
+    /// Replaces what was said before.
+    pub(crate) fn say(&self, words: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
+
+    fn words(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
 enum Shown {
     Nothing,
@@ -42,7 +60,7 @@ struct Count {
 
 impl Count {
     /// A line after so many seconds, without any control character.
-    fn line(&self, took: f64) -> String {
+    fn line(&self, took: f64, remark: &str) -> String {
         let Self { what, all, done, skipped } = *self;
         let made = done - skipped.min(done);
         let mut parts = vec![all.map_or_else(|| format!("{done} {what}"), |all| format!("{done}/{all} {what}"))];
@@ -52,6 +70,7 @@ impl Count {
                 parts.push(format!("{} left", seconds(left as f64 * took / made as f64)));
             }
         }
+        parts.extend((!remark.is_empty()).then(|| remark.to_owned()));
         parts.join(", ")
     }
 }
@@ -63,75 +82,90 @@ impl Lines {
         Shown::Lines(Mutex::new(Self { count, begun: now, told: now, stepped: false }))
     }
 
-    fn tell(&mut self) {
+    fn tell(&mut self, remark: &Remark) {
         self.told = Instant::now();
         // Nobody reads it where standard error is closed.
-        let _ = writeln!(std::io::stderr(), "{}", self.count.line(self.begun.elapsed().as_secs_f64()));
+        let line = self.count.line(self.begun.elapsed().as_secs_f64(), &remark.words());
+        let _ = writeln!(std::io::stderr(), "{line}");
     }
 
-    fn tell_at_times(&mut self) {
+    fn tell_at_times(&mut self, remark: &Remark) {
         if self.told.elapsed() >= EVERY {
-            self.tell();
+            self.tell(remark);
         }
     }
 }
 
+impl From<Shown> for Progress {
+    fn from(shown: Shown) -> Self {
+        Self { shown, remark: Remark::default() }
+    }
+}
+
 impl Progress {
+    /// Over `len` items that are called `what`, with what `remark` says while they are worked on.
+    pub(crate) fn with_remark(session: &Session, len: usize, what: &'static str, remark: Remark) -> Self {
+        let mut progress = Self::new(session, len, what);
+        progress.remark = remark;
+        progress
+    }
+
     /// Over `len` items that are called `what`.
     pub(crate) fn new(session: &Session, len: usize, what: &'static str) -> Self {
         if session.json || session.quiet || len < 2 {
-            return Self(Shown::Nothing);
+            return Self::from(Shown::Nothing);
         }
         if !std::io::stderr().is_terminal() {
-            return Self(Lines::start(what, Some(len)));
+            return Self::from(Lines::start(what, Some(len)));
         }
         let template = "{bar:32.cyan/blue} {pos}/{len} {prefix}, {per_sec}, {eta} left  {wide_msg:.dim}";
         let style = ProgressStyle::with_template(template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("━╸─");
-        Self(Shown::Bar(ProgressBar::new(len as u64).with_style(style).with_prefix(what)))
+        Self::from(Shown::Bar(ProgressBar::new(len as u64).with_style(style).with_prefix(what)))
     }
 
     /// A count of items whose number is not known.
     pub(crate) fn counting(session: &Session, what: &'static str) -> Self {
         if session.json || session.quiet {
-            return Self(Shown::Nothing);
+            return Self::from(Shown::Nothing);
         }
         if !std::io::stderr().is_terminal() {
-            return Self(Lines::start(what, None));
+            return Self::from(Lines::start(what, None));
         }
         let style = ProgressStyle::with_template("{spinner} {pos} {prefix}, {per_sec}, {elapsed}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
-        Self(Shown::Bar(ProgressBar::new_spinner().with_style(style).with_prefix(what)))
+        Self::from(Shown::Bar(ProgressBar::new_spinner().with_style(style).with_prefix(what)))
     }
 
     fn lines(&self, change: impl FnOnce(&mut Lines)) {
-        if let Shown::Lines(lines) = &self.0 {
+        if let Shown::Lines(lines) = &self.shown {
             change(&mut lines.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
     /// Names the item being worked on.
     pub(crate) fn at(&self, item: &str) {
-        if let Shown::Bar(bar) = &self.0 {
-            bar.set_message(item.to_owned());
+        if let Shown::Bar(bar) = &self.shown {
+            let words = self.remark.words();
+            bar.set_message(if words.is_empty() { item.to_owned() } else { format!("{words}  {item}") });
         }
     }
 
     /// So many items are done.
     pub(crate) fn to(&self, done: usize) {
-        if let Shown::Bar(bar) = &self.0 {
+        if let Shown::Bar(bar) = &self.shown {
             bar.set_position(done as u64);
         }
         self.lines(|lines| {
             lines.count.done = done;
-            lines.tell_at_times();
+            lines.tell_at_times(&self.remark);
         });
     }
 
     /// So many items more need not be done: they do not count in the rate.
     pub(crate) fn skip(&self, items: usize) {
-        if let Shown::Bar(bar) = &self.0 {
+        if let Shown::Bar(bar) = &self.shown {
             bar.inc(items as u64);
             bar.reset_eta();
         }
@@ -143,25 +177,25 @@ impl Progress {
 
     /// One item more is done.
     pub(crate) fn step(&self) {
-        if let Shown::Bar(bar) = &self.0 {
+        if let Shown::Bar(bar) = &self.shown {
             bar.inc(1);
         }
         self.lines(|lines| {
             lines.count.done += 1;
             lines.stepped = true;
-            lines.tell_at_times();
+            lines.tell_at_times(&self.remark);
         });
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Shown::Bar(bar) = &self.0 {
+        if let Shown::Bar(bar) = &self.shown {
             bar.finish_and_clear();
         }
         self.lines(|lines| {
             if lines.stepped {
-                lines.tell();
+                lines.tell(&self.remark);
             }
         });
     }
@@ -174,10 +208,12 @@ mod tests {
     #[test]
     fn lines_tell_rate_and_time_left() {
         let count = Count { what: "pictures", all: Some(40), done: 12, skipped: 2 };
-        assert_eq!(count.line(4.0), "12/40 pictures, 2.5 pictures/s, 11.20 s left");
-        assert_eq!(Count { done: 40, ..count }.line(19.0), "40/40 pictures, 2.0 pictures/s");
+        assert_eq!(count.line(4.0, ""), "12/40 pictures, 2.5 pictures/s, 11.20 s left");
+        assert_eq!(Count { done: 40, ..count }.line(19.0, ""), "40/40 pictures, 2.0 pictures/s");
+        let remarked = count.line(4.0, "36 pairs");
+        assert_eq!(remarked, "12/40 pictures, 2.5 pictures/s, 11.20 s left, 36 pairs");
         // Nothing was made yet, so that nothing can be said.
-        assert_eq!(Count { done: 2, ..count }.line(4.0), "2/40 pictures");
-        assert_eq!(Count { what: "frames", all: None, done: 90, skipped: 0 }.line(3.0), "90 frames, 30.0 frames/s");
+        assert_eq!(Count { done: 2, ..count }.line(4.0, ""), "2/40 pictures");
+        assert_eq!(Count { what: "frames", all: None, done: 90, skipped: 0 }.line(3.0, ""), "90 frames, 30.0 frames/s");
     }
 }

@@ -1,5 +1,5 @@
 //! `L[y, x] = Σ_c |g(a[c]) − g(gain · b[c])|` with `g(v) = v^(1/2.2)` for `v > 0` and `v` otherwise, and per row
-//! `loss[y] = Σ_x Σ_c |a[c] − gain · b[c]|`, over a rectangle of two pictures.
+//! `loss[y] = Σ_x Σ_c |a[c] − loss_gain · b[c]|`, over a rectangle of two pictures.
 //!
 //! The power is the only step that a backend may round in its own way (its library's `powf`, at most 4 units of the
 //! last place); products, differences and the sum over colours are rounded alone in `f32`. `loss` adds the exact
@@ -37,8 +37,10 @@ pub struct DifferenceParams {
     pub rows: u32,
     /// Columns to compare.
     pub columns: u32,
-    /// What `b` is multiplied by.
+    /// What `b` is multiplied by for the differences.
     pub gain: f32,
+    /// What it is multiplied by for the loss.
+    pub loss_gain: f32,
 }
 
 /// The operation on one backend.
@@ -54,7 +56,8 @@ pub trait Difference: Backend {
     ) -> Result<()>;
 }
 
-/// Compares a rectangle of `a` with one of the same size of `gain · b`; both pictures are `[3, height, width]`.
+/// Compares a rectangle of `a` with one of the same size of `b`, which is multiplied by `gain` for the differences and by
+/// `loss_gain` for the loss; both pictures are `[3, height, width]`.
 ///
 /// # Errors
 /// When a rectangle is not inside, their sizes differ, or a view is too short.
@@ -63,7 +66,7 @@ pub fn difference<B: Difference>(
     [height, width]: [usize; 2],
     (a, from_a): (View<'_, B, f32>, Rect),
     (b, from_b): (View<'_, B, f32>, Rect),
-    gain: f32,
+    [gain, loss_gain]: [f32; 2],
     out: ViewMut<'_, B, f32>,
     loss: ViewMut<'_, B, f64>,
 ) -> Result<()> {
@@ -86,6 +89,7 @@ pub fn difference<B: Difference>(
         rows: from_a.height as u32,
         columns: from_a.width as u32,
         gain,
+        loss_gain,
     };
     backend.difference_unchecked(p, a, b, out, loss)
 }
@@ -120,7 +124,7 @@ impl Difference for Cpu {
                 let a = &a[c * area + (p.a_top as usize + y) * width + p.a_left as usize..][..columns];
                 let b = &b[c * area + (p.b_top as usize + y) * width + p.b_left as usize..][..columns];
                 add_row(out, a, b, p.gain);
-                *loss += lane_sum(columns, |x| f64::from((a[x] - p.gain * b[x]).abs()));
+                *loss += lane_sum(columns, |x| f64::from((a[x] - p.loss_gain * b[x]).abs()));
             }
         });
         Ok(())

@@ -16,10 +16,12 @@ mod fft_r2c;
 mod fourier;
 #[cfg(feature = "cuda")]
 mod fourier_cuda;
+mod keep_below;
 mod mad_pair;
 mod open_cross;
 mod peak_window;
 mod rank_counts;
+mod rect_sums;
 mod refine_grid;
 mod whiten;
 mod window_apply;
@@ -40,10 +42,12 @@ pub use fft_r2c::{FftR2c, fft_r2c};
 pub use fourier::{CpuTransforms, Fourier, FourierPlan, good_size};
 #[cfg(feature = "cuda")]
 pub use fourier_cuda::CudaTransforms;
+pub use keep_below::{KeepBelow, KeepBelowParams, keep_below};
 pub use mad_pair::{MadPair, MadParams, MadTask, mad_pair};
 pub use open_cross::{OpenCross, OpenCrossParams, open_cross};
 pub use peak_window::{PeakFigures, PeakParams, PeakWindow, peak_window};
 pub use rank_counts::{RANK_BINS, RankCounts, RankCountsParams, quantile, rank_counts};
+pub use rect_sums::{RectSums, RectSumsParams, rect_sums};
 pub(crate) use refine_grid::refine_bytes;
 pub use refine_grid::{REFINE_SIDE, RefineGrid, RefineParams, RefineTask, refine_grid};
 pub use whiten::{Whiten, whiten};
@@ -66,10 +70,12 @@ operations![
     FftC2r,
     FftR2c,
     Fourier,
+    KeepBelow,
     MadPair,
     OpenCross,
     PeakWindow,
     RankCounts,
+    RectSums,
     RefineGrid,
     Whiten,
     WindowApply,
@@ -142,10 +148,12 @@ pub(crate) mod cuda {
             ("despike_block", ["sm_75"]),
             ("difference", ["sm_75"]),
             ("fft", ["sm_75"]),
+            ("keep_below", ["sm_75"]),
             ("mad_pair", ["sm_75"]),
             ("open_cross", ["sm_75"]),
             ("peak_window", ["sm_75"]),
             ("rank_counts", ["sm_75"]),
+            ("rect_sums", ["sm_75"]),
             ("refine_grid", ["sm_75"]),
             ("whiten", ["sm_75"]),
             ("window_apply", ["sm_75"]),

@@ -4,41 +4,78 @@
 //! the process can catch it. Where the file is read by another process, that one ends, and the file is damaged. A process
 //! reads many files: the decoder's list of cameras takes longer to load than a small picture.
 
+mod server;
+mod wire;
+
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ndarray::{Array2, Array3};
-use serde::{Deserialize, Serialize};
+use crate::{Error, Limits, Probe, RawFrame, RawReader, Result};
+use wire::{Answer, Refused, head, question};
 
-use super::{RawlerReader, load};
-#[cfg(unix)]
-use super::{
-    guard::{self, Kind},
-    rgb::MOST_PIXELS_A_BYTE,
-};
-use crate::{BlackLevel, Cfa, Error, Limits, Meta, Probe, RawFrame, RawReader, Rect, Result, Warning};
+pub use server::{serve, serve_if_asked};
 
 /// Reads files in other processes, with limits of memory and time for each file, so that nothing a file contains ends this
 /// one.
 ///
-/// The program that is started must call [`serve`]; a program that starts itself needs no other file. A process reads one
-/// file after the other, one at a time, as long as it lives; clones share them. They end with the last clone.
+/// The program that is started must call [`serve`]; a program that starts itself needs no other file, see
+/// [`this_program`](Self::this_program). A process reads one file after the other, one at a time, as long as it lives;
+/// clones share them. They end with the last clone.
 #[derive(Clone, Debug)]
 pub struct ApartReader {
     program: PathBuf,
     arguments: Vec<OsString>,
     threads: usize,
-    idle: Arc<Mutex<Vec<Helper>>>,
+    shared: Arc<Shared>,
 }
+
+/// What clones have in common.
+#[derive(Debug, Default)]
+struct Shared {
+    idle: Mutex<Vec<Helper>>,
+    /// Processes that were started, of which none is waited for while another one could be used.
+    started: AtomicUsize,
+    /// Memory of mosaics that are no longer needed.
+    used: Mutex<Vec<Vec<u16>>>,
+}
+
+/// Tells a program that it was started to read files; see [`ApartReader::this_program`].
+const ASKED: &str = "LOCKSTEP_READ_FILES";
 
 impl ApartReader {
     /// Starts `program` with `arguments` when a file is to be read.
     pub fn new(program: impl Into<PathBuf>, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
         let arguments = arguments.into_iter().map(Into::into).collect();
-        Self { program: program.into(), arguments, threads: 1, idle: Arc::default() }
+        Self { program: program.into(), arguments, threads: 1, shared: Arc::default() }
+    }
+
+    /// Starts this program again when a file is to be read. Its `main` must begin with [`serve_if_asked`].
+    ///
+    /// ```no_run
+    /// use align::raw::{ApartReader, serve_if_asked};
+    /// use align::{Limits, RawReader};
+    ///
+    /// // In the processes that read, this does not return.
+    /// serve_if_asked();
+    /// let frame = ApartReader::this_program()?.read("a.dng".as_ref(), &Limits::default())?;
+    /// # Ok::<(), align::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When `main` has not called [`serve_if_asked`]: the program would do its work again for each file. When the system
+    /// does not say where the program is.
+    pub fn this_program() -> Result<Self> {
+        if !server::offered() {
+            let why = "this program has not called align::raw::serve_if_asked(), with which its `main` must begin";
+            return Err(Error::value("reader", why));
+        }
+        let program = std::env::current_exe()
+            .map_err(|e| Error::value("reader", format!("this program's file is not to be found: {e}")))?;
+        Ok(Self::new(program, [""; 0]))
     }
 
     /// How many threads decode one file; one unless told otherwise, for callers that read many at a time.
@@ -47,9 +84,28 @@ impl ApartReader {
         Self { threads: threads.max(1), ..self }
     }
 
+    /// Takes a mosaic that nobody needs any more: the next picture gets its memory, which a system hands out page by page.
+    pub fn reuse(&self, mosaic: ndarray::Array2<u16>) {
+        let (values, _) = mosaic.into_raw_vec_and_offset();
+        let mut used = self.shared.used.lock().unwrap_or_else(PoisonError::into_inner);
+        // No more than there are processes that can fill them.
+        if values.capacity() > 0 && used.len() < self.shared.started.load(Ordering::Relaxed) {
+            used.push(values);
+        }
+    }
+
+    /// Memory for so many values, all of which are written later.
+    fn values(&self, count: usize) -> Vec<u16> {
+        let mut used = self.shared.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = used.iter().position(|values| values.capacity() >= count && values.capacity() / 2 <= count);
+        let Some(mut values) = fits.map(|at| used.swap_remove(at)) else { return vec![0; count] };
+        values.resize(count, 0);
+        values
+    }
+
     /// A process that has nothing to do.
     fn idle(&self) -> Option<Helper> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let at = idle.iter().position(|helper| helper.threads == self.threads)?;
         Some(idle.swap_remove(at))
     }
@@ -60,13 +116,22 @@ impl ApartReader {
         command
             .args(&self.arguments)
             .env("RAYON_NUM_THREADS", self.threads.to_string())
+            .env("GLIBC_TUNABLES", tunables())
+            .env(ASKED, "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
         // A terminal's Ctrl-C is for this process, which finishes what is in work.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        Ok(Helper { threads: self.threads, child: command.spawn()? })
+        let child = command.spawn()?;
+        self.shared.started.fetch_add(1, Ordering::Relaxed);
+        // As much at a time as such a pipe may hold without a privilege: fewer turns for both processes.
+        #[cfg(target_os = "linux")]
+        if let Some(out) = &child.stdout {
+            let _ = nix::fcntl::fcntl(out, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20));
+        }
+        Ok(Helper { threads: self.threads, child })
     }
 
     /// Asks about a file, and hands what comes behind the answer to `rest`.
@@ -79,7 +144,7 @@ impl ApartReader {
     ) -> Result<T> {
         let question = question(what, path, limits);
         let done = |helper: Helper, done: Result<T, Refused>| {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(helper);
+            self.shared.idle.lock().unwrap_or_else(PoisonError::into_inner).push(helper);
             done.map_err(|refused| refused.error(path))
         };
         // What ends a process that has read other files may be theirs: a new one decides.
@@ -136,23 +201,20 @@ impl Drop for Helper {
     }
 }
 
-/// The question: its length, then what, limits and the path, of which only the last may hold a zero.
-fn question(what: &str, path: &Path, limits: &Limits) -> Vec<u8> {
-    let mut text = format!("{what}\0{}\0{}\0", limits.pixels, limits.bytes).into_bytes();
-    text.extend(path.as_os_str().as_encoded_bytes());
-    [&(text.len() as u32).to_le_bytes(), text.as_slice()].concat()
-}
+/// The memory of one picture serves the next, in large pages where the system has some: without this, a third of the time
+/// that a compressed picture takes goes into memory which is handed out and taken back page by page. Other C libraries
+/// than glibc do not look at it.
+const TUNABLES: &str = "glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:\
+                        glibc.malloc.trim_threshold=8589934592";
 
-// Elsewhere not all bytes are a path.
-#[allow(clippy::unnecessary_wraps)]
-#[cfg(unix)]
-fn path_of(bytes: &[u8]) -> Option<PathBuf> {
-    Some(<OsString as std::os::unix::ffi::OsStringExt>::from_vec(bytes.to_vec()).into())
-}
-
-#[cfg(not(unix))]
-fn path_of(bytes: &[u8]) -> Option<PathBuf> {
-    std::str::from_utf8(bytes).ok().map(PathBuf::from)
+/// [`TUNABLES`], behind those that somebody else has set.
+fn tunables() -> OsString {
+    let mut all = std::env::var_os("GLIBC_TUNABLES").unwrap_or_default();
+    if !all.is_empty() {
+        all.push(":");
+    }
+    all.push(TUNABLES);
+    all
 }
 
 /// What the end of a process before its answer says about the file.
@@ -195,7 +257,7 @@ impl RawReader for ApartReader {
     fn read(&self, path: &Path, limits: &Limits) -> Result<RawFrame> {
         self.ask("read", path, limits, |answer, rest| {
             Ok(match answer {
-                Answer::Frame(frame) => Ok(frame.frame(limits, rest)?),
+                Answer::Frame(frame) => Ok(frame.frame(limits, |count| self.values(count), rest)?),
                 Answer::Refused(refused) => Err(refused),
                 Answer::Probe(_) => return Err(std::io::ErrorKind::InvalidData.into()),
             })
@@ -203,296 +265,10 @@ impl RawReader for ApartReader {
     }
 }
 
-/// The other side of [`ApartReader`]: reads the files that `input` asks for, and writes the answers to `out`, until there are
-/// no more questions. Takes away this process's right to more memory and time than each file can need.
-///
-/// # Errors
-/// When the questions are not those of [`ApartReader`], and when nobody listens any more.
-pub fn serve(input: &mut impl Read, out: &mut impl Write) -> std::io::Result<()> {
-    loop {
-        let mut length = [0; 4];
-        match input.read_exact(&mut length) {
-            Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
-            done => done?,
-        }
-        let length = u32::from_le_bytes(length);
-        if length > 1 << 16 {
-            return Err(std::io::ErrorKind::InvalidInput.into());
-        }
-        let mut text = vec![0; length as usize];
-        input.read_exact(&mut text)?;
-        answer(&text, out)?;
-        out.flush()?;
-    }
-}
-
-/// Answers one question.
-fn answer(question: &[u8], out: &mut impl Write) -> std::io::Result<()> {
-    let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidInput);
-    let mut parts = question.splitn(4, |byte| *byte == 0);
-    let mut text = || parts.next().and_then(|part| std::str::from_utf8(part).ok()).ok_or_else(invalid);
-    let (what, pixels, bytes) = (text()?, text()?, text()?);
-    let number = |text: &str| text.parse().map_err(|_| invalid());
-    let limits = Limits { pixels: number(pixels)?, bytes: number(bytes)? };
-    let path = parts.next().and_then(path_of).ok_or_else(invalid)?;
-    let read = load(&path, &limits).and_then(|bytes| {
-        confine(&bytes, &limits);
-        if what == "probe" {
-            RawlerReader::probe_loaded(&path, bytes).map(|probe| (Answer::probed(&probe), None))
-        } else {
-            RawlerReader::read_loaded(&path, bytes, &limits).map(|frame| (Answer::framed(&frame), Some(frame)))
-        }
-    });
-    let (answer, frame) = read.unwrap_or_else(|e| (Answer::Refused(Refused::of(&e)), None));
-    let text = serde_json::to_vec(&answer)?;
-    out.write_all(&MAGIC)?;
-    out.write_all(&(text.len() as u32).to_le_bytes())?;
-    out.write_all(&text)?;
-    if let Some(frame) = frame {
-        // Both sides are one machine: its own order of bytes.
-        out.write_all(bytemuck::cast_slice(frame.mosaic.as_standard_layout().as_slice().unwrap_or(&[])))?;
-        if let Some(rgb) = &frame.rgb {
-            out.write_all(bytemuck::cast_slice(rgb.as_standard_layout().as_slice().unwrap_or(&[])))?;
-        }
-    }
-    Ok(())
-}
-
-/// Limits of this process while it reads this file. Genuine files of the largest cameras stay far below them.
-#[cfg(unix)]
-fn confine(bytes: &[u8], limits: &Limits) {
-    use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
-    let length = bytes.len() as u64;
-    // Pictures with all colours are packed more.
-    let colours = match guard::inspect(bytes, limits) {
-        Ok(header) if matches!(header.kind, Kind::Picture | Kind::RgbTiff) => {
-            limits.pixels.min(length.saturating_mul(MOST_PIXELS_A_BYTE)).saturating_mul(40)
-        }
-        _ => 0,
-    };
-    let memory = MEMORY.saturating_add(length.saturating_mul(16)).saturating_add(colours);
-    // Those before it have had their time.
-    let spent = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |u| u.user_time().tv_sec() + u.system_time().tv_sec());
-    let seconds = spent.max(0) as u64 + SECONDS + length / 1_000_000;
-    // Where the system knows no such limits, the process still is another one.
-    for (what, limit) in [(Resource::RLIMIT_CORE, 0), (Resource::RLIMIT_DATA, memory), (Resource::RLIMIT_CPU, seconds)]
-    {
-        if let Ok((_, most)) = getrlimit(what) {
-            let _ = setrlimit(what, limit.min(most), most);
-        }
-    }
-}
-
-#[cfg(not(unix))]
-fn confine(_: &[u8], _: &Limits) {}
-
-/// Bytes that any file may take, the program itself included, beside those that its length pays for.
-#[cfg(unix)]
-const MEMORY: u64 = 768 << 20;
-/// Seconds of work that any file may take, on all threads together.
-#[cfg(unix)]
-const SECONDS: u64 = 120;
-
-const MAGIC: [u8; 8] = *b"LSFRAME1";
-
-/// Reads what an answer begins with.
-fn head(from: &mut impl Read) -> std::io::Result<Answer> {
-    let mut start = [0; 12];
-    from.read_exact(&mut start)?;
-    let length = u32::from_le_bytes([start[8], start[9], start[10], start[11]]);
-    if start[..8] != MAGIC || length > 1 << 20 {
-        return Err(std::io::ErrorKind::InvalidData.into());
-    }
-    let mut text = vec![0; length as usize];
-    from.read_exact(&mut text)?;
-    Ok(serde_json::from_slice(&text)?)
-}
-
-/// What a process answers.
-#[derive(Debug, Serialize, Deserialize)]
-enum Answer {
-    Probe(WireProbe),
-    Frame(WireFrame),
-    Refused(Refused),
-}
-
-/// A number by its bits: text would round it.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Exact(u64);
-
-impl Exact {
-    fn of(v: f64) -> Self {
-        Self(v.to_bits())
-    }
-
-    fn get(self) -> f64 {
-        f64::from_bits(self.0)
-    }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct WireProbe {
-    make: String,
-    model: String,
-    height: Option<usize>,
-    width: Option<usize>,
-    bytes: u64,
-    iso: Option<Exact>,
-    exposure: Option<Exact>,
-    cfa: Option<String>,
-    crop: Option<Rect>,
-}
-
-impl WireProbe {
-    fn probe(self) -> Probe {
-        Probe {
-            make: self.make,
-            model: self.model,
-            height: self.height,
-            width: self.width,
-            bytes: self.bytes,
-            iso: self.iso.map(Exact::get),
-            exposure: self.exposure.map(Exact::get),
-            cfa: self.cfa.and_then(|letters| pattern(&letters)),
-            crop: self.crop,
-        }
-    }
-}
-
-/// A pattern by its letters; that of pictures without filters is one green pixel.
-fn pattern(letters: &str) -> Option<Cfa> {
-    if letters == Cfa::Gray.letters() { Some(Cfa::Gray) } else { Cfa::from_letters(letters).ok() }
-}
-
-/// A picture without its values.
-#[derive(Debug, Serialize, Deserialize)]
-struct WireFrame {
-    size: [usize; 2],
-    cfa: String,
-    black: Vec<Exact>,
-    white: u16,
-    rgb: bool,
-    make: String,
-    model: String,
-    iso: Option<Exact>,
-    exposure: Option<Exact>,
-    orientation: u16,
-    xyz_to_camera: Option<[[Exact; 3]; 4]>,
-    linear_limit: Option<Exact>,
-    crop: Option<Rect>,
-    warnings: Vec<Warning>,
-}
-
-impl WireFrame {
-    fn frame(self, limits: &Limits, rest: &mut dyn Read) -> std::io::Result<RawFrame> {
-        let invalid = || std::io::Error::from(std::io::ErrorKind::InvalidData);
-        let [height, width] = self.size;
-        let pixels = height.checked_mul(width).filter(|n| *n as u64 <= limits.pixels).ok_or_else(invalid)?;
-        let mut values = vec![0u16; pixels];
-        rest.read_exact(bytemuck::cast_slice_mut(&mut values))?;
-        let mosaic = Array2::from_shape_vec((height, width), values).map_err(|_| invalid())?;
-        let rgb = if self.rgb {
-            let mut values = vec![0f32; 3 * pixels];
-            rest.read_exact(bytemuck::cast_slice_mut(&mut values))?;
-            Some(Array3::from_shape_vec((3, height, width), values).map_err(|_| invalid())?)
-        } else {
-            None
-        };
-        let cfa = pattern(&self.cfa).ok_or_else(invalid)?;
-        let period = cfa.period();
-        let levels: Vec<f32> = self.black.iter().map(|v| v.get() as f32).collect();
-        let black = BlackLevel::repeated(period, period, period, &levels).map_err(|_| invalid())?;
-        let meta = Meta {
-            make: self.make,
-            model: self.model,
-            iso: self.iso.map(Exact::get),
-            exposure: self.exposure.map(Exact::get),
-            orientation: self.orientation,
-            xyz_to_camera: self.xyz_to_camera.map(|rows| rows.map(|row| row.map(|v| v.get() as f32))),
-            linear_limit: self.linear_limit.map(Exact::get),
-            crop: self.crop,
-            warnings: self.warnings,
-        };
-        Ok(RawFrame { mosaic, cfa, black, white: self.white, rgb, meta })
-    }
-}
-
-impl Answer {
-    fn probed(p: &Probe) -> Self {
-        Self::Probe(WireProbe {
-            make: p.make.clone(),
-            model: p.model.clone(),
-            height: p.height,
-            width: p.width,
-            bytes: p.bytes,
-            iso: p.iso.map(Exact::of),
-            exposure: p.exposure.map(Exact::of),
-            cfa: p.cfa.map(|cfa| cfa.letters()),
-            crop: p.crop,
-        })
-    }
-
-    fn framed(f: &RawFrame) -> Self {
-        let exact = |v: &f32| Exact::of(f64::from(*v));
-        Self::Frame(WireFrame {
-            size: f.size(),
-            cfa: f.cfa.letters(),
-            black: f.black.levels().iter().map(exact).collect(),
-            white: f.white,
-            rgb: f.rgb.is_some(),
-            make: f.meta.make.clone(),
-            model: f.meta.model.clone(),
-            iso: f.meta.iso.map(Exact::of),
-            exposure: f.meta.exposure.map(Exact::of),
-            orientation: f.meta.orientation,
-            xyz_to_camera: f.meta.xyz_to_camera.map(|rows| rows.map(|row| row.map(|v| exact(&v)))),
-            linear_limit: f.meta.linear_limit.map(Exact::of),
-            crop: f.meta.crop,
-            warnings: f.meta.warnings.clone(),
-        })
-    }
-}
-
-/// An error about a file, without its path.
-#[derive(Debug, Serialize, Deserialize)]
-enum Refused {
-    Missing,
-    Unreadable { why: String },
-    TooLarge { what: String, limit: String },
-    Unsupported { why: String },
-    Damaged { why: String },
-    TooSmall { height: usize, width: usize, least: usize },
-}
-
-impl Refused {
-    fn of(e: &Error) -> Self {
-        match e.clone() {
-            Error::Missing { .. } => Self::Missing,
-            Error::Unreadable { why, .. } => Self::Unreadable { why },
-            Error::TooLarge { what, limit, .. } => Self::TooLarge { what, limit },
-            Error::Unsupported { why, .. } => Self::Unsupported { why },
-            Error::Damaged { why, .. } => Self::Damaged { why },
-            Error::TooSmall { height, width, least } => Self::TooSmall { height, width, least },
-            other => Self::Damaged { why: other.to_string() },
-        }
-    }
-
-    fn error(self, path: &Path) -> Error {
-        let path = path.to_owned();
-        match self {
-            Self::Missing => Error::Missing { path },
-            Self::Unreadable { why } => Error::Unreadable { path, why },
-            Self::TooLarge { what, limit } => Error::TooLarge { path, what, limit },
-            Self::Unsupported { why } => Error::Unsupported { path, why },
-            Self::Damaged { why } => Error::Damaged { path, why },
-            Self::TooSmall { height, width, least } => Error::TooSmall { height, width, least },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raw::RawlerReader;
     use crate::testing::{DngOptions, Scenery, Shot, write_dng};
 
     fn answers(what: &str, path: &Path) -> Vec<u8> {
@@ -507,7 +283,7 @@ mod tests {
         let mut from = out.as_slice();
         match head(&mut from).unwrap() {
             Answer::Frame(frame) => {
-                let frame = frame.frame(&Limits::default(), &mut from).unwrap();
+                let frame = frame.frame(&Limits::default(), |count| vec![7; count], &mut from).unwrap();
                 assert!(from.is_empty());
                 Ok(frame)
             }
@@ -560,6 +336,38 @@ mod tests {
         for bad in [&b"\xff\xff\xff\xff"[..], b"\x09\0\0\0read\0many", b"\x06\0\0\0read\x001\x002", b"\x02\0\0\0a"] {
             assert!(serve(&mut &*bad, &mut out).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn memory_is_used_again() {
+        let reader = ApartReader::new("none", [""; 0]);
+        let at = |values: &[u16]| values.as_ptr() as usize;
+        let kept = |reader: &ApartReader| reader.shared.used.lock().unwrap().len();
+        let filled = |reader: &ApartReader, count| {
+            let mut values = reader.values(count);
+            values.fill(9);
+            ndarray::Array2::from_shape_vec((1, count), values).unwrap()
+        };
+        reader.reuse(filled(&reader, 600));
+        assert_eq!(kept(&reader), 0, "nobody reads, so that nothing is kept");
+        reader.shared.started.fetch_add(1, Ordering::Relaxed);
+        let (first, second) = (filled(&reader, 600), filled(&reader, 600));
+        let place = at(first.as_slice().unwrap());
+        reader.reuse(first);
+        reader.reuse(second);
+        assert_eq!(kept(&reader), 1);
+        assert_eq!(reader.values(100).len(), 100, "much too large, and too small");
+        assert_eq!(reader.values(601).len(), 601);
+        let again = reader.values(500);
+        assert_eq!((at(&again), again.len()), (place, 500));
+    }
+
+    #[test]
+    fn a_program_that_does_not_serve_is_not_started() {
+        let Err(Error::Value { why, .. }) = ApartReader::this_program() else {
+            panic!("it would start the tests again")
+        };
+        assert!(why.contains("serve_if_asked"));
     }
 
     #[cfg(unix)]

@@ -1,8 +1,10 @@
 //! Pictures from files: RAW through `rawler`, and RGB pictures through `image`.
 //!
 //! What a file contains decides, never its ending. Every file ends as a picture or as one [`Error`] that says in which
-//! state it is. Headers are checked before a decoder sees them; what that cannot see, such as directories that a maker
-//! has encrypted, ends no process of yours where an [`ApartReader`] reads the file.
+//! state it is. [`ApartReader`] is the reader to begin with: it decodes in other processes, so that nothing a file contains
+//! ends yours. [`RawlerReader`] decodes in this one, for files that you have made yourself: headers are checked before the
+//! decoder sees them, but what that cannot see, such as directories that a maker has encrypted, may still make it take
+//! more memory than there is, which aborts the process.
 
 mod apart;
 mod guard;
@@ -25,9 +27,12 @@ use crate::frame::crop_of;
 use crate::{BlackLevel, Cfa, Error, Limits, Meta, Probe, RawFrame, RawReader, Rect, Result};
 use guard::{Kind, Refusal};
 
-pub use apart::{ApartReader, serve};
+pub use apart::{ApartReader, serve, serve_if_asked};
 
-/// Reads RAW files with `rawler`, and PNG, JPEG, TIFF, WebP and PNM pictures with `image`.
+/// Reads RAW files with `rawler`, and PNG, JPEG, TIFF, WebP and PNM pictures with `image`, in this process.
+///
+/// For files that can be trusted: a decoder that takes more memory than there is aborts the process, which nothing can
+/// catch. [`ApartReader`] reads the same files without that danger.
 ///
 /// The first use sets a panic hook that keeps quiet about panics inside of `rawler`, which are returned as
 /// [`Error::Damaged`], and hands all others on to the hook before it.
@@ -332,5 +337,5 @@ fn frame(path: &Path, image: RawImage, meta: Meta, is_dng: bool) -> Result<RawFr
     }
     let white = image.whitelevel.0.iter().copied().min().unwrap_or(u32::from(u16::MAX));
     let white = u16::try_from(white).unwrap_or(u16::MAX);
-    RawFrame::cropped(&mosaic, area, cfa, &black, white, meta).map_err(|e| contradiction(path, e))
+    RawFrame::cut(mosaic, area, cfa, &black, white, meta).map_err(|e| contradiction(path, e))
 }

@@ -134,7 +134,7 @@ pub(super) fn differences<B: Difference>(b: &B, c: &Case) -> Result<Outputs> {
     let mut out = Tensor::<B, f32, 2>::scratch(b, [height, width])?;
     let mut loss = Tensor::<B, f64, 1>::scratch(b, [height])?;
     let (a, z) = (up(b, &a)?, up(b, &z)?);
-    difference(b, [c.h, c.w], (a.flat(), from_a), (z.flat(), from_b), 1.5, out.flat_mut(), loss.flat_mut())?;
+    difference(b, [c.h, c.w], (a.flat(), from_a), (z.flat(), from_b), [1.5, 0.75], out.flat_mut(), loss.flat_mut())?;
     Ok(vec![Output::of(b, &out)?, Output::of(b, &loss)?])
 }
 
@@ -148,11 +148,55 @@ pub(super) fn differences_oracle(c: &Case) -> Outputs {
         for x in 0..width {
             for k in 0..3 {
                 let p = a[k * c.h * c.w + (y + dy) * c.w + x + dx];
-                let q = 1.5 * z[k * c.h * c.w + y * c.w + x];
-                out[y * width + x] += (gamma(p) - gamma(q)).abs();
-                loss[y] += (p - q).abs();
+                let q = z[k * c.h * c.w + y * c.w + x];
+                out[y * width + x] += (gamma(p) - gamma(1.5 * q)).abs();
+                loss[y] += (p - 0.75 * q).abs();
             }
         }
     }
     vec![Output::F64(vec![height, width], out), Output::F64(vec![height], loss)]
+}
+
+/// A rectangle that leaves out rows and columns on all sides of some pictures.
+fn inner(c: &Case) -> Rect {
+    let [top, left] = c.shift.map(|d| d.unsigned_abs() as usize % 9);
+    Rect { top, left, height: c.h - top - c.seed as usize % 7, width: c.w - left - c.seed as usize % 5 }
+}
+
+pub(super) fn summed<B: RectSums>(b: &B, c: &Case) -> Result<Outputs> {
+    let from = inner(c);
+    let x: Vec<f32> = numbers(c.seed, 3 * c.h * c.w).iter().map(|v| v - 0.25).collect();
+    let mut out = Tensor::<B, f64, 1>::scratch(b, [from.height])?;
+    rect_sums(b, [c.h, c.w], (up(b, &x)?.flat(), from), out.flat_mut())?;
+    Ok(vec![Output::of(b, &out)?])
+}
+
+pub(super) fn summed_oracle(c: &Case) -> Outputs {
+    let from = inner(c);
+    let x: Vec<f64> = numbers(c.seed, 3 * c.h * c.w).iter().map(|v| f64::from(v - 0.25)).collect();
+    let row = |y: usize| -> f64 {
+        let values = (0..3).flat_map(|k| &x[(k * c.h + from.top + y) * c.w + from.left..][..from.width]);
+        values.sum()
+    };
+    vec![Output::F64(vec![from.height], (0..from.height).map(row).collect())]
+}
+
+pub(super) fn kept<B: KeepBelow>(b: &B, c: &Case) -> Result<Outputs> {
+    let x = limits(c);
+    let mut out = up(b, &vec![9u8; x.len()])?;
+    keep_below(b, up(b, &x)?.flat(), -0.2, out.flat_mut())?;
+    Ok(vec![Output::of(b, &out)?])
+}
+
+/// Values around the threshold, that itself, and none.
+fn limits(c: &Case) -> Vec<f32> {
+    let mut x = c.plane();
+    let n = x.len();
+    (x[0], x[n / 2], x[n - 1]) = (f32::NAN, -0.2, f32::from_bits((-0.2_f32).to_bits() + 1));
+    x
+}
+
+pub(super) fn kept_oracle(c: &Case) -> Outputs {
+    let x = limits(c);
+    vec![Output::U8(vec![x.len()], x.iter().map(|&v| u8::from(f64::from(v) < f64::from(-0.2_f32))).collect())]
 }

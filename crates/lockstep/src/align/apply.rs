@@ -1,3 +1,4 @@
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use ::align::mask::{cut, cut_rgb, develop, is_mosaic};
@@ -7,7 +8,7 @@ use clap::Args;
 use gpu_core::Cpu;
 use serde_json::{Value, json};
 
-use super::record::{PairRecord, read_pairs};
+use super::record::{PairRecord, in_set, read_pairs};
 use crate::exit::{Exit, Failure, Result};
 use crate::files::{fitting, make_folder};
 use crate::jobs::{Batch, Item, JobArgs, Outcome};
@@ -48,18 +49,15 @@ impl Apply {
                 .help("see the report of `lockstep align run … --report` for why"));
         }
         let cpu = Cpu::new();
-        let stem = |p: &Path| p.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let items: Vec<Item> = pairs
             .iter()
-            .map(|p| {
-                // The longest ending is that of the picture.
-                let name = fitting(&format!("{}--{}", stem(&p.gt), stem(&p.file)), "_noisy.png".len());
-                let name = format!("{}/{name}", p.set);
+            .zip(names(&pairs))
+            .map(|(p, name)| {
                 let output = self.to.join(format!("{name}.json"));
                 Item { name, inputs: vec![p.gt.clone(), p.file.clone()], output }
             })
             .collect();
-        let batch = Batch::of_items(items, Vec::new(), &self.to)?;
+        let batch = Batch { what: "pairs", ..Batch::of_items(items, Vec::new(), &self.to)? };
         let settings = json!({ "command": "align apply", "rgb": self.rgb });
         let reader = super::reader()?.with_threads(rayon::current_num_threads());
         // Pairs of a scene follow each other and share their ground truth.
@@ -116,5 +114,73 @@ impl Apply {
         crate::files::write(&item.output, &text)?;
         files.push(item.output.clone());
         Ok(Outcome { files, value })
+    }
+}
+
+/// The name of each pair's files, with its scene's folder: those of the two pictures without their endings where these
+/// tell the pairs of a scene apart, else their paths in the scene.
+fn names(pairs: &[PairRecord]) -> Vec<String> {
+    // The longest ending is that of the noisy picture.
+    let of =
+        |p: &PairRecord, a: &str, z: &str| format!("{}/{}", p.set, fitting(&format!("{a}--{z}"), "_noisy.png".len()));
+    let stem = |p: &Path| p.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let short: Vec<String> = pairs.iter().map(|p| of(p, &stem(&p.gt), &stem(&p.file))).collect();
+    let mut count = HashMap::<String, usize>::new();
+    for name in &short {
+        *count.entry(name.to_lowercase()).or_default() += 1;
+    }
+    let mut taken = HashSet::new();
+    let named = short.into_iter().zip(pairs).map(|(short, p)| {
+        let mut name = short;
+        let mut tries = 1;
+        while count.get(&name.to_lowercase()).is_some_and(|&n| n > 1) || !taken.insert(name.to_lowercase()) {
+            let number = if tries > 1 { format!("-{tries}") } else { String::new() };
+            name = of(p, &in_set(&p.gt).replace('/', "_"), &(in_set(&p.file).replace('/', "_") + &number));
+            tries += 1;
+        }
+        name
+    });
+    named.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ::align::PairResult;
+
+    use super::*;
+
+    #[test]
+    fn every_pair_has_files_of_its_own() {
+        let pair = |set: &str, gt: &str, file: &str| PairRecord {
+            schema: 1,
+            set: set.to_owned(),
+            gt: gt.into(),
+            file: file.into(),
+            result: PairResult::identity(),
+            closed: None,
+            iso: [None; 2],
+            exposure: [None; 2],
+            use_of: None,
+        };
+        let pairs = [
+            pair("a", "a/gt/0.dng", "a/1.dng"),
+            pair("b", "b/gt/0.dng", "b/1.dng"),
+            // One name in both folders, once with another ending, and one that looks like a path.
+            pair("b", "b/gt/0.dng", "b/2.dng"),
+            pair("b", "b/gt/0.dng", "b/gt/2.dng"),
+            pair("b", "b/gt/0.dng", "b/2.TIF"),
+            pair("b", "b/gt/0.dng", "b/gt_2.dng"),
+            pair("b", "b/gt/0.dng", "b/gt_2.tif"),
+        ];
+        let wanted = [
+            "a/0--1",
+            "b/0--1",
+            "b/gt_0.dng--2.dng",
+            "b/gt_0.dng--gt_2.dng",
+            "b/gt_0.dng--2.TIF",
+            "b/gt_0.dng--gt_2.dng-2",
+            "b/gt_0.dng--gt_2.tif",
+        ];
+        assert_eq!(names(&pairs), wanted);
     }
 }

@@ -124,11 +124,14 @@ pub(crate) struct MachineArgs {
 }
 
 impl MachineArgs {
-    /// Opens the backend.
+    /// Starts the CPU's threads.
+    pub(crate) fn start(&self) -> Result<()> {
+        self.threads.map_or(Ok(()), start_threads)
+    }
+
+    /// Starts the CPU's threads and opens the backend.
     pub(crate) fn open(&self) -> Result<AnyBackend> {
-        if let Some(n) = self.threads {
-            start_threads(n)?;
-        }
+        self.start()?;
         let any = self.backend.open_for(None)?;
         tracing::info!(backend = any.name(), device = %any.device().name, "computing");
         Ok(any)
@@ -137,9 +140,6 @@ impl MachineArgs {
     /// Opens the backend, and all GPUs where none was named, to align so many bytes of files. With `auto`, work that the
     /// CPU has done before a GPU has started stays there.
     pub(crate) fn open_all(&self, shard: &Shard, bytes: u64, compare: bool) -> Result<Vec<AnyBackend>> {
-        if let Some(n) = self.threads {
-            start_threads(n)?;
-        }
         if self.backend.is_auto() {
             let [cpu, gpu] = estimates(bytes, compare, rayon::current_num_threads());
             if cpu <= gpu {

@@ -16,7 +16,7 @@ Examples:
   lockstep align check descriptor.yaml                                   whether loaders can read it
   lockstep align check RawNIND_masks.yaml --against out/alignments.jsonl where it differs from what was found
 
-Files are compared by name. Exit code 1 when a pair differs.")]
+Files are compared by name, and by scene and folder where several have it. Exit code 1 when a pair differs.")]
 pub(crate) struct Check {
     /// The descriptor
     #[arg(value_name = "DESCRIPTOR")]
@@ -30,11 +30,28 @@ pub(crate) struct Check {
 struct Line {
     gt: String,
     file: String,
+    set: Option<String>,
     shift: [i64; 2],
 }
 
-fn file_name(path: &str) -> String {
-    path.rsplit(['/', '\\']).next().unwrap_or(path).to_owned()
+fn file_name(path: &str) -> &str {
+    path.rsplit(['/', '\\']).next().unwrap_or(path)
+}
+
+/// How many folders, from the file on upwards, two paths have in common.
+fn alike(a: &str, b: &Path) -> usize {
+    let b = b.to_string_lossy();
+    let parts = a.rsplit(['/', '\\']).zip(b.rsplit(['/', '\\']));
+    parts.take_while(|(a, b)| a == b).count()
+}
+
+impl Line {
+    /// Which of the pairs with files of the same names it is about: one of the same scene, with paths that are alike from
+    /// their ends on.
+    fn choose<'a>(&self, pairs: &'a [PairRecord]) -> Option<&'a PairRecord> {
+        let of_scene = |p: &PairRecord| self.set.as_deref().is_some_and(|set| p.set.rsplit('/').next() == Some(set));
+        pairs.iter().max_by_key(|p| (alike(&self.gt, &p.gt) + alike(&self.file, &p.file), of_scene(p)))
+    }
 }
 
 impl Check {
@@ -46,11 +63,14 @@ impl Check {
             return Ok(Exit::Ok);
         };
         let name = |p: &Path| p.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let found: HashMap<(String, String), PairRecord> =
-            read_pairs(against)?.into_iter().map(|p| ((name(&p.gt), name(&p.file)), p)).collect();
+        let mut found = HashMap::<(String, String), Vec<PairRecord>>::new();
+        for pair in read_pairs(against)? {
+            found.entry((name(&pair.gt), name(&pair.file))).or_default().push(pair);
+        }
         let (mut same, mut missing, mut different) = (0, 0, Vec::new());
         for line in &lines {
-            let Some(pair) = found.get(&(line.gt.clone(), line.file.clone())) else {
+            let names = (file_name(&line.gt).to_owned(), file_name(&line.file).to_owned());
+            let Some(pair) = found.get(&names).and_then(|pairs| line.choose(pairs)) else {
                 missing += 1;
                 continue;
             };
@@ -60,8 +80,8 @@ impl Check {
             }
             session.say(format!(
                 "{} and {}: {:?} in the descriptor, ({:.2}, {:.2}) found ({}, psr {:.1})",
-                line.gt,
-                line.file,
+                file_name(&line.gt),
+                file_name(&line.file),
                 line.shift,
                 pair.result.shift[0],
                 pair.result.shift[1],
@@ -91,11 +111,12 @@ impl Check {
         let entries = entries.ok_or_else(|| Failure::input(path, "it is no list of pairs"))?;
         let mut lines = Vec::new();
         for (i, entry) in entries.iter().enumerate() {
-            let text = |key: &str| entry[key].as_str().map(file_name).ok_or_else(|| wrong(i, key));
+            let text = |key: &str| entry[key].as_str().map(str::to_owned).ok_or_else(|| wrong(i, key));
             let shift = entry["best_alignment"].as_vec().filter(|v| v.len() == 2);
             let shift = shift.and_then(|v| Some([v[0].as_i64()?, v[1].as_i64()?]));
             let shift = shift.ok_or_else(|| wrong(i, "best_alignment of two whole numbers"))?;
-            lines.push(Line { gt: text("gt_fpath")?, file: text("f_fpath")?, shift });
+            let set = entry["image_set"].as_str().map(str::to_owned);
+            lines.push(Line { gt: text("gt_fpath")?, file: text("f_fpath")?, set, shift });
         }
         Ok(lines)
     }

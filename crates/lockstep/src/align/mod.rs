@@ -1,10 +1,13 @@
 //! `lockstep align …`: one file a subcommand.
 
+mod ahead;
 mod apply;
 mod args;
 mod check;
 pub(crate) mod drawing;
 pub(crate) mod drawn;
+mod frames;
+mod masks;
 mod pair;
 mod queue;
 mod record;

@@ -1,18 +1,23 @@
-//! Reading the files of some scenes at a time, without more pictures waiting than the budget allows.
+//! Reading the files of all scenes, in their order, without more pictures waiting than the budget allows.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ::align::raw::ApartReader;
 use ::align::{Error, Limits, RawFrame, RawReader};
+use ndarray::Array2;
 
-/// All scenes' readers: as many files at a time as there are threads, those of scenes that have a device first. A scene
-/// that still waits for one is read ahead only while the pictures that nobody has taken yet fit the budget.
+/// The readers of all scenes: a file each, scene after scene, so that none of them waits for the end of a scene. Pictures of
+/// scenes that have a device are read at once; others are read ahead while those that nobody has taken yet fit the budget.
 pub(crate) struct Queue {
     reader: ApartReader,
-    threads: usize,
+    readers: usize,
+    /// Pictures that wait at most for scenes without a device.
+    most: usize,
     budget: usize,
     state: Mutex<State>,
     changed: Condvar,
@@ -20,14 +25,27 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct State {
+    /// Files that nobody reads yet, in the order in which they are.
+    files: VecDeque<Wanted>,
+    /// Threads that read, or look for something to read.
+    alive: usize,
     /// Files being read.
     reading: usize,
-    /// Bytes of pictures that were read and not taken.
+    /// Pictures that were read and not taken, and their bytes.
     waiting: usize,
+    waiting_bytes: usize,
     /// Bytes of the largest picture so far.
     largest: usize,
-    /// Readers of scenes that have a device, which wait for a thread.
-    urgent: usize,
+    /// How long readers have waited for room, all of them together.
+    held_up: Duration,
+}
+
+/// A file that is to be read.
+struct Wanted {
+    path: PathBuf,
+    at: usize,
+    urgent: Arc<AtomicBool>,
+    send: Sender<Arrival>,
 }
 
 /// A picture on its way to its scene.
@@ -48,7 +66,10 @@ impl Arrival {
 
 impl Drop for Arrival {
     fn drop(&mut self) {
-        self.queue.lock().waiting -= self.bytes;
+        let mut state = self.queue.lock();
+        state.waiting -= 1;
+        state.waiting_bytes -= self.bytes;
+        drop(state);
         self.queue.changed.notify_all();
     }
 }
@@ -61,61 +82,89 @@ pub(crate) struct Pictures {
 }
 
 impl Pictures {
-    /// From now on somebody takes them at once.
+    /// From now on somebody takes them at once: what is left of them is read before all others.
     pub(crate) fn hurry(&self) {
-        let state = self.queue.lock();
+        let mut state = self.queue.lock();
         self.urgent.store(true, Ordering::SeqCst);
+        let (own, others): (Vec<_>, Vec<_>) =
+            state.files.drain(..).partition(|file| Arc::ptr_eq(&file.urgent, &self.urgent));
+        state.files.extend(own.into_iter().chain(others));
         drop(state);
         self.queue.changed.notify_all();
     }
+
+    /// Bytes of pictures that may be held at a time.
+    pub(crate) fn room(&self) -> usize {
+        self.queue.budget
+    }
+
+    /// Reads single files again.
+    pub(crate) fn reader(&self) -> ApartReader {
+        self.queue.reader.clone()
+    }
+
+    /// Takes the memory of a mosaic for the next picture.
+    pub(crate) fn reuse(&self, mosaic: Array2<u16>) {
+        self.queue.reader.reuse(mosaic);
+    }
+}
+
+/// Readers for so many threads: some more, since a picture's way from process to process leaves one of them free.
+fn readers_for(threads: usize) -> usize {
+    threads.max(1) + threads / 8
 }
 
 impl Queue {
-    /// Readers on so many threads, and a budget in bytes.
-    pub(crate) fn new(reader: ApartReader, threads: usize, budget: usize) -> Arc<Self> {
+    /// Readers on so many threads for `files` files in all, and a budget in bytes.
+    pub(crate) fn new(reader: ApartReader, threads: usize, files: usize, budget: usize) -> Arc<Self> {
+        let readers = readers_for(threads);
+        // Few files have several threads each.
+        let each = threads.max(1) / threads.clamp(1, files.max(1));
         let (state, changed) = (Mutex::default(), Condvar::new());
-        Arc::new(Self { reader, threads: threads.max(1), budget, state, changed })
+        let reader = reader.with_threads(each);
+        Arc::new(Self { reader, readers, most: 2 * readers, budget, state, changed })
     }
 
-    /// Starts to read the files of a scene, the first ones first.
+    /// Reads the files of a scene behind those of scenes before it, the first ones first.
     pub(crate) fn read(self: &Arc<Self>, files: &[PathBuf]) -> Pictures {
         let (send, arriving) = channel();
         let urgent = Arc::new(AtomicBool::new(false));
-        let files: Arc<[PathBuf]> = files.into();
-        let next = Arc::new(AtomicUsize::new(0));
-        let workers = self.threads.min(files.len());
-        let reader = self.reader.clone().with_threads(self.threads / workers.max(1));
-        for _ in 0..workers {
-            let (queue, files, next, urgent) = (self.clone(), files.clone(), next.clone(), urgent.clone());
-            let (send, reader) = (send.clone(), reader.clone());
-            let work = move || queue.work(&reader, &files, &next, &urgent, &send);
-            // Without any thread the sender is gone, and the scene ends with an error.
-            let _ = std::thread::Builder::new().name("decode".to_owned()).spawn(work);
+        let mut state = self.lock();
+        for (at, path) in files.iter().enumerate() {
+            state.files.push_back(Wanted { path: path.clone(), at, urgent: urgent.clone(), send: send.clone() });
         }
+        for _ in state.alive..self.readers.min(state.alive + files.len()) {
+            let queue = self.clone();
+            // Without any thread the senders go with the queue, and the scene ends with an error.
+            if std::thread::Builder::new().name("decode".to_owned()).spawn(move || queue.work()).is_ok() {
+                state.alive += 1;
+            }
+        }
+        if state.alive == 0 {
+            state.files.clear();
+        }
+        drop(state);
         Pictures { arriving, urgent, queue: self.clone() }
     }
 
-    fn work(
-        self: &Arc<Self>,
-        reader: &ApartReader,
-        files: &[PathBuf],
-        next: &AtomicUsize,
-        urgent: &AtomicBool,
-        send: &Sender<Arrival>,
-    ) {
-        loop {
-            // The turn comes before the file: those that a device waits for first are read first.
-            self.enter(urgent);
-            let at = next.fetch_add(1, Ordering::SeqCst);
-            let frame = files.get(at).map(|path| reader.read(path, &Limits::default()));
-            let bytes = frame.as_ref().and_then(|frame| frame.as_ref().ok()).map_or(0, held_bytes);
+    /// Reads nothing more than what is being read.
+    pub(crate) fn stop(&self) {
+        self.lock().files.clear();
+        self.changed.notify_all();
+    }
+
+    /// Seconds that a reader has waited on average until devices had taken pictures.
+    pub(crate) fn held_up(&self) -> f64 {
+        self.lock().held_up.as_secs_f64() / self.readers as f64
+    }
+
+    fn work(self: &Arc<Self>) {
+        while let Some(wanted) = self.enter() {
+            let frame = self.reader.read(&wanted.path, &Limits::default());
+            let bytes = frame.as_ref().ok().map_or(0, held_bytes);
             self.leave(bytes);
-            let Some(frame) = frame else { break };
-            let arrival = Arrival { at, frame: Some(frame), bytes, queue: self.clone() };
             // Nobody waits for pictures any more when the run has ended.
-            if send.send(arrival).is_err() {
-                break;
-            }
+            let _ = wanted.send.send(Arrival { at: wanted.at, frame: Some(frame), bytes, queue: self.clone() });
         }
     }
 
@@ -124,37 +173,35 @@ impl Queue {
     }
 
     /// Whether one more file may be read now. One of them always may, however small the budget.
-    fn lets_in(&self, state: &State, hurry: bool) -> bool {
-        let with_this = state.waiting.saturating_add((state.reading + 1).saturating_mul(state.largest));
-        let room = state.waiting + state.reading == 0 || with_this <= self.budget;
-        state.reading < self.threads && (hurry || (room && state.urgent == 0))
+    fn lets_in(&self, state: &State, urgent: bool) -> bool {
+        let pictures = state.waiting + state.reading;
+        let with_this = state.waiting_bytes.saturating_add((state.reading + 1).saturating_mul(state.largest));
+        urgent || pictures == 0 || (pictures < self.most && with_this <= self.budget)
     }
 
-    /// Waits for a thread, and for room.
-    fn enter(&self, urgent: &AtomicBool) {
+    /// Waits for room for the next file; `None` when there is none left.
+    fn enter(&self) -> Option<Wanted> {
         let mut state = self.lock();
-        let mut counted = false;
         loop {
-            let hurry = urgent.load(Ordering::SeqCst);
-            if hurry && !counted {
-                state.urgent += 1;
-                counted = true;
+            let Some(next) = state.files.front() else {
+                state.alive -= 1;
+                return None;
+            };
+            if self.lets_in(&state, next.urgent.load(Ordering::SeqCst)) {
+                state.reading += 1;
+                return state.files.pop_front();
             }
-            if self.lets_in(&state, hurry) {
-                break;
-            }
+            let since = Instant::now();
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.held_up += since.elapsed();
         }
-        state.urgent -= usize::from(counted);
-        state.reading += 1;
-        drop(state);
-        self.changed.notify_all();
     }
 
     fn leave(&self, bytes: usize) {
         let mut state = self.lock();
         state.reading -= 1;
-        state.waiting += bytes;
+        state.waiting += 1;
+        state.waiting_bytes += bytes;
         state.largest = state.largest.max(bytes);
         drop(state);
         self.changed.notify_all();
@@ -162,7 +209,7 @@ impl Queue {
 }
 
 /// Bytes of a picture's pixels.
-fn held_bytes(frame: &RawFrame) -> usize {
+pub(crate) fn held_bytes(frame: &RawFrame) -> usize {
     2 * frame.mosaic.len() + frame.rgb.as_ref().map_or(0, |rgb| 4 * rgb.len())
 }
 
@@ -171,55 +218,103 @@ mod tests {
     use super::*;
 
     fn queue(threads: usize, budget: usize) -> Arc<Queue> {
-        Queue::new(ApartReader::new("none", [""; 0]), threads, budget)
+        Queue::new(ApartReader::new("none", [""; 0]), threads, 100, budget)
     }
 
-    fn enters(queue: &Queue, hurry: bool) -> bool {
-        queue.lets_in(&queue.lock(), hurry)
+    /// Files of two scenes that no thread reads.
+    fn two_scenes(queue: &Arc<Queue>) -> [(Pictures, Sender<Arrival>); 2] {
+        [0, 1].map(|scene| {
+            let (send, arriving) = channel();
+            let urgent = Arc::new(AtomicBool::new(false));
+            for at in 0..2 {
+                let path = PathBuf::from(format!("{scene}"));
+                queue.lock().files.push_back(Wanted { path, at, urgent: urgent.clone(), send: send.clone() });
+            }
+            queue.lock().alive += 1;
+            (Pictures { arriving, urgent, queue: queue.clone() }, send)
+        })
     }
 
     #[test]
     fn scenes_without_a_device_wait_for_room() {
         let queue = queue(3, 100);
-        let calm = AtomicBool::new(false);
-        queue.enter(&calm);
+        let [(first, send), (second, _)] = two_scenes(&queue);
+        assert_eq!(queue.enter().map(|w| w.path), Some(PathBuf::from("0")));
         queue.leave(60);
-        assert!(!enters(&queue, false) && enters(&queue, true));
-        // A reader that waits goes on when its scene gets a device.
-        let urgent = Arc::new(AtomicBool::new(false));
-        let (send, arriving) = channel();
-        let pictures = Pictures { arriving, urgent: urgent.clone(), queue: queue.clone() };
+        assert!(!queue.lets_in(&queue.lock(), false));
+        // A reader that waits goes on when a scene gets a device, with that scene's files.
         let waiting = std::thread::spawn({
             let queue = queue.clone();
-            move || queue.enter(&urgent)
+            move || queue.enter()
         });
-        pictures.hurry();
-        waiting.join().unwrap();
+        while queue.lock().held_up.is_zero() {
+            second.queue.changed.notify_all();
+            std::thread::yield_now();
+        }
+        second.hurry();
+        assert_eq!(waiting.join().unwrap().map(|w| (w.path, w.at)), Some((PathBuf::from("1"), 0)));
+        assert_eq!(queue.enter().map(|w| (w.path, w.at)), Some((PathBuf::from("1"), 1)));
         queue.leave(0);
+        queue.leave(0);
+        assert!(!queue.lets_in(&queue.lock(), false), "60 bytes wait, and a picture may have as many");
         // And when pictures are taken.
-        let arrival = Arrival { at: 0, frame: None, bytes: 60, queue: queue.clone() };
-        send.send(arrival).unwrap();
-        assert!(!enters(&queue, false));
-        drop(pictures.arriving.recv().unwrap());
-        assert!(enters(&queue, false));
-        queue.enter(&calm);
-        let state = queue.lock();
-        assert_eq!((state.reading, state.waiting), (1, 0));
+        send.send(Arrival { at: 0, frame: None, bytes: 60, queue: queue.clone() }).unwrap();
+        drop(first.arriving.recv().unwrap());
+        assert!(queue.lets_in(&queue.lock(), false));
+        assert_eq!(queue.enter().map(|w| (w.path, w.at)), Some((PathBuf::from("0"), 1)));
+        assert!(queue.enter().is_none());
+        assert!(queue.held_up() > 0.0);
+    }
+
+    #[test]
+    fn not_many_pictures_wait_however_small_they_are() {
+        let queue = queue(2, usize::MAX);
+        let _scenes = two_scenes(&queue);
+        for _ in 0..2 * readers_for(2) {
+            assert!(queue.lets_in(&queue.lock(), false));
+            queue.lock().reading += 1;
+            queue.leave(1);
+        }
+        assert!(!queue.lets_in(&queue.lock(), false) && queue.lets_in(&queue.lock(), true));
     }
 
     #[test]
     fn every_file_arrives_once() {
         let queue = queue(2, 0);
-        let files: Vec<PathBuf> = (0..9).map(|i| PathBuf::from(format!("{i}"))).collect();
-        let pictures = queue.read(&files);
-        let mut seen = Vec::new();
-        while let Ok(arrival) = pictures.arriving.recv() {
-            seen.push(arrival.at);
-            // There is no such program.
-            assert_eq!(arrival.take().unwrap_err().kind(), "unreadable");
+        let names = |n: usize| (0..n).map(|i| PathBuf::from(format!("{i}"))).collect::<Vec<_>>();
+        for files in [names(9), names(1), names(9)] {
+            let pictures = queue.read(&files);
+            pictures.hurry();
+            let mut seen = Vec::new();
+            while let Ok(arrival) = pictures.arriving.recv() {
+                seen.push(arrival.at);
+                // There is no such program.
+                assert_eq!(arrival.take().unwrap_err().kind(), "unreadable");
+            }
+            seen.sort_unstable();
+            assert_eq!(seen, (0..files.len()).collect::<Vec<_>>());
+            let state = queue.lock();
+            assert_eq!((state.reading, state.waiting, state.waiting_bytes), (0, 0, 0));
         }
-        seen.sort_unstable();
-        assert_eq!(seen, (0..9).collect::<Vec<_>>());
-        assert_eq!(queue.lock().reading, 0);
+    }
+
+    #[test]
+    fn what_is_stopped_ends() {
+        let queue = queue(1, 0);
+        let [(first, send), (second, other)] = two_scenes(&queue);
+        drop((send, other));
+        queue.stop();
+        assert!(first.arriving.recv().is_err() && second.arriving.recv().is_err());
+        assert!(queue.enter().is_none());
+    }
+
+    #[test]
+    fn few_files_have_several_threads_each() {
+        let each = |threads, files| Queue::new(ApartReader::new("none", [""; 0]), threads, files, 0).reader.clone();
+        for (threads, files, wanted) in [(16, 108, 1), (16, 3, 5), (1, 9, 1), (4, 0, 4)] {
+            let reader = format!("{:?}", each(threads, files));
+            assert!(reader.contains(&format!("threads: {wanted},")), "{threads} {files}: {reader}");
+        }
+        assert_eq!([1, 2, 8, 16].map(readers_for), [1, 2, 9, 18]);
     }
 }

@@ -1,6 +1,6 @@
 //! What is written about pairs and files.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -86,6 +86,13 @@ impl SetRecord {
     }
 }
 
+/// A file's path inside its scene: its name, with `gt/` before those of ground truths.
+pub(crate) fn in_set(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let folder = path.parent().and_then(Path::file_name);
+    if folder.is_some_and(|f| f == "gt") { format!("gt/{name}") } else { name }
+}
+
 /// Reads what `run` wrote about a scene.
 pub(crate) fn read_set(path: &Path) -> Result<SetRecord> {
     let text = std::fs::read(path).map_err(|e| Failure::reading(path, &e))?;
@@ -106,15 +113,35 @@ pub(crate) fn lines(sets: &[SetRecord]) -> Result<String> {
     Ok(lines)
 }
 
-/// Adds scenes to the end of `alignments.jsonl`, in one write, so that lines of several processes do not mix.
-pub(crate) fn append(path: &Path, sets: &[SetRecord]) -> Result<()> {
-    let lines = lines(sets)?;
+/// Keeps other shards from changing the lists of `records`' output folder as long as what it returns lives. Where the file
+/// system knows no locks, they are not kept from it.
+pub(crate) fn alone(records: &Path) -> Option<File> {
+    let folder = File::open(records).ok()?;
+    folder.lock().ok()?;
+    Some(folder)
+}
+
+/// Writes a scene's lines into `alignments.jsonl`: at its end, or, where the scene was done before, in place of what it
+/// had there.
+pub(crate) fn put(path: &Path, set: &SetRecord, before: bool) -> Result<()> {
+    let lines = lines(std::slice::from_ref(set))?;
+    if before && let Ok(text) = std::fs::read_to_string(path) {
+        let others = |line: &&str| !serde_json::from_str::<OfSet>(line).is_ok_and(|of| of.set == set.set);
+        let kept: String = text.lines().filter(others).flat_map(|line| [line, "\n"]).collect();
+        return crate::files::write(path, (kept + &lines).as_bytes());
+    }
     OpenOptions::new()
         .create(true)
         .append(true)
         .open(path)
         .and_then(|mut file| file.write_all(lines.as_bytes()))
         .map_err(|e| Failure::writing(path, &e))
+}
+
+/// The scene of a line.
+#[derive(Deserialize)]
+struct OfSet {
+    set: String,
 }
 
 /// Reads `alignments.jsonl`.
@@ -132,4 +159,57 @@ pub(crate) fn read_pairs(path: &Path) -> Result<Vec<PairRecord>> {
         pairs.push(record);
     }
     Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(set: &str, psr: f32) -> SetRecord {
+        let pair = PairRecord {
+            schema: SCHEMA,
+            set: set.to_owned(),
+            gt: "gt/a".into(),
+            file: "b".into(),
+            result: PairResult { psr, ..PairResult::identity() },
+            closed: None,
+            iso: [None; 2],
+            exposure: [None; 2],
+            use_of: None,
+        };
+        SetRecord {
+            schema: SCHEMA,
+            set: set.to_owned(),
+            camera: String::new(),
+            cfa: String::new(),
+            size: [0, 0],
+            files: Vec::new(),
+            pairs: vec![pair.clone(), pair],
+            unusable: None,
+        }
+    }
+
+    #[test]
+    fn a_scene_that_is_done_again_has_its_lines_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("alignments.jsonl");
+        let _lock = alone(folder.path());
+        put(&path, &record("a", 20.0), true).unwrap();
+        put(&path, &record("b", 21.0), false).unwrap();
+        put(&path, &record("a", 22.0), true).unwrap();
+        let found: Vec<_> = read_pairs(&path).unwrap().into_iter().map(|p| (p.set, p.result.psr)).collect();
+        let wanted = [("b", 21.0), ("b", 21.0), ("a", 22.0), ("a", 22.0)];
+        assert_eq!(found, wanted.map(|(set, psr)| (set.to_owned(), psr)));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn shards_wait_for_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = alone(folder.path()).unwrap();
+        let other = File::open(folder.path()).unwrap();
+        assert!(other.try_lock().is_err());
+        drop(held);
+        assert!(other.try_lock().is_ok());
+    }
 }

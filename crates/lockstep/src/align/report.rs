@@ -94,7 +94,9 @@ pub(crate) fn scene<B: AlignBackend>(folder: &Path, b: &B, options: &Options, do
     for file in record.bad_files() {
         page.text(&format!("`{}` {}: {}", short(&file.path), file.state, file.reason.as_deref().unwrap_or("")));
     }
-    if let Some(first) = done.frames.first() {
+    if let Some(frames) = &done.frames
+        && let Some(first) = frames.first()
+    {
         let mut estimator = Estimator::new(b, &first.cfa, first.size(), options, 1)?;
         let mut store = estimator.store(2)?;
         let block = first.cfa.block();
@@ -103,7 +105,7 @@ pub(crate) fn scene<B: AlignBackend>(folder: &Path, b: &B, options: &Options, do
             let pair = &record.pairs[i];
             let mut planes = Vec::new();
             for (slot, frame) in [gt, other].into_iter().enumerate() {
-                estimator.prepare(&mut store, slot, &done.frames[frame])?;
+                estimator.prepare(&mut store, slot, &*frames.get(frame)?)?;
                 let ([height, width], values) = estimator.proxy(&store, slot)?;
                 planes.push(Plane { height, width, values });
             }

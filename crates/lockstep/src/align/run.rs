@@ -1,7 +1,6 @@
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::Scope;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use ::align::descriptor::{Entry, Extra, to_yaml};
@@ -14,15 +13,16 @@ use clap::Args;
 use gpu_core::{AnyBackend, Backend, Cpu, with_backend};
 use serde_json::{Value, json};
 
+use super::ahead::Ahead;
 use super::args::{EstimateArgs, MachineArgs};
 use super::queue::Queue;
-use super::record::{SetRecord, append, lines, read_set};
+use super::record::{SetRecord, alone, lines, put, read_set};
 use super::report;
 use super::work::{Decoding, Finished, Job, Spent, decode};
 use crate::exit::{Exit, Failure, Result};
 use crate::files::{fitting, make_folder};
 use crate::jobs::{Batch, Item, JobArgs, Outcome};
-use crate::session::{Session, bytes, seconds};
+use crate::session::{Session, bytes};
 
 /// Options of `align run`.
 #[allow(clippy::struct_excessive_bools)]
@@ -105,8 +105,9 @@ impl Run {
         let shard = self.jobs.shard()?;
         let own = scenes.iter().enumerate().filter(|(i, _)| shard.takes(*i)).map(|(_, scene)| scene);
         let bytes: u64 = own.flat_map(Scene::files).filter_map(|p| p.metadata().ok()).map(|m| m.len()).sum();
-        let machines = self.machine.open_all(&shard, bytes, self.compares())?;
+        self.machine.start()?;
         if self.only_plan {
+            let machines = self.machine.open_all(&shard, bytes, self.compares())?;
             let Some(first) = machines.first() else { return Err(Failure::usage("there is no device")) };
             return with_backend!(first, |b| self.plan(session, b, &scenes, &options));
         }
@@ -125,73 +126,81 @@ impl Run {
                 Item { name, inputs: scene.files().cloned().collect(), output }
             })
             .collect();
-        let batch = Batch::of_items(items, Vec::new(), &self.output)?;
+        let batch = Batch { what: "scenes", ..Batch::of_items(items, Vec::new(), &self.output)? };
         let job = Job {
             options,
             or_cpu: self.machine.backend.is_auto(),
             compare: self.compares(),
             masks: self.masks.as_deref(),
+            same_names: same_names(&scenes),
             strict: self.strict,
             original_black: self.original_black,
         };
         let pages = self.report.then_some(report_folder.as_path());
         let work = |machine: &AnyBackend, scene: Decoding| with_backend!(machine, |b| one_scene(b, &job, pages, scene));
-        let machines: Vec<Mutex<AnyBackend>> = machines.into_iter().map(Mutex::new).collect();
         let all = self.output.join("alignments.jsonl");
         let settings = self.settings();
+        let done = batch.done(&self.jobs, &settings)?;
         if shard.count == 1 {
             // What an earlier run began, without lines that were cut short and scenes that are done again.
-            let done = batch.done(&self.jobs, &settings)?;
             let sets: Vec<SetRecord> = done.iter().filter_map(|item| read_set(&item.output).ok()).collect();
             crate::files::write(&all, lines(&sets)?.as_bytes())?;
         }
+        let done: BTreeSet<&str> = done.iter().map(|item| item.name.as_str()).collect();
+        let todo: Vec<usize> =
+            (0..scenes.len()).filter(|&i| shard.takes(i) && !done.contains(batch.items[i].name.as_str())).collect();
         let threads = rayon::current_num_threads();
         let memory = Cpu::new().memory();
         // Beside spectra and colours.
         let waiting = self.machine.memory.unwrap_or(memory.limit.min(memory.free) / 4);
-        let queue = Queue::new(super::reader()?, threads, waiting);
+        let files = todo.iter().map(|&i| scenes[i].gts.len() + scenes[i].noisy.len()).sum();
+        let queue = Queue::new(super::reader()?, threads, files, waiting);
         let (mut count, mut spent, begun) = (0, Spent::default(), Instant::now());
+        // Files are read while devices start.
+        let decoding = todo.iter().map(|&i| (i, decode(&scenes[i], &queue))).collect();
+        let machines = self.machine.open_all(&shard, bytes, self.compares()).inspect_err(|_| queue.stop())?;
+        let machines: Vec<Mutex<AnyBackend>> = machines.into_iter().map(Mutex::new).collect();
         // What this command prints about the whole follows in the end.
         let quiet = Session { json: false, quiet: session.quiet || session.json, ..session.clone() };
+        let remark = batch.remark.clone();
         let exit = std::thread::scope(|scope| {
-            let mut ahead = Ahead {
-                scope,
-                scenes: &scenes,
-                machines: &machines,
-                work: &work,
-                queue: &queue,
-                started: Vec::new(),
-                turn: 0,
-            };
+            let mut ahead = Ahead::start(scope, &scenes, decoding, &machines, &work, &queue);
             batch.run(&quiet, &self.jobs, &settings, |item| {
                 let at = scenes.iter().position(|s| s.title() == item.name).unwrap_or(0);
-                // Scenes of this shard that were not done before are worked on beside this one: one on each other
-                // device, and one more is decoded.
-                let later = (at + 1..scenes.len()).filter(|&i| shard.takes(i));
-                let waiting = later.filter(|&i| self.jobs.force || !batch.items[i].output.exists());
-                for i in std::iter::once(at).chain(waiting.take(machines.len())) {
-                    ahead.start(i);
-                }
                 count += 1;
                 let finished = ahead.take(at)?;
-                spent += finished.spent;
+                let mut files = finished.files;
                 let text = serde_json::to_vec_pretty(&finished.record)
                     .map_err(|e| Failure::new(Exit::Io, format!("cannot write the record: {e}")))?;
-                let mut files = finished.files;
+                let writing = Instant::now();
+                // Whoever looks at the list meanwhile, or after a crash, finds all scenes so far; sorted it is in the end.
+                let lock = alone(&records);
+                let before = item.output.exists() && shard.count > 1;
                 crate::files::write(&item.output, &text)?;
-                // Whoever looks at it meanwhile, or after a crash, finds all scenes so far; sorted it is in the end.
-                append(&all, std::slice::from_ref(&finished.record))?;
+                put(&all, &finished.record, before)?;
+                drop(lock);
                 files.push(item.output.clone());
+                spent += finished.spent;
+                spent.wrote += writing.elapsed().as_secs_f64();
+                remark.say(spent.words(begun.elapsed().as_secs_f64(), queue.held_up()));
                 Ok(Outcome { files, value: Value::Null })
             })
         })?;
+        let took = begun.elapsed().as_secs_f64();
         if count > 0 {
-            let rate = spent.pixels as f64 / 1e6 / begun.elapsed().as_secs_f64().max(1e-9);
-            let (waited, worked) = (seconds(spent.waited), seconds(spent.worked));
-            session
-                .note(format!("{rate:.1} megapixels/s; devices waited {waited} for files and worked {worked} beside"));
+            session.note(spent.words(took, queue.held_up()));
         }
-        let joined = self.join(session, &batch, count)?;
+        let peak = |machine: &Mutex<AnyBackend>| {
+            let machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
+            with_backend!(&*machine, |b| b.memory().peak)
+        };
+        let speed = json!({
+            "device_bytes": machines.iter().map(peak).max(),
+            "seconds": took, "pairs": spent.pairs, "megapixels_per_second": spent.pixels as f64 / 1e6 / took.max(1e-9),
+            "devices_waited": spent.waited, "devices_worked": spent.worked, "readers_waited": queue.held_up(),
+            "wrote": spent.wrote,
+        });
+        let joined = self.join(session, &batch, count, &speed)?;
         Ok(if exit == Exit::Ok { joined } else { exit })
     }
 
@@ -282,7 +291,8 @@ impl Run {
     }
 
     /// Joins what all shards have written so far, and says how it went.
-    fn join(&self, session: &Session, batch: &Batch, count: usize) -> Result<Exit> {
+    fn join(&self, session: &Session, batch: &Batch, count: usize, speed: &Value) -> Result<Exit> {
+        let lock = alone(&self.output.join("sets"));
         let there = || batch.items.iter().filter(|item| item.output.exists()).count();
         let mut sets;
         // Two shards that end together: what is written last must hold what both of them did.
@@ -293,7 +303,8 @@ impl Run {
                 break;
             }
         }
-        self.summary(session, &sets, batch.items.len(), count)
+        drop(lock);
+        self.summary(session, &sets, batch.items.len(), (count, speed))
     }
 
     fn write_joined(&self, batch: &Batch) -> Result<Vec<SetRecord>> {
@@ -312,12 +323,18 @@ impl Run {
         Ok(sets)
     }
 
-    fn summary(&self, session: &Session, sets: &[SetRecord], all: usize, count: usize) -> Result<Exit> {
+    fn summary(
+        &self,
+        session: &Session,
+        sets: &[SetRecord],
+        all: usize,
+        (count, speed): (usize, &Value),
+    ) -> Result<Exit> {
         let states = [State::Confident, State::Doubtful, State::NotATranslation, State::AtLimit, State::Failed];
         let pairs: Vec<_> = sets.iter().flat_map(|s| &s.pairs).collect();
         let number = |state: State| pairs.iter().filter(|p| p.result.state == state).count();
         let unsure = pairs.iter().filter(|p| p.result.state == State::Confident && !p.result.rounding_sure).count();
-        let mut reasons = std::collections::BTreeMap::<&str, usize>::new();
+        let mut reasons = BTreeMap::<&str, usize>::new();
         for file in sets.iter().flat_map(SetRecord::bad_files) {
             *reasons.entry(&file.state).or_default() += 1;
             session.say(format!("{}: {}", file.state, file.reason.as_deref().unwrap_or("")));
@@ -342,22 +359,31 @@ impl Run {
             .any(|s| s.unusable.is_some() || s.bad_files().next().is_some() || s.bad_pairs().next().is_some());
         session.document(&json!({
             "output": self.output, "scenes": all, "done": sets.len(), "now": count, "pairs": pairs.len(),
-            "states": states.iter().map(|&s| (s.name(), number(s))).collect::<std::collections::BTreeMap<_, _>>(),
-            "rounding_unsure": unsure, "files_failed": reasons,
+            "states": states.iter().map(|&s| (s.name(), number(s))).collect::<BTreeMap<_, _>>(),
+            "rounding_unsure": unsure, "files_failed": reasons, "speed": speed,
         }))?;
         Ok(if failed { Exit::Partial } else { Exit::Ok })
     }
+}
+
+/// Names of scenes that are in several folders.
+fn same_names(scenes: &[Scene]) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    let names = scenes.iter().map(|scene| scene.title().rsplit('/').next().unwrap_or_default().to_owned());
+    names.filter(|name| !seen.insert(name.clone())).collect()
 }
 
 /// Aligns a scene, and draws its page into a folder.
 fn one_scene<B: AlignBackend>(b: &B, job: &Job<'_>, pages: Option<&Path>, scene: Decoding) -> Result<Finished> {
     let mut finished = job.run(b, scene)?;
     if let Some(folder) = pages {
+        let drawing = Instant::now();
         let page = report::scene(folder, b, &job.options, &finished)?;
         finished.files.extend(page);
+        finished.spent.wrote += drawing.elapsed().as_secs_f64();
     }
     // The page was the last to look at them.
-    finished.frames.clear();
+    finished.frames = None;
     Ok(finished)
 }
 
@@ -387,60 +413,6 @@ fn entry(pair: &super::record::PairRecord) -> Option<Entry> {
             rotation_deg: pair.result.tiles.as_ref().map(|t| t.rotation_deg),
         },
     })
-}
-
-/// Works on some scenes at a time: each is decoded as soon as it is started, and goes to its device picture by picture when
-/// that is free.
-struct Ahead<'scope, 'env, W> {
-    scope: &'scope Scope<'scope, 'env>,
-    scenes: &'env [Scene],
-    machines: &'env [Mutex<AnyBackend>],
-    work: &'env W,
-    queue: &'env Arc<Queue>,
-    started: Vec<(usize, Receiver<Result<Finished>>)>,
-    /// Scenes started so far; devices take turns.
-    turn: usize,
-}
-
-impl<W: Fn(&AnyBackend, Decoding) -> Result<Finished> + Sync> Ahead<'_, '_, W> {
-    /// Starts to work on a scene, unless that was done before.
-    fn start(&mut self, i: usize) {
-        if self.started.iter().any(|(known, _)| *known == i) {
-            return;
-        }
-        let (send, receive) = sync_channel(1);
-        let (scene, machine, work) = (&self.scenes[i], &self.machines[self.turn % self.machines.len()], self.work);
-        let queue = self.queue;
-        self.turn += 1;
-        let thread = std::thread::Builder::new().name("scene".to_owned());
-        let started = thread.spawn_scoped(self.scope, move || {
-            let begun = Instant::now();
-            let decoding = decode(scene, queue);
-            let machine = machine.lock().unwrap_or_else(PoisonError::into_inner);
-            let free = Instant::now();
-            let set = decoding.title.clone();
-            let finished = work(&machine, decoding);
-            tracing::info!(
-                set,
-                waiting = %seconds((free - begun).as_secs_f64()),
-                working = %seconds(free.elapsed().as_secs_f64()),
-                device = %machine.device().name,
-                "scene"
-            );
-            // Nobody waits for it any more when the run has ended.
-            let _ = send.send(finished);
-        });
-        if started.is_ok() {
-            self.started.push((i, receive));
-        }
-    }
-
-    /// What became of a scene that was started.
-    fn take(&mut self, i: usize) -> Result<Finished> {
-        let lost = || Failure::new(Exit::Backend, "no thread for a scene could be started, or it ended early");
-        let at = self.started.iter().position(|(known, _)| *known == i).ok_or_else(lost)?;
-        self.started.remove(at).1.recv().unwrap_or_else(|_| Err(lost()))
-    }
 }
 
 #[cfg(test)]

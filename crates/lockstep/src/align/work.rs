@@ -1,6 +1,6 @@
 //! One scene: decode, align, compare.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,17 +8,16 @@ use std::time::Instant;
 use ::align::descriptor::mask_name;
 use ::align::folder::Scene;
 use ::align::mask::{Comparer, Comparison};
-use ::align::{
-    AlignBackend, BlackLevel, Cfa, Error, Options, PairResult, RawFrame, SceneWork, State, align_scene, closure,
-};
+use ::align::{AlignBackend, Cfa, Error, Options, PairResult, RawFrame, SceneWork, State, closure};
 use gpu_core::{Backend, Cpu};
 use ndarray::Array2;
 
-use super::queue::{Pictures, Queue};
-use super::record::{FileRecord, PairRecord, SCHEMA, SetRecord, UseRecord};
+use super::frames::Frames;
+use super::masks::Masks;
+use super::queue::{Pictures, Queue, held_bytes};
+use super::record::{FileRecord, PairRecord, SCHEMA, SetRecord, UseRecord, in_set};
 use crate::exit::{Exit, Failure, Result};
 use crate::files::fitting;
-use crate::pictures::{Depth, Layout, Picture, encode_png};
 use crate::session::seconds;
 
 /// A scene whose pictures are being read.
@@ -27,14 +26,13 @@ pub(crate) struct Decoding {
     files: Vec<PathBuf>,
     gts: usize,
     pictures: Pictures,
-    begun: Instant,
 }
 
 /// Starts to read all files of a scene. Ground truths come first in the list.
 pub(crate) fn decode(scene: &Scene, queue: &Arc<Queue>) -> Decoding {
     let files: Vec<PathBuf> = scene.files().cloned().collect();
     let pictures = queue.read(&files);
-    Decoding { title: scene.title(), files, gts: scene.gts.len(), pictures, begun: Instant::now() }
+    Decoding { title: scene.title(), files, gts: scene.gts.len(), pictures }
 }
 
 /// The pictures of a scene that could be used, by their place in the list of files.
@@ -45,11 +43,12 @@ struct Gathered {
 
 impl Decoding {
     /// Waits for all pictures; hands each one that fits the first ground truth to `ready` as soon as it is there: its
-    /// place, the first ground truth, and the picture. Where `ready` says so, the picture's pixels are given back to the
-    /// system; those of the first ground truth stay.
-    fn gather(&self, mut ready: impl FnMut(usize, &RawFrame, &RawFrame) -> bool) -> Result<Gathered> {
+    /// place, the first ground truth, and the picture. Where `ready` says so, the picture's pixels are given back, and where
+    /// more than `room` bytes are held; those of the first ground truth stay.
+    fn gather(&self, room: usize, mut ready: impl FnMut(usize, &RawFrame, &RawFrame) -> bool) -> Result<Gathered> {
         self.pictures.hurry();
         let n = self.files.len();
+        let mut held = 0;
         let mut arrived: Vec<Option<Result<RawFrame, Error>>> = (0..n).map(|_| None).collect();
         let mut given = vec![false; n];
         for _ in 0..n {
@@ -67,14 +66,17 @@ impl Decoding {
                     && first.fits(frame).is_ok()
                 {
                     given[i] = true;
-                    if ready(i, first, frame) && i != known {
+                    held += held_bytes(frame);
+                    if (ready(i, first, frame) || held > room) && i != known {
+                        held -= held_bytes(frame);
                         needless.push(i);
                     }
                 }
             }
             for i in needless {
                 if let Some(Ok(frame)) = &mut arrived[i] {
-                    (frame.mosaic, frame.rgb) = (Array2::default((0, 0)), None);
+                    frame.rgb = None;
+                    self.pictures.reuse(std::mem::take(&mut frame.mosaic));
                 }
             }
         }
@@ -103,6 +105,8 @@ pub(crate) struct Job<'a> {
     pub(crate) compare: bool,
     /// Where masks go.
     pub(crate) masks: Option<&'a Path>,
+    /// Names of scenes that are in several folders.
+    pub(crate) same_names: BTreeSet<String>,
     /// Only pairs that are confident are compared.
     pub(crate) strict: bool,
     /// They are compared with the black level of the first position.
@@ -111,7 +115,7 @@ pub(crate) struct Job<'a> {
 
 /// Pairs of a scene with their shifts.
 struct Aligned<'a> {
-    frames: &'a [RawFrame],
+    frames: &'a Frames,
     paths: &'a [&'a PathBuf],
     pairs: &'a [(usize, usize)],
     results: Vec<PairResult>,
@@ -122,7 +126,7 @@ struct Aligned<'a> {
 /// A scene that was worked on: its record, the frames that could be used, and files that were written.
 pub(crate) struct Finished {
     pub(crate) record: SetRecord,
-    pub(crate) frames: Vec<RawFrame>,
+    pub(crate) frames: Option<Frames>,
     /// Indices into `frames` of each pair.
     pub(crate) pairs: Vec<(usize, usize)>,
     pub(crate) files: Vec<PathBuf>,
@@ -134,17 +138,36 @@ pub(crate) struct Finished {
 pub(crate) struct Spent {
     /// Pixels of all pictures that were used.
     pub(crate) pixels: usize,
+    /// Pairs with a result.
+    pub(crate) pairs: usize,
     /// Seconds in which devices waited for files.
     pub(crate) waited: f64,
     /// Seconds in which they worked without waiting.
     pub(crate) worked: f64,
+    /// Seconds in which they, or the run, waited for what is written and drawn.
+    pub(crate) wrote: f64,
+}
+
+impl Spent {
+    /// What has been done in so many seconds, and who waited for whom.
+    pub(crate) fn words(&self, took: f64, readers: f64) -> String {
+        let rate = self.pixels as f64 / 1e6 / took.max(1e-9);
+        let [waited, worked, readers, wrote] = [self.waited, self.worked, readers, self.wrote].map(seconds);
+        format!(
+            "{} pairs, {rate:.1} megapixels/s; devices waited {waited} for files and worked {worked} beside, readers waited \
+             {readers} for devices, writing took {wrote}",
+            self.pairs
+        )
+    }
 }
 
 impl std::ops::AddAssign for Spent {
     fn add_assign(&mut self, other: Self) {
         self.pixels += other.pixels;
+        self.pairs += other.pairs;
         self.waited += other.waited;
         self.worked += other.worked;
+        self.wrote += other.wrote;
     }
 }
 
@@ -174,14 +197,15 @@ impl Job<'_> {
             pairs: Vec::new(),
             unusable: None,
         };
-        let (files, gts, begun) = (decoding.files.len(), decoding.gts, decoding.begun);
+        let (files, gts) = (decoding.files.len(), decoding.gts);
         let taken = Instant::now();
         // Pictures are prepared on the device while others are still read.
         let mut early: Option<::align::Result<SceneWork<B>>> = None;
         let mut busy = 0.0;
-        // Masks and pages look at the pixels again, and so does the CPU where a GPU has too little memory.
-        let pixels_once = !self.compare && (B::NAME == Cpu::NAME || !self.or_cpu);
-        let Gathered { frames, records } = decoding.gather(|i, first, frame| {
+        // Masks and pages look at the pixels again.
+        let pixels_once = !self.compare;
+        let room = decoding.pictures.room();
+        let Gathered { frames, records } = decoding.gather(room, |i, first, frame| {
             let start = Instant::now();
             let work = early.get_or_insert_with(|| SceneWork::new(b, first, files, gts * files, &self.options));
             let added = work.as_mut().map_or(Ok(false), |work| work.add(i, frame));
@@ -192,13 +216,19 @@ impl Job<'_> {
             busy += start.elapsed().as_secs_f64();
             needless && pixels_once
         })?;
-        let decoded = begun.elapsed().as_secs_f64();
-        let waited = taken.elapsed().as_secs_f64() - busy;
+        let decoded = taken.elapsed().as_secs_f64();
+        let waited = decoded - busy;
         record.files = records;
-        let spent = |pixels: usize| Spent { pixels, waited, worked: taken.elapsed().as_secs_f64() - waited };
-        let nothing = |record: SetRecord| {
-            let (frames, pairs, files) = (Vec::new(), Vec::new(), Vec::new());
-            Finished { record, frames, pairs, files, spent: spent(0) }
+        let spent = |pixels: usize, pairs: usize, wrote: f64| {
+            let worked = taken.elapsed().as_secs_f64() - waited - wrote;
+            Spent { pixels, pairs, waited, worked, wrote }
+        };
+        let nothing = |record: SetRecord| Finished {
+            record,
+            frames: None,
+            pairs: Vec::new(),
+            files: Vec::new(),
+            spent: spent(0, 0, 0.0),
         };
         let at: Vec<usize> = (0..files).filter(|&i| frames[i].is_some()).collect();
         let truths = at.iter().filter(|&&i| i < gts).count();
@@ -208,9 +238,15 @@ impl Job<'_> {
             return Ok(nothing(record));
         };
         let of_files: Vec<(usize, usize)> = pairs.iter().map(|&(a, b)| (at[a], at[b])).collect();
-        let mut aligned = early.and_then(|work| work.finish(|i| frames[i].as_ref(), &of_files));
         let paths: Vec<&PathBuf> = at.iter().map(|&i| &decoding.files[i]).collect();
-        let mut usable: Vec<RawFrame> = frames.into_iter().flatten().collect();
+        let mut usable = Frames::new(
+            frames.into_iter().flatten().collect(),
+            paths.iter().map(|&path| path.clone()).collect(),
+            decoding.pictures.reader(),
+        );
+        let lost = |_| Error::from(gpu_core::Error::value("pairs", "a picture was lost"));
+        let number = |i: usize| at.binary_search(&i).map_err(lost);
+        let mut aligned = early.and_then(|work| work.finish(|i| usable.get(number(i)?), &of_files));
         let Some(first) = usable.first() else { return Ok(nothing(record)) };
         format!("{} {}", first.meta.make, first.meta.model).trim().clone_into(&mut record.camera);
         record.cfa = first.cfa.letters();
@@ -219,7 +255,8 @@ impl Job<'_> {
             (self.or_cpu && B::NAME != Cpu::NAME, &aligned)
         {
             tracing::warn!(set = %record.set, %e, "on the CPU");
-            aligned = align_scene(&Cpu::new(), &usable, &pairs, &self.options);
+            let cpu = SceneWork::new(&Cpu::new(), first, at.len(), pairs.len(), &self.options);
+            aligned = cpu.and_then(|work| work.finish(|i| usable.get(i), &pairs));
         }
         let mut results = match aligned {
             Ok(results) => results,
@@ -232,73 +269,82 @@ impl Job<'_> {
         tracing::info!(
             set = %record.set,
             decoded = %seconds(decoded),
-            aligned = %seconds(begun.elapsed().as_secs_f64()),
+            aligned = %seconds(taken.elapsed().as_secs_f64()),
             "shifts are known"
         );
         let places = if truths > 1 { Some(closure::close(&pairs, &mut results)) } else { None };
         if self.original_black {
-            for frame in &mut usable {
-                frame.black = BlackLevel::uniform(frame.cfa.period(), frame.black.at(0, 0));
-            }
+            usable.level_black();
         }
         // With one ground truth each other picture is compared once.
         let useful = if truths > 1 { usable.len() } else { 2 };
         let of = Aligned { frames: &usable, paths: &paths, pairs: &pairs, results, places };
-        let memory = self.options.memory;
-        let files = match self.compare.then(|| Comparer::new(b, &usable, useful, memory)).transpose() {
-            Err(Error::Gpu(e @ gpu_core::Error::OutOfMemory { .. })) if self.or_cpu && B::NAME != Cpu::NAME => {
-                tracing::warn!(set = %record.set, %e, "compared on the CPU");
-                let cpu = Cpu::new();
-                self.pairs(&mut Some(Comparer::new(&cpu, &usable, useful, memory)?), of, &mut record)?
+        let memory = (useful, self.options.memory);
+        let (files, wrote) = if self.compare {
+            match Comparer::loading(b, record.size, memory, |i| usable.get(i)) {
+                Err(Error::Gpu(e @ gpu_core::Error::OutOfMemory { .. })) if self.or_cpu && B::NAME != Cpu::NAME => {
+                    tracing::warn!(set = %record.set, %e, "compared on the CPU");
+                    let cpu = Cpu::new();
+                    let comparer = Comparer::loading(&cpu, record.size, memory, |i| usable.get(i))?;
+                    self.pairs(&mut Some(comparer), of, &mut record)?
+                }
+                made => self.pairs(&mut Some(made?), of, &mut record)?,
             }
-            made => self.pairs(&mut made?, of, &mut record)?,
+        } else {
+            self.pairs::<B>(&mut None, of, &mut record)?
         };
-        let spent = spent(usable.len() * record.size[0] * record.size[1]);
-        Ok(Finished { record, frames: usable, pairs, files, spent })
+        let spent = spent(usable.len() * record.size[0] * record.size[1], record.pairs.len(), wrote);
+        Ok(Finished { record, frames: Some(usable), pairs, files, spent })
     }
 
-    /// Compares pairs that are worth it, and writes down all of them; returns the files of their masks.
+    /// Compares pairs that are worth it, and writes down all of them; returns the files of their masks, and the seconds in
+    /// which it waited for these.
     fn pairs<B: AlignBackend>(
         &self,
         comparer: &mut Option<Comparer<'_, B>>,
         of: Aligned<'_>,
         record: &mut SetRecord,
-    ) -> Result<Vec<PathBuf>> {
-        let mut files = Vec::new();
-        for (&(gt, other), result) in of.pairs.iter().zip(of.results) {
-            let closed = of.places.as_ref().and_then(|p| {
-                let (a, b) = (p.get(&gt)?, p.get(&other)?);
-                Some([a[0] - b[0], a[1] - b[1]])
-            });
-            let use_of = match comparer.as_mut().filter(|_| self.wanted(&result)) {
-                None => None,
-                Some(comparer) => match comparer.compare(gt, other, result.rounded) {
-                    Ok(c) => {
-                        let paths = [of.paths[gt].as_path(), of.paths[other]];
-                        Some(self.used(&record.set, &of.frames[gt], paths, c, &mut files)?)
-                    }
-                    Err(Error::Gpu(e)) => return Err(e.into()),
-                    Err(e) => {
-                        let [gt, file] = [of.paths[gt], of.paths[other]].map(|p| p.display());
-                        tracing::warn!(%gt, %file, %e, "not compared");
-                        None
-                    }
-                },
-            };
-            let meta = |f: &dyn Fn(&RawFrame) -> Option<f64>| [f(&of.frames[gt]), f(&of.frames[other])];
-            record.pairs.push(PairRecord {
-                schema: SCHEMA,
-                set: record.set.clone(),
-                gt: of.paths[gt].clone(),
-                file: of.paths[other].clone(),
-                result,
-                closed,
-                iso: meta(&|f| f.meta.iso),
-                exposure: meta(&|f| f.meta.exposure),
-                use_of,
-            });
-        }
-        Ok(files)
+    ) -> Result<(Vec<PathBuf>, f64)> {
+        let masks = Masks::new(rayon::current_num_threads() + 1);
+        let (files, waited) = masks.during(|scope| {
+            let mut files = Vec::new();
+            let write = |path: PathBuf, mask: Array2<u8>| masks.write(scope, path, mask);
+            for (&(gt, other), result) in of.pairs.iter().zip(of.results) {
+                let closed = of.places.as_ref().and_then(|p| {
+                    let (a, b) = (p.get(&gt)?, p.get(&other)?);
+                    Some([a[0] - b[0], a[1] - b[1]])
+                });
+                let use_of = match comparer.as_mut().filter(|_| self.wanted(&result)) {
+                    None => None,
+                    Some(comparer) => match comparer.compare(gt, other, result.rounded) {
+                        Ok(c) => {
+                            let paths = [of.paths[gt].as_path(), of.paths[other]];
+                            Some(self.used(&record.set, of.frames.about(gt), paths, c, &mut files, &write))
+                        }
+                        Err(Error::Gpu(e)) => return Err(e.into()),
+                        Err(e) => {
+                            let [gt, file] = [of.paths[gt], of.paths[other]].map(|p| p.display());
+                            tracing::warn!(%gt, %file, %e, "not compared");
+                            None
+                        }
+                    },
+                };
+                let meta = |f: &dyn Fn(&RawFrame) -> Option<f64>| [gt, other].map(|i| f(of.frames.about(i)));
+                record.pairs.push(PairRecord {
+                    schema: SCHEMA,
+                    set: record.set.clone(),
+                    gt: of.paths[gt].clone(),
+                    file: of.paths[other].clone(),
+                    result,
+                    closed,
+                    iso: meta(&|f| f.meta.iso),
+                    exposure: meta(&|f| f.meta.exposure),
+                    use_of,
+                });
+            }
+            Ok(files)
+        })?;
+        Ok((files, waited))
     }
 
     fn wanted(&self, result: &PairResult) -> bool {
@@ -316,33 +362,30 @@ impl Job<'_> {
         [gt_path, file]: [&Path; 2],
         c: Comparison,
         files: &mut Vec<PathBuf>,
-    ) -> Result<UseRecord> {
+        write: &dyn Fn(PathBuf, Array2<u8>),
+    ) -> UseRecord {
         let mask = match self.masks {
             Some(folder) => {
-                let set = set.rsplit('/').next().unwrap_or(set);
-                let name = |p: &Path| p.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let mut path = folder.join(mask_name(set, &format!("gt/{}", name(gt_path)), &in_set(file)));
-                if files.contains(&path) {
-                    // Long names that differ only behind what is left of them.
-                    let all = format!("{set}-gt/{}-{}", name(gt_path), in_set(file)).replace('/', "_");
+                let short = set.rsplit('/').next().unwrap_or(set);
+                // Two scenes with one name in different folders have masks of their own.
+                let set = if self.same_names.contains(short) { set.replace('/', "_") } else { short.to_owned() };
+                let gt = format!("gt/{}", gt_path.file_name().unwrap_or_default().to_string_lossy());
+                let mut path = folder.join(mask_name(&set, &gt, &in_set(file)));
+                let mut tries = 1;
+                while files.contains(&path) {
+                    // Long names that differ only behind what is left of them, or names like a path.
+                    let number = if tries > 1 { format!("-{tries}") } else { String::new() };
+                    let all = format!("{set}-{gt}-{}", in_set(file)).replace('/', "_") + &number;
                     path = folder.join(fitting(&all, 4) + ".png");
+                    tries += 1;
                 }
-                let (height, width) = c.mask.dim();
-                let samples = c.mask.iter().map(|&v| f64::from(v)).collect();
-                let picture = Picture {
-                    shape: [1, 1, height, width],
-                    samples,
-                    depth: Depth::U8,
-                    layout: Layout::Hw,
-                    alpha: None,
-                };
-                crate::files::write(&path, &encode_png(&picture)?)?;
+                write(path.clone(), c.mask);
                 files.push(path.clone());
                 Some(path)
             }
             None => None,
         };
-        Ok(UseRecord {
+        UseRecord {
             gt_rect: c.gt,
             noisy_rect: c.noisy,
             loss: c.loss,
@@ -353,13 +396,6 @@ impl Job<'_> {
             mask_mean: c.mask_mean,
             is_bayer: matches!(gt.cfa, Cfa::Bayer(_)),
             rgb_xyz_matrix: gt.meta.xyz_to_camera,
-        })
+        }
     }
-}
-
-/// A file's path inside its scene: its name, with `gt/` before those of ground truths.
-fn in_set(path: &Path) -> String {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let folder = path.parent().and_then(Path::file_name);
-    if folder.is_some_and(|f| f == "gt") { format!("gt/{name}") } else { name }
 }

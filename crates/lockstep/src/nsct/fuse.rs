@@ -11,8 +11,9 @@ use super::denoise::rename;
 use super::work::{Plans, Sample, download, same_shape, upload};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
-use crate::jobs::{Batch, Item, JobArgs, Outcome, file_name, list, same_place};
+use crate::jobs::{Batch, Item, JobArgs, Outcome, PICTURES, file_name, list, same_place};
 use crate::pictures::{self, Layout, Writing, keeps_alpha};
+use crate::progress::Remark;
 use crate::session::Session;
 
 /// Options of `nsct fuse`.
@@ -90,7 +91,13 @@ impl Fuse {
                     .help("choose another file with -o"));
             }
             let item = Item { name: file_name(first), inputs: self.inputs.clone(), output };
-            return Ok(Batch { items: vec![item], ignored: Vec::new(), folder: None });
+            return Ok(Batch {
+                items: vec![item],
+                ignored: Vec::new(),
+                folder: None,
+                what: PICTURES,
+                remark: Remark::default(),
+            });
         }
         if folders != self.inputs.len() {
             return Err(Failure::usage("files and folders cannot be fused with each other")

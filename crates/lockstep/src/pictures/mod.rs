@@ -12,7 +12,7 @@ mod write;
 use std::path::Path;
 
 pub(crate) use read::{decode, profile, read, room};
-pub(crate) use write::{Writing, encode_png, write, write_with};
+pub(crate) use write::{Writing, encode_gray, encode_png, write, write_with};
 
 use serde::{Deserialize, Serialize};
 

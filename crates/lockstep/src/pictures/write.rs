@@ -7,6 +7,7 @@ use image::codecs::pnm::{PnmEncoder, PnmSubtype, SampleEncoding};
 use image::codecs::tiff::TiffEncoder;
 use image::codecs::webp::WebPEncoder;
 use image::{ExtendedColorType, ImageEncoder};
+use ndarray::Array2;
 
 use super::{Depth, Layout, Picture, ending, npy};
 use crate::exit::{Failure, Result};
@@ -125,6 +126,17 @@ fn interleaved(picture: &Picture, with_alpha: bool) -> impl Iterator<Item = f64>
 /// A PNG file in memory, with the depth of the picture.
 pub(crate) fn encode_png(picture: &Picture) -> Result<Vec<u8>> {
     encode(picture, "png", Writing::default(), None)
+}
+
+/// A gray PNG file in memory, of rows that are like the row above in most places, fast rather than small.
+pub(crate) fn encode_gray(values: &Array2<u8>) -> Result<Vec<u8>> {
+    let (height, width) = values.dim();
+    let values = values.as_standard_layout();
+    let mut out = Vec::new();
+    PngEncoder::new_with_quality(&mut out, CompressionType::Fast, FilterType::Up)
+        .write_image(values.as_slice().unwrap_or(&[]), width as u32, height as u32, ExtendedColorType::L8)
+        .map_err(|e| Failure::usage(format!("{width} x {height} pixels cannot be written as a PNG file: {e}")))?;
+    Ok(out)
 }
 
 /// Rounds to the nearest integer and clamps to the range.

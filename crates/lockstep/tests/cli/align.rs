@@ -66,7 +66,7 @@ fn a_data_set_is_scanned_and_aligned() {
     let plan = place.ok_json("align run in -o out --dry-run");
     assert_eq!(plan["sets"][0]["pairs"], 14);
     assert_eq!(plan["sets"][0]["mask_bytes"], 0);
-    let plan = place.ok_json("align run in -o out --dry-run --masks out/masks");
+    let plan = place.ok_json("align run in -o out --dry-run --masks out/masks --report");
     assert!(plan["sets"][0]["mask_bytes"].as_u64().unwrap() as usize > 2 * 12 * SIZE[0] * SIZE[1], "{plan}");
     assert!(!place.path("out").exists());
 
@@ -76,6 +76,17 @@ fn a_data_set_is_scanned_and_aligned() {
     assert_eq!(summary["done"], 2);
     assert_eq!(summary["files_failed"]["unsupported"], 1);
     assert_eq!(summary["files_failed"]["other-camera"], 1);
+    let speed = &summary["speed"];
+    assert_eq!(speed["pairs"], 13);
+    for what in ["megapixels_per_second", "devices_waited", "devices_worked"] {
+        assert!(speed[what].as_f64().unwrap() > 0.0, "{what}: {speed}");
+    }
+    // The plan holds, and does not ask for much more than is needed.
+    let number = |v: &Value| v.as_u64().unwrap();
+    let sets = plan["sets"].as_array().unwrap();
+    let planned = sets.iter().map(|set| number(&set["bytes"]).max(number(&set["mask_bytes"]))).max().unwrap();
+    let peak = number(&speed["device_bytes"]);
+    assert!(peak <= planned && 2 * peak >= planned, "{peak} of {planned}");
     let pairs = lines(&place, "out/alignments.jsonl");
     // Two ground truths with 5 usable pictures, one with 3.
     assert_eq!(pairs.len(), 13);
@@ -144,8 +155,67 @@ fn shards_together_are_one_run() {
     std::fs::remove_file(place.path("parts/sets/Bayer_wall.json")).unwrap();
     place.run("align run in -o parts --quiet --memory 4M --threads 1");
     assert_eq!(strip("whole/alignments.jsonl"), strip("parts/alignments.jsonl"));
+    // A shard that does its scenes again leaves those of the others, and writes none twice.
+    place.run("align run in -o parts --quiet --shard 0/2 --force");
+    assert_eq!(strip("whole/alignments.jsonl"), strip("parts/alignments.jsonl"));
     place.run("align run in -o some --quiet --sets tree");
     assert_eq!(place.list("some/sets"), ["X-Trans_tree.json"]);
+}
+
+#[test]
+fn progress_says_who_waits_for_whom() {
+    let place = data();
+    let ran = place.run("align run in -o out --masks out/masks");
+    let last = ran.err.lines().rfind(|line| line.starts_with("2/2 scenes")).unwrap_or_else(|| panic!("{}", ran.err));
+    for words in ["13 pairs, ", "megapixels/s; devices waited ", "readers waited ", "writing took "] {
+        assert!(last.contains(words), "{words}: {last}");
+        assert!(ran.out.contains(words), "{words}: {}", ran.out);
+    }
+}
+
+#[test]
+fn a_scene_larger_than_the_memory_is_read_again() {
+    let place = Place::new();
+    let scenery = Scenery::new(5, SIZE[0], SIZE[1]);
+    for i in 0..27_u8 {
+        let shot = Shot { shift: [f64::from(i), -2.0], seed: i.into(), ..Shot::default() };
+        let name = if i == 0 { "gt/0.dng".to_owned() } else { format!("{i}.dng") };
+        let o = DngOptions { black: vec![512, 513, 514, 515], ..DngOptions::default() };
+        place.write(&format!("in/{name}"), &write_dng(&scenery.mosaic(&shot).view(), &o));
+    }
+    // Pictures of 127 KB each; colours of three and what comparing takes are 2.9 MB.
+    let line = "align run in --masks masks --descriptor d.yaml --original-black --threads 2 --quiet";
+    place.ok(&format!("{line} -o out"));
+    let read = |name: &str| (place.read(name), place.read("d.yaml"), place.read("masks/in-gt_0.dng-26.dng.png"));
+    let wanted = read("out/alignments.jsonl");
+    place.ok(&format!("{line} -o tight --memory 3000K"));
+    assert!(read("tight/alignments.jsonl") == wanted);
+}
+
+#[test]
+fn files_of_one_name_in_several_folders_keep_apart() {
+    let place = Place::new();
+    for (kind, cfa, seed) in [("Bayer", Cfa::RGGB, 1), ("X-Trans", xtrans(), 2)] {
+        let scenery = Scenery::new(seed, SIZE[0], SIZE[1]);
+        for (path, dx) in [("gt/0.dng", 0.0), ("gt/1.dng", 2.0), ("1.dng", 6.0), ("gt_1.dng", 12.0)] {
+            let shot = Shot { shift: [0.0, dx], seed: dx as u64, cfa, ..Shot::default() };
+            let o = DngOptions { cfa, ..DngOptions::default() };
+            place.write(&format!("in/{kind}/wall/{path}"), &write_dng(&scenery.mosaic(&shot).view(), &o));
+        }
+    }
+    place.ok("align run in -o out --masks out/masks --descriptor out/d.yaml");
+    // Two ground truths with four pictures, in two scenes; what lies in the scene's folder is looked at, too.
+    assert_eq!(place.list("out/masks").len(), 16);
+    let check = place.ok_json("align check out/d.yaml --against out/alignments.jsonl");
+    assert_eq!((&check["same"], &check["missing"]), (&16.into(), &0.into()));
+    let done = place.ok_json("align apply out/alignments.jsonl --to cut");
+    assert_eq!(done["items"].as_array().unwrap().len(), 12);
+    for kind in ["Bayer", "X-Trans"] {
+        let cut = place.list(&format!("cut/{kind}/wall"));
+        assert_eq!(cut.len(), 18, "{cut:?}");
+    }
+    let json: Value = serde_json::from_slice(&place.read("cut/Bayer/wall/gt_0.dng--1.dng.json")).unwrap();
+    assert_eq!(json["moved"], serde_json::json!([0, 6]));
 }
 
 #[cfg(unix)]
