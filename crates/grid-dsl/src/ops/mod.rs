@@ -4,19 +4,23 @@
 
 mod components;
 mod grid;
+mod masks;
+mod zones;
 
 use rayon::prelude::*;
 
 pub use crate::isometry::Isometry;
-use components::CHUNK;
+pub(crate) use components::label;
 pub use components::{Component, Components, ComponentsBatch, Mode};
-pub(crate) use components::{Labels, label};
 pub use grid::Grid;
 pub(crate) use grid::background;
 
+/// Grids that one task of the pool takes at least, where a grid takes little time.
+const CHUNK: usize = 64;
+
 /// Connected components of every grid in every mode.
 ///
-/// The background and the runs of a grid are found once for all modes.
+/// A grid is read once for all modes: its flat zones, of which components are unions.
 ///
 /// ```
 /// use grid_dsl::ops::{Grid, Mode, objects_batch};

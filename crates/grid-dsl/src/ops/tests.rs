@@ -22,8 +22,11 @@ proptest! {
             prop_assert_eq!(found.to_objects(&grid), Machine::new(&limits).prim(Prim::Objects, &args).unwrap());
             let firsts: Vec<u32> = found.table().iter().map(|c| c.first).collect();
             prop_assert!(firsts.is_sorted());
+            let labels: Vec<u32> = found.labels().collect();
+            let single = (0..=labels.len()).map(|p| found.label(p).unwrap_or(Components::NONE));
+            prop_assert!(single.eq(labels.iter().copied().chain([Components::NONE])));
             for (k, c) in found.table().iter().enumerate() {
-                let at: Vec<usize> = (0..grid.cells().len()).filter(|&p| found.labels()[p] as usize == k).collect();
+                let at: Vec<usize> = labels.iter().enumerate().filter(|(_, l)| **l as usize == k).map(|(p, _)| p).collect();
                 let (rows, columns) = (at.iter().map(|p| p / grid.width()), at.iter().map(|p| p % grid.width()));
                 prop_assert_eq!(c.size as usize, at.len());
                 prop_assert_eq!(c.first as usize, at[0]);
@@ -88,4 +91,30 @@ fn batches_do_not_depend_on_threads() {
     objects_batch_into(&grids[..100], &Mode::ALL[3..5], &mut again);
     assert_eq!(again, objects_batch(&grids[..100], &Mode::ALL[3..5]));
     assert!(Grid::new(2, 0, vec![]).is_err() && Grid::from_digits("1/23").is_err());
+}
+
+/// Grids of all widths around those of a word, whose components meet at corners, sides and both.
+#[test]
+fn wide_grids_of_few_colours_have_the_components_of_the_definition() {
+    let limits = Limits::default();
+    let mut state = 1u64;
+    let mut next = move |n: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % n
+    };
+    let modes: Vec<Mode> = Mode::ALL.into_iter().filter(|m| m.univalued || m.without_background).collect();
+    for (w, colours, background) in [(64, 2, 0), (65, 3, 1), (66, 9, 5), (127, 4, 2), (128, 5, 9), (129, 3, 0)] {
+        let cells = (0..4 * w).map(|_| if next(10) < background { 0 } else { next(colours) as i8 - 1 }).collect();
+        let grid = Grid::new(4, w, cells).unwrap();
+        for modes in modes.iter().map(std::slice::from_ref).chain([&modes[..], &Mode::COMMON]) {
+            let found = objects_batch(std::slice::from_ref(&grid), modes);
+            for (mode, found) in modes.iter().zip(found.iter()) {
+                let flags = [mode.univalued, mode.diagonal, mode.without_background].map(Value::Bool);
+                let args: Vec<Value> = std::iter::once(grid.to_value()).chain(flags).collect();
+                let expected = Machine::new(&limits).prim(Prim::Objects, &args).unwrap();
+                assert_eq!(found.to_objects(&grid), expected, "{mode:?}, {w} columns");
+                assert!(found.table().iter().zip(1..).all(|(c, n)| found.label(c.first as usize) == Some(n - 1)));
+            }
+        }
+    }
 }

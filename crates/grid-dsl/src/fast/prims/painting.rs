@@ -4,7 +4,7 @@ use super::{Cells, Histogram, Maybe, grid, keys, packed};
 use crate::error::ErrClass;
 use crate::fast::machine::Fast;
 use crate::fast::val::{Dense, Patch, Val, at, colour_of};
-use crate::ops::{Labels, Mode, background, label};
+use crate::ops::{Mode, background, label};
 use crate::prim::Prim;
 
 /// The key of the location `(0, 0)`.
@@ -44,16 +44,10 @@ fn by_colour(grid: &Dense) -> Vec<Vec<u64>> {
 
 /// `objects`: components straight from labels.
 fn objects(grid: &Dense, mode: Mode) -> Val {
-    let mut scratch = Labels::default();
-    let count = label(grid, mode, background(&grid.cells), &mut scratch);
-    let mut sizes = vec![0usize; count];
-    for &label in &scratch.cells {
-        if let Some(size) = sizes.get_mut(label as usize) {
-            *size += 1;
-        }
-    }
-    let mut all: Vec<Vec<u64>> = sizes.into_iter().map(Vec::with_capacity).collect();
-    let rows = grid.cells.chunks_exact(grid.w).zip(scratch.cells.chunks_exact(grid.w));
+    let mut labels = Vec::new();
+    let table = label(grid, mode, &mut labels);
+    let mut all: Vec<Vec<u64>> = table.iter().map(|c| Vec::with_capacity(c.size as usize)).collect();
+    let rows = grid.cells.chunks_exact(grid.w).zip(labels.chunks_exact(grid.w));
     for (i, (cells, labels)) in rows.enumerate() {
         for (j, (&c, &label)) in cells.iter().zip(labels).enumerate() {
             if let Some(component) = all.get_mut(label as usize) {
