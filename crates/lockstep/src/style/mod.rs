@@ -9,6 +9,7 @@ mod info;
 mod library;
 mod models;
 mod pipe;
+mod pixels;
 mod video;
 
 pub(crate) use content::Content;
