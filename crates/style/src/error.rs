@@ -22,6 +22,21 @@ pub enum Error {
         /// The fewest possible.
         smallest: usize,
     },
+    /// A picture that has no room, with a network that cannot work on some rows at a time.
+    #[error(
+        "a picture of {width} x {height} pixels takes {needed} bytes in a transformer, which works on whole pictures, and \
+        {room} are left; give more memory, a smaller picture, or a convolutional network, which works in strips"
+    )]
+    NoStrips {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+        /// Bytes that it takes.
+        needed: usize,
+        /// Bytes that it could have.
+        room: usize,
+    },
     /// Arrays that do not fit together.
     #[error("{what}: expected shape {expected:?}, got {got:?}")]
     Shape {

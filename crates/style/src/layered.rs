@@ -131,6 +131,19 @@ impl<B: NetBackend<f32> + NetBackend<f16>> Layered<B> {
         }
     }
 
+    /// Whether [`run_in_strips`](Self::run_in_strips) would compute activations of such a picture again for the statistics
+    /// of each layer; else it keeps them with the host, having room for fewer rows.
+    ///
+    /// # Errors
+    /// When a layer has no kernel for some rows.
+    #[doc(hidden)]
+    pub fn recomputes(&mut self, b: &B, job: &Job) -> Result<bool> {
+        match &mut self.half {
+            Some(half) => Ok(half.recomputes(b, job)?),
+            None => Ok(self.single(b)?.recomputes(b, job)?),
+        }
+    }
+
     /// Runs values from host memory; how many tiles left the range.
     ///
     /// # Errors

@@ -1,30 +1,47 @@
 //! What happens to the network's output before it is a picture: strength, masks, colours, whole numbers.
 //!
-//! Pictures are planes `[3][pixels]` in `f32`, RGB in 0..255.
+//! Pictures are planes `[3][pixels]` in `f32`, RGB in 0..255. Every value depends on those of its own pixel alone, so that
+//! results have the same bits with any number of threads.
+
+use rayon::prelude::*;
+
+/// Pixels that a thread works on at a time.
+const AT_ONCE: usize = 1 << 14;
+
+/// `share · styled + (1 − share) · under`; a share of 0 leaves `under`, one of 1 gives `styled`, both to the bit.
+#[inline]
+pub fn mixed(under: f32, styled: f32, share: f32) -> f32 {
+    if share == 1.0 {
+        styled
+    } else if share > 0.0 {
+        share * styled + (1.0 - share) * under
+    } else {
+        under
+    }
+}
 
 /// Mixes `styled` into `picture`: `s · styled + (1 − s) · picture`. A strength of 0 leaves the picture as it is, one of 1
 /// gives the styled one, both to the bit.
 pub fn mix(picture: &mut [f32], styled: &[f32], strength: f32) {
-    if strength == 1.0 {
-        picture.copy_from_slice(styled);
-    } else if strength > 0.0 {
+    picture.par_chunks_mut(AT_ONCE).zip(styled.par_chunks(AT_ONCE)).for_each(|(picture, styled)| {
         for (p, s) in picture.iter_mut().zip(styled) {
-            *p = strength * s + (1.0 - strength) * *p;
+            *p = mixed(*p, *s, strength);
         }
-    }
+    });
 }
 
 /// Mixes with a strength of its own for every pixel: `mask` (0..1) times `strength`.
 pub fn mix_masked(picture: &mut [f32], styled: &[f32], mask: &[f32], strength: f32) {
+    if mask.is_empty() {
+        return;
+    }
     for (picture, styled) in picture.chunks_exact_mut(mask.len()).zip(styled.chunks_exact(mask.len())) {
-        for ((p, s), m) in picture.iter_mut().zip(styled).zip(mask) {
-            let share = m * strength;
-            if share == 1.0 {
-                *p = *s;
-            } else if share > 0.0 {
-                *p = share * s + (1.0 - share) * *p;
+        let parts = picture.par_chunks_mut(AT_ONCE).zip(styled.par_chunks(AT_ONCE)).zip(mask.par_chunks(AT_ONCE));
+        parts.for_each(|((picture, styled), mask)| {
+            for ((p, s), m) in picture.iter_mut().zip(styled).zip(mask) {
+                *p = mixed(*p, *s, m * strength);
             }
-        }
+        });
     }
 }
 
@@ -32,20 +49,43 @@ pub fn mix_masked(picture: &mut [f32], styled: &[f32], mask: &[f32], strength: f
 /// content.
 pub fn keep_colours(styled: &mut [f32], content: &[f32]) {
     let pixels = styled.len() / 3;
-    for i in 0..pixels {
-        let of = |planes: &[f32]| [0, 1, 2].map(|c| f64::from(planes[c * pixels + i].clamp(0.0, 255.0)));
-        let (s, c) = (of(styled), of(content));
-        let y = luma(s);
-        let (cb, cr) = ((c[2] - luma(c)) / 1.772, (c[0] - luma(c)) / 1.402);
-        let rgb = [y + 1.402 * cr, y - (0.114 * 1.772 * cb + 0.299 * 1.402 * cr) / 0.587, y + 1.772 * cb];
-        for (channel, value) in rgb.into_iter().enumerate() {
-            styled[channel * pixels + i] = value.clamp(0.0, 255.0) as f32;
+    let [red, green, blue] = planes_of(content, pixels);
+    let (r, rest) = styled.split_at_mut(pixels);
+    let (g, b) = rest.split_at_mut(pixels);
+    let parts = r.par_chunks_mut(AT_ONCE).zip(g.par_chunks_mut(AT_ONCE)).zip(b.par_chunks_mut(AT_ONCE)).enumerate();
+    parts.for_each(|(part, ((r, g), b))| {
+        let first = part * AT_ONCE;
+        for i in 0..r.len() {
+            let at = first + i;
+            [r[i], g[i], b[i]] = recoloured([r[i], g[i], b[i]], [red[at], green[at], blue[at]]);
         }
-    }
+    });
 }
 
-fn luma([r, g, b]: [f64; 3]) -> f64 {
+/// Three planes of so many pixels.
+pub fn planes_of(values: &[f32], pixels: usize) -> [&[f32]; 3] {
+    [0, 1, 2].map(|c| &values[c * pixels..(c + 1) * pixels])
+}
+
+/// A pixel of [`keep_colours`]: RGB of the result, 0..255. Colours with the differences Cb and Cr of the content differ from
+/// it by brightness alone, the same in all three.
+#[inline]
+pub fn recoloured(styled: [f32; 3], content: [f32; 3]) -> [f32; 3] {
+    let (styled, content) = (styled.map(held), content.map(held));
+    let brighter = luma(styled) - luma(content);
+    content.map(|v| held(v + brighter))
+}
+
+#[inline(always)]
+fn luma([r, g, b]: [f32; 3]) -> f32 {
     0.299 * r + 0.587 * g + 0.114 * b
+}
+
+/// Inside 0..255; NaN becomes 0.
+#[inline(always)]
+#[expect(clippy::manual_clamp, reason = "clamp keeps NaN, and takes longer")]
+fn held(v: f32) -> f32 {
+    v.max(0.0).min(255.0)
 }
 
 /// How a value becomes a whole number.
@@ -64,6 +104,18 @@ impl Rounding {
         let scaled = (value * (peak / 255.0)).clamp(0.0, peak);
         let whole = if self == Self::Nearest { scaled.round() } else { scaled.trunc() };
         if whole.is_nan() { 0.0 } else { whole }
+    }
+
+    /// [`apply`](Self::apply) to a byte. Additions and comparisons alone, which loops over pixels do many at a time.
+    #[inline]
+    pub fn byte(self, value: f32) -> u8 {
+        // Numbers from here on have no fraction, and their lowest bits are their whole part.
+        const WHOLE: f32 = (1_u32 << 23) as f32;
+        let value = held(value);
+        let near = (value + WHOLE) - WHOLE;
+        let below = if near > value { near - 1.0 } else { near };
+        let up = self == Self::Nearest && value - below >= 0.5;
+        ((if up { below + 1.0 } else { below }) + WHOLE).to_bits() as u8
     }
 }
 
@@ -111,5 +163,12 @@ mod tests {
         assert_eq!(truncated, [0.0, 0.0, 254.0, 255.0, 0.0]);
         assert_eq!([0.5, 1.49].map(|v| Rounding::Nearest.apply(v, 255.0)), [1.0, 1.0]);
         assert_eq!(Rounding::Truncate.apply(255.0, 65535.0), 65535.0);
+        let special = [0.499_999_97, 0.999_999_94, 254.499_98, 254.999_98, f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
+        let many = (-4000..300_000).map(|i| i as f32 / 1024.0).chain(special).chain([-0.0, f32::MIN_POSITIVE]);
+        for v in many {
+            for rounding in [Rounding::Truncate, Rounding::Nearest] {
+                assert_eq!(rounding.byte(v), rounding.apply(v, 255.0) as u8, "{v} {rounding:?}");
+            }
+        }
     }
 }

@@ -128,6 +128,11 @@ impl<B: StyleBackend, S: Picture> FrameStream<'_, B, S> {
         self.under_way.is_empty()
     }
 
+    /// Whether three are under way, so that a result must be taken before another frame.
+    pub fn is_full(&self) -> bool {
+        self.free.is_empty()
+    }
+
     /// Takes a frame. When three are under way, waits for the oldest and gives its result.
     ///
     /// # Errors
@@ -137,13 +142,24 @@ impl<B: StyleBackend, S: Picture> FrameStream<'_, B, S> {
             let expected = vec![self.job.h, self.job.w, 3];
             return Err(Error::Shape { what: "frame", expected, got: vec![frame.len()] });
         }
-        let done = if self.free.is_empty() { self.pull()? } else { None };
-        // A frame that failed on the device has taken its memory with it.
-        let slot =
-            self.free.pop().ok_or_else(|| gpu_core::Error::value("stream", "every slot has failed; make a new one"))?;
-        let under_way = self.start(slot, frame)?;
-        self.under_way.push_back(under_way);
+        let done = if self.is_full() { self.pull()? } else { None };
+        self.push_with(|memory| memory.copy_from_slice(frame))?;
         Ok(done)
+    }
+
+    /// As [`push`](Self::push), for a frame that `fill` writes into the memory that is copied to the device: one copy
+    /// less. `fill` gets [`frame_len`](Self::frame_len) values and must write them all, since others are a frame's before.
+    ///
+    /// # Errors
+    /// When three frames are under way (see [`is_full`](Self::is_full)), or the device is lost.
+    pub fn push_with(&mut self, fill: impl FnOnce(&mut [S])) -> Result<()> {
+        // A frame that failed on the device has taken its memory with it.
+        let slot = self.free.pop().ok_or_else(|| {
+            gpu_core::Error::value("stream", "no slot is free; take a result first, or after errors make a new stream")
+        })?;
+        let under_way = self.start(slot, fill)?;
+        self.under_way.push_back(under_way);
+        Ok(())
     }
 
     /// Waits for the oldest frame and gives its result; none when no frame is under way.
@@ -151,30 +167,38 @@ impl<B: StyleBackend, S: Picture> FrameStream<'_, B, S> {
     /// # Errors
     /// When the device is lost.
     pub fn pull(&mut self) -> Result<Option<Vec<S>>> {
+        self.pull_with(<[S]>::to_vec)
+    }
+
+    /// As [`pull`](Self::pull), for a result that `take` reads where the device has written it: one copy less.
+    ///
+    /// # Errors
+    /// When the device is lost.
+    pub fn pull_with<R>(&mut self, take: impl FnOnce(&[S]) -> R) -> Result<Option<R>> {
         let Some(UnderWay { mut slot, upload, result, flag }) = self.under_way.pop_front() else { return Ok(None) };
-        let (host_in, host_out, host_flag) = (upload.finish()?, result.finish()?, flag.finish()?);
-        let mut styled = host_out.to_vec();
+        let (host_in, mut host_out, host_flag) = (upload.finish()?, result.finish()?, flag.finish()?);
         let escaped = host_flag.first().is_some_and(|&tiles| tiles > 0);
         let flat = !self.engine.as_they_are() && S::only_colour(&host_in).is_some();
         if escaped || flat {
-            self.engine.batch(&self.job, &host_in, &mut styled)?;
+            self.engine.batch(&self.job, &host_in, &mut host_out)?;
         }
+        let taken = take(&host_out);
         slot.host_in = Some(host_in);
         slot.host_out = Some(host_out);
         slot.host_flag = Some(host_flag);
         self.free.push(slot);
-        Ok(Some(styled))
+        Ok(Some(taken))
     }
 
     /// Queues a frame: up on the slot's queue, through the network on the engine's, down on the slot's.
-    fn start(&mut self, mut slot: Slot<B, S>, frame: &[S]) -> Result<UnderWay<B, S>> {
+    fn start(&mut self, mut slot: Slot<B, S>, fill: impl FnOnce(&mut [S])) -> Result<UnderWay<B, S>> {
         let Engine { backend: b, network, .. } = &mut *self.engine;
         let (b, copies) = (&*b, slot.copies.clone());
         let missing = || gpu_core::Error::value("frame", "its slot is in use");
         let mut host_in = slot.host_in.take().ok_or_else(missing)?;
         let (host_out, host_flag) =
             (slot.host_out.take().ok_or_else(missing)?, slot.host_flag.take().ok_or_else(missing)?);
-        host_in.copy_from_slice(frame);
+        fill(&mut host_in);
         let mut device_in = slot.device_in.take().ok_or_else(missing)?;
         let upload = copies.upload_pinned(host_in, ViewMut::of(&mut device_in))?;
         let mut device_in = Some(b.adopt(device_in)?);

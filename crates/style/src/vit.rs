@@ -180,6 +180,11 @@ impl<B: VitOps<T>, T: Sample> Vit<B, T> {
         self.parts.shape
     }
 
+    /// Bytes that pictures of one size take, with `sample` bytes for each of their values.
+    fn bytes(&self, job: &Job, sample: usize) -> usize {
+        arena::bytes::<T>(self.parts.shape, self.parts.linear.outputs(), job, sample)
+    }
+
     /// As [`StyleBackend::forward`](crate::StyleBackend).
     pub(crate) fn forward<S: Picture>(
         &mut self,
@@ -194,7 +199,7 @@ impl<B: VitOps<T>, T: Sample> Vit<B, T> {
         let known = self.recorded.iter().position(|(known, graph)| known == job && graph.is::<Graph<B, T, S>>());
         let entry = match known {
             Some(at) => self.recorded.remove(at),
-            None => (*job, Box::new(self.record_with_room::<S>(b, job)?) as Box<dyn Any + Send>),
+            None => (*job, Box::new(self.record_or_refuse::<S>(b, job)?) as Box<dyn Any + Send>),
         };
         self.recorded.truncate(KEPT - 1);
         self.recorded.insert(0, entry);
@@ -204,6 +209,22 @@ impl<B: VitOps<T>, T: Sample> Vit<B, T> {
         graph.replay(b)?;
         let state = graph.state();
         Ok(take(View::of(&state.y), View::of(&state.flag))?)
+    }
+
+    /// Records; says what to do where a single picture has no room. (Several are tried one by one.)
+    fn record_or_refuse<S: Picture>(&mut self, b: &B, job: &Job) -> Result<Graph<B, T, S>>
+    where
+        B: Pixels<S, T>,
+    {
+        self.record_with_room(b, job).map_err(|error| match error {
+            Error::Gpu(gpu_core::Error::OutOfMemory { used, limit, .. }) if job.n == 1 => Error::NoStrips {
+                height: job.h,
+                width: job.w,
+                needed: self.bytes(job, size_of::<S>()),
+                room: limit.saturating_sub(used),
+            },
+            other => other,
+        })
     }
 
     /// Records; when memory runs out, once more without the sizes of before.
@@ -225,6 +246,12 @@ impl<B: VitOps<T>, T: Sample> Vit<B, T> {
     where
         B: Pixels<S, T>,
     {
+        // Said before the host takes memory that it does not have: some systems end a process for that.
+        let (requested, memory) = (self.bytes(job, size_of::<S>()), b.memory());
+        if requested > memory.limit.saturating_sub(memory.used).min(memory.free) {
+            let limit = memory.limit.min(memory.used.saturating_add(memory.free));
+            return Err(gpu_core::Error::OutOfMemory { requested, used: memory.used, limit }.into());
+        }
         let state = State {
             arena: Arena::new(b, &self.parts, job)?,
             x: b.scratch(job.input_len())?,

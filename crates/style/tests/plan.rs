@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gpu_core::Cpu;
+use gpu_core::{Backend as _, Cpu};
 use ndarray::{Array3, Array4, ArrayView3};
 use style::cpu::Statistics;
 use style::mix::Rounding;
@@ -181,26 +181,44 @@ fn stream_is_pictures<B: StyleBackend>(b: &B, options: EngineOptions, [h, w]: [u
     assert_eq!(got, planes.iter().map(one).collect::<Vec<_>>());
 }
 
-/// A picture in strips is the picture, on any backend; the way in and out too.
-fn in_strips_on_the_cpu(nc: usize, blocks: usize, [h, w]: [usize; 2], precision: Precision, policy: SizePolicy) {
-    let (cpu, model, x) = (Cpu::new(), model(nc, blocks), picture(1, h, w));
-    let job = Job { n: 1, h, w, policy, rounding: Rounding::Truncate };
-    let mut network = Layered::new(&cpu, &model, precision, None).unwrap();
+/// A picture in strips, in so many bytes beside the weights, is the picture; the way in and out too.
+fn in_strips_on_the_cpu(
+    (nc, blocks): (usize, usize),
+    [h, w]: [usize; 2],
+    (precision, policy): (Precision, SizePolicy),
+    (room, again): (usize, bool),
+) {
+    let (roomy, model, x) = (Cpu::with_memory_limit(1 << 30), model(nc, blocks), picture(1, h, w));
+    let job = Job { n: 1, h, w, policy, rounding: Rounding::Nearest };
+    let mut network = Layered::new(&roomy, &model, precision, None).unwrap();
+    let tight = Cpu::with_memory_limit(roomy.memory().used + room);
     let [oh, ow] = job.output();
     let (mut whole, mut strips) = (Array4::zeros((1, 3, oh, ow)), Array4::zeros((1, 3, oh, ow)));
-    network.run(&cpu, &job, x.as_slice().unwrap(), whole.as_slice_mut().unwrap()).unwrap();
+    network.run(&roomy, &job, x.as_slice().unwrap(), whole.as_slice_mut().unwrap()).unwrap();
+    let mut network = Layered::new(&tight, &model, precision, None).unwrap();
+    assert_eq!(network.recomputes(&tight, &job).unwrap(), again, "{h} x {w} nc {nc} {precision} in {room}");
     let (from, to) = (x.as_slice().unwrap(), strips.as_slice_mut().unwrap());
-    assert_eq!(network.run_in_strips(&cpu, &job, false, from, to).unwrap(), 0);
+    assert_eq!(network.run_in_strips(&tight, &job, false, from, to).unwrap(), 0);
     // The twins of the CPU merge statistics in another order.
     let error = relative(&strips, &whole);
     assert!(error <= limit(precision), "{h} x {w} nc {nc}: {error:e}");
+    let (from, mut to) = (bytes(&x, 0).into_raw_vec_and_offset().0, vec![0; 3 * oh * ow]);
+    assert_eq!(network.run_in_strips(&tight, &job, false, &from, &mut to).unwrap(), 0);
+    for (i, &got) in to.iter().enumerate() {
+        let styled = strips[[0, i % 3, i / 3 / ow, i / 3 % ow]];
+        assert_eq!(got, Rounding::Nearest.apply(styled, 255.0) as u8, "value {i}");
+    }
 }
 
 #[test]
 fn strips_are_the_network() {
-    in_strips_on_the_cpu(4, 1, [37, 13], Precision::F32, SizePolicy::Crop);
-    in_strips_on_the_cpu(8, 0, [70, 9], Precision::F32, SizePolicy::Raw);
-    in_strips_on_the_cpu(4, 2, [41, 11], Precision::F16, SizePolicy::Pad);
+    let (single, half) = (Precision::F32, Precision::F16);
+    in_strips_on_the_cpu((4, 1), [97, 13], (single, SizePolicy::Crop), (600_000, true));
+    in_strips_on_the_cpu((4, 1), [67, 13], (single, SizePolicy::Crop), (300_000, false));
+    in_strips_on_the_cpu((8, 0), [170, 9], (single, SizePolicy::Raw), (600_000, true));
+    in_strips_on_the_cpu((4, 2), [301, 11], (half, SizePolicy::Pad), (150_000, true));
+    in_strips_on_the_cpu((4, 2), [141, 11], (half, SizePolicy::Crop), (300_000, true));
+    in_strips_on_the_cpu((4, 3), [141, 11], (half, SizePolicy::Pad), (100_000, false));
 }
 
 /// Frames of a scene whose exposure changes.
@@ -259,7 +277,6 @@ fn a_stream_on_the_cpu() {
 
 #[cfg(feature = "cuda")]
 mod on_cuda {
-    use gpu_core::Backend as _;
     use gpu_core::testing::cuda;
 
     use ndarray::s;
@@ -396,8 +413,8 @@ mod on_cuda {
         cuda().with_memory_limit(measured.memory().used + bytes).unwrap()
     }
 
-    /// Activations that have no room are worked on in strips, with the same bits.
-    fn in_strips(nc: usize, blocks: usize, [h, w]: [usize; 2], precision: Precision, bytes: usize) {
+    /// Activations that have no room are worked on in strips, with the same bits: computed again, or kept with the host.
+    fn in_strips(nc: usize, blocks: usize, [h, w]: [usize; 2], precision: Precision, (bytes, again): (usize, bool)) {
         let (model, x) = (model(nc, blocks), picture(1, h, w));
         let (roomy, tight) = (cuda(), with_room(&model, precision, bytes));
         let networks = [&roomy, &tight].map(|b| Layered::new(b, &model, precision, Some(Tiles::Wide)).unwrap());
@@ -408,6 +425,7 @@ mod on_cuda {
             let [mut wanted, mut got] = [0, 1].map(|_| vec![0.0; x.len()]);
             assert_eq!(whole.run(&roomy, &job, x, &mut wanted).unwrap(), 0);
             assert!(strips.run(&tight, &job, x, &mut got).is_err(), "there is room for the whole picture");
+            assert_eq!(strips.recomputes(&tight, &job).unwrap(), again, "{h} x {w} nc {nc} {precision}");
             assert_eq!(strips.run_in_strips(&tight, &job, false, x, &mut got).unwrap(), 0);
             assert!(got == wanted, "{h} x {w} nc {nc} {precision} {policy:?}");
         }
@@ -416,14 +434,37 @@ mod on_cuda {
     #[test]
     #[ignore = "needs a CUDA device"]
     fn strips_change_no_bit_in_half() {
-        in_strips(16, 1, [41, 18], Precision::F16, 60_000);
-        in_strips(32, 1, [22, 35], Precision::F16, 120_000);
+        in_strips(16, 1, [41, 18], Precision::F16, (60_000, false));
+        in_strips(32, 1, [22, 35], Precision::F16, (120_000, false));
+        in_strips(16, 2, [161, 18], Precision::F16, (250_000, true));
+        in_strips(32, 1, [203, 18], Precision::F16, (500_000, true));
     }
 
     #[test]
     #[ignore = "needs a CUDA device"]
     fn strips_change_no_bit_in_single() {
-        in_strips(4, 2, [41, 18], Precision::F32, 250_000);
+        in_strips(4, 2, [41, 18], Precision::F32, (250_000, false));
+    }
+
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn strips_computed_again_change_no_bit_in_single() {
+        in_strips(4, 0, [211, 5], Precision::F32, (350_000, true));
+    }
+
+    /// Values beyond the range are noticed in strips too.
+    #[test]
+    #[ignore = "needs a CUDA device"]
+    fn strips_notice_values_beyond_f16() {
+        let mut model = model(16, 1);
+        scale(&mut model, 1e4);
+        let x = picture(1, 161, 18);
+        let tight = with_room(&model, Precision::F16, 200_000);
+        let mut network = Layered::new(&tight, &model, Precision::F16, Some(Tiles::Wide)).unwrap();
+        let job = Job { n: 1, h: 161, w: 18, policy: SizePolicy::Crop, rounding: Rounding::Truncate };
+        assert!(network.recomputes(&tight, &job).unwrap());
+        let mut y = vec![0.0; 3 * 161 * 18];
+        assert!(network.run_in_strips(&tight, &job, false, x.as_slice().unwrap(), &mut y).unwrap() > 0);
     }
 
     /// The engine finds out by itself that a batch or a picture has no room.

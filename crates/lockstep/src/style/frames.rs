@@ -1,11 +1,11 @@
 //! What `pipe` and `video` share: one model, and frames that go through a pipeline while others are read and written.
 
-use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::time::Instant;
 
-use ::style::mix::{Rounding, keep_colours, mix};
+use ::style::mix::Rounding;
 use ::style::weights::StyleModel;
 use ::style::{Engine, EngineOptions, FrameStream, Picture, SizePolicy, StyleBackend};
 use clap::Args;
@@ -13,6 +13,7 @@ use ndarray::{ArrayView3, ArrayView4};
 
 use super::apply::{Blend, Numbers, parse_blend, parse_precision, parse_strength};
 use super::library::{Strictness, blended, find, load};
+use super::pixels::{Mixing, copy, planes};
 use crate::exit::{Exit, Failure, Result};
 
 /// Frames that wait between two threads at most.
@@ -71,8 +72,9 @@ impl OneModel {
         let [h, w] = size;
         let wrong = |e: ndarray::ShapeError| Failure::usage(format!("the picture has another size: {e}"));
         if self.mixes() {
-            let planes = planes(picture);
-            engine.run(ArrayView4::from_shape((1, 3, h, w), &planes).map_err(wrong)?, SizePolicy::Crop)?;
+            let mut values = vec![0.0; picture.len()];
+            planes(&mut values, picture);
+            engine.run(ArrayView4::from_shape((1, 3, h, w), &values).map_err(wrong)?, SizePolicy::Crop)?;
         } else {
             engine.run_u8(&[ArrayView3::from_shape((h, w, 3), picture).map_err(wrong)?], SizePolicy::Crop)?;
         }
@@ -84,27 +86,19 @@ impl OneModel {
         self.strength < 1.0 || self.original_colors
     }
 
-    /// What the network made of a frame's planes, mixed with them and only then made whole numbers, as `apply` does it.
-    fn mixed(&self, mut styled: Vec<f32>, frame: &[u8]) -> Vec<u8> {
-        let mut under = planes(frame);
-        if self.original_colors {
-            keep_colours(&mut styled, &under);
-        }
-        mix(&mut under, &styled, self.strength);
-        let (pixels, rounding) = (under.len() / 3, self.rounding());
-        (0..under.len()).map(|i| rounding.apply(under[i % 3 * pixels + i / 3], 255.0) as u8).collect()
+    fn mixing(&self) -> Mixing {
+        let Self { strength, original_colors, .. } = *self;
+        Mixing { strength, original_colors, rounding: self.rounding() }
     }
 }
 
-/// Bytes, pixel after pixel, as planes.
-fn planes(bytes: &[u8]) -> Vec<f32> {
-    (0..3).flat_map(|c| bytes.iter().skip(c).step_by(3).map(|&v| f32::from(v))).collect()
-}
-
-/// A frame as it was read: RGB for the network, and what has to come out again as it is.
+/// A frame's memory, used again for another frame when it was written.
+#[derive(Debug, Default)]
 pub(crate) struct Frame {
+    /// Bytes `[h][w][3]`, for the network; then its result.
     pub(crate) rgb: Vec<u8>,
-    pub(crate) beside: Vec<u8>,
+    /// The bytes as they were read, where they are no RGB.
+    pub(crate) raw: Vec<u8>,
 }
 
 /// How many frames went through, in which time.
@@ -114,47 +108,49 @@ pub(crate) struct Passed {
     pub(crate) seconds: f64,
 }
 
-/// Reads frames with `read` until it gives none, and writes results with `write`, in order. Reading, computing and
-/// writing go on at the same time.
+/// Reads frames with `read` until it says that there is none, and writes results with `write`, in order. Reading,
+/// computing and writing go on at the same time.
 pub(crate) fn run<B: StyleBackend>(
     engine: &mut Engine<B>,
     model: &OneModel,
     [height, width]: [usize; 2],
-    read: impl FnMut() -> Result<Option<Frame>> + Send,
-    write: impl FnMut(Frame) -> Result<()> + Send,
+    read: impl FnMut(&mut Frame) -> Result<bool> + Send,
+    write: impl FnMut(&mut Frame) -> Result<()> + Send,
     progress: impl FnMut(usize),
 ) -> Result<Passed> {
     if model.mixes() {
-        let stream = engine.stream_f32(height, width, SizePolicy::Crop)?;
-        return pass(
-            stream,
-            |bytes| planes(bytes).into(),
-            |styled, frame| model.mixed(styled, frame),
-            read,
-            write,
-            progress,
-        );
+        let (stream, mixing) = (engine.stream_f32(height, width, SizePolicy::Crop)?, model.mixing());
+        return pass(stream, planes, |rgb, styled| mixing.apply(styled, rgb), read, write, progress);
     }
     let stream = engine.stream(height, width, SizePolicy::Crop)?;
-    pass(stream, |bytes| bytes.into(), |styled, _| styled, read, write, progress)
+    pass(stream, copy, copy, read, write, progress)
 }
 
-/// [`run`] through a stream, whose values `enter` makes of a frame's bytes and `leave` makes bytes again.
+/// [`run`] through a stream, whose values `enter` makes of a frame's bytes and `leave` makes bytes again: both between a
+/// frame and the memory that the device reads and writes.
 fn pass<B: StyleBackend, S: Picture>(
     mut stream: FrameStream<'_, B, S>,
-    enter: fn(&[u8]) -> Cow<'_, [S]>,
-    leave: impl Fn(Vec<S>, &[u8]) -> Vec<u8>,
-    mut read: impl FnMut() -> Result<Option<Frame>> + Send,
-    mut write: impl FnMut(Frame) -> Result<()> + Send,
+    enter: impl Fn(&mut [S], &[u8]),
+    leave: impl Fn(&mut [u8], &[S]),
+    mut read: impl FnMut(&mut Frame) -> Result<bool> + Send,
+    mut write: impl FnMut(&mut Frame) -> Result<()> + Send,
     mut progress: impl FnMut(usize),
 ) -> Result<Passed> {
     let begun = Instant::now();
     let (to_network, from_reader): (SyncSender<Result<Frame>>, Receiver<_>) = sync_channel(WAITING);
-    let (to_writer, from_network): (SyncSender<Frame>, Receiver<_>) = sync_channel(WAITING);
+    let (to_writer, from_network): (SyncSender<Frame>, Receiver<Frame>) = sync_channel(WAITING);
+    // Frames are large: memory that the system gives and takes back for each costs as much as reading it.
+    let (give_back, spare) = channel::<Frame>();
     let mut frames = 0;
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            while let Some(frame) = read().transpose() {
+            loop {
+                let mut frame = spare.try_recv().unwrap_or_default();
+                let frame = match read(&mut frame) {
+                    Ok(true) => Ok(frame),
+                    Ok(false) => break,
+                    Err(e) => Err(e),
+                };
                 let failed = frame.is_err();
                 // A network that has stopped wants no more.
                 if to_network.send(frame).is_err() || failed {
@@ -162,39 +158,63 @@ fn pass<B: StyleBackend, S: Picture>(
                 }
             }
         });
-        let writer = scope.spawn(move || from_network.into_iter().try_for_each(&mut write));
-        let mut under_way = std::collections::VecDeque::new();
-        let mut finish = |styled: Option<Vec<S>>, under_way: &mut std::collections::VecDeque<Frame>| -> bool {
-            let Some((styled, mut frame)) = styled.and_then(|styled| Some((styled, under_way.pop_front()?))) else {
-                return true;
-            };
-            frame.rgb = leave(styled, &frame.rgb);
+        let writer = scope.spawn(move || {
+            from_network.into_iter().try_for_each(|mut frame| {
+                write(&mut frame)?;
+                // Nobody wants it once all frames have been read.
+                let _ = give_back.send(frame);
+                Ok(())
+            })
+        });
+        let mut under_way: VecDeque<Frame> = VecDeque::new();
+        // Whether the writer wants more.
+        let mut finish = |stream: &mut FrameStream<'_, B, S>, under_way: &mut VecDeque<Frame>| -> Result<bool> {
+            let Some(mut frame) = under_way.pop_front() else { return Ok(true) };
+            stream.pull_with(|styled| leave(&mut frame.rgb, styled))?;
             frames += 1;
             progress(frames);
-            to_writer.send(frame).is_ok()
+            Ok(to_writer.send(frame).is_ok())
         };
         let computed = (|| -> Result<()> {
             for frame in from_reader {
                 let frame = frame?;
-                let styled = stream.push(&enter(&frame.rgb))?;
-                under_way.push_back(frame);
-                if !finish(styled, &mut under_way) {
+                if stream.is_full() && !finish(&mut stream, &mut under_way)? {
                     return Ok(());
                 }
+                stream.push_with(|values| enter(values, &frame.rgb))?;
+                under_way.push_back(frame);
             }
-            while let Some(styled) = stream.pull()? {
-                if !finish(Some(styled), &mut under_way) {
+            while !under_way.is_empty() {
+                if !finish(&mut stream, &mut under_way)? {
                     return Ok(());
                 }
             }
             Ok(())
         })();
+        drop(finish);
         drop(to_writer);
         let written = writer.join().unwrap_or_else(|_| Err(Failure::new(Exit::Io, "the writing thread has ended")));
         computed.and(written)
     })?;
     Ok(Passed { frames, seconds: begun.elapsed().as_secs_f64() })
 }
+
+/// Asks for more room in a pipe: with the usual 64 KiB the two programs at its ends take turns hundreds of times a frame.
+/// What is no pipe, and systems that have no such call, stay as they are.
+pub(crate) fn widen(#[cfg_attr(not(target_os = "linux"), expect(unused_variables))] pipe: &impl PipeEnd) {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::fcntl::{FcntlArg, fcntl};
+        // What a user may have unless the administrator says otherwise.
+        const BYTES: i32 = 1 << 20;
+        let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(BYTES));
+    }
+}
+
+#[cfg(unix)]
+pub(crate) use std::os::fd::AsFd as PipeEnd;
+#[cfg(windows)]
+pub(crate) use std::os::windows::io::AsHandle as PipeEnd;
 
 /// Fills a buffer from a stream: `false` at its end. What is left of a frame that was cut off is an error.
 pub(crate) fn fill(from: &mut impl Read, buffer: &mut [u8], what: &str) -> Result<bool> {

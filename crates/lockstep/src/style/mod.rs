@@ -9,6 +9,7 @@ mod info;
 mod library;
 mod models;
 mod pipe;
+mod pixels;
 mod video;
 
 pub(crate) use content::Content;
@@ -57,6 +58,10 @@ impl From<::style::Error> for Failure {
     fn from(error: ::style::Error) -> Self {
         match error {
             ::style::Error::Gpu(error) => error.into(),
+            ::style::Error::NoStrips { .. } => Self::new(Exit::Memory, error.to_string()).help(
+                "give a larger --memory, a smaller --size, or another --model: candy16, like every convolutional network, \
+                works in strips",
+            ),
             other => Self::usage(other.to_string()),
         }
     }

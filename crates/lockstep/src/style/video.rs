@@ -11,7 +11,8 @@ use gpu_core::with_backend;
 use serde_json::json;
 
 use super::content::Content;
-use super::frames::{Frame, OneModel, fill, put, run};
+use super::frames::{OneModel, fill, put, run, widen};
+use super::pixels::Pixels;
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
 use crate::pictures::{self, Layout};
@@ -118,14 +119,13 @@ impl Video {
             let (Some(mut frames), Some(mut sink)) = (decoder.stdout.take(), encoder.stdin.take()) else {
                 return Err(Failure::new(Exit::Io, "ffmpeg has no pipes"));
             };
+            widen(&frames);
+            widen(&sink);
             let passed = run(
                 &mut engine,
                 &self.model,
                 size,
-                move || {
-                    let mut rgb = vec![0; 3 * size[0] * size[1]];
-                    Ok(fill(&mut frames, &mut rgb, "the decoded video")?.then(|| Frame { rgb, beside: Vec::new() }))
-                },
+                move |frame| fill(&mut frames, Pixels::Rgb24.raw(frame, size[0], size[1]), "the decoded video"),
                 move |frame| put(&mut sink, &frame.rgb, "to ffmpeg"),
                 |_| bar.step(),
             );

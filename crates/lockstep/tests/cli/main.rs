@@ -11,6 +11,7 @@ mod grid;
 mod grid_device;
 mod grid_tools;
 mod style;
+mod style_files;
 mod style_options;
 mod tools;
 

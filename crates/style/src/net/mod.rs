@@ -1,6 +1,7 @@
 //! The network as layers of one backend: `6 + 2R` kernels one after the other, and nothing between them.
 
 mod arena;
+mod recomputed;
 mod runner;
 mod strips;
 

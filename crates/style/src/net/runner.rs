@@ -1,14 +1,17 @@
 //! Launch sequences for the sizes that came lately.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use gpu_core::{Backend, Captured, Error as GpuError, View, ViewMut};
+use rayon::prelude::*;
 
 use super::{Arena, Job, Net, Observer};
 use crate::Result;
 use crate::cpu;
 use crate::kernels::{NetBody, NetElem, NetFirst, NetHistory, NetLast, NetPack, NetRows, Sample, Tiles};
+use crate::mix::Rounding;
 use crate::weights::StyleModel;
 
 /// How many sizes are kept ready.
@@ -55,6 +58,12 @@ pub trait Picture: Sample {
     fn fill_with(colour: [Self; 3], y: &mut [Self]);
     #[doc(hidden)]
     fn on_cpu(net: &cpu::Network, arena: &mut cpu::Arena, job: &Job, x: &[Self], y: &mut [Self]) -> Result<()>;
+    /// Some rows of one picture as `[rows][w][3]`.
+    #[doc(hidden)]
+    fn rows_in(x: &[Self], size: [usize; 2], rows: Range<usize>, to: &mut [f32]);
+    /// The reverse, for a result that is not clamped.
+    #[doc(hidden)]
+    fn rows_out(from: &[f32], size: [usize; 2], rows: Range<usize>, rounding: Rounding, y: &mut [Self]);
 }
 
 impl Picture for f32 {
@@ -78,6 +87,23 @@ impl Picture for f32 {
     }
     fn on_cpu(net: &cpu::Network, arena: &mut cpu::Arena, job: &Job, x: &[Self], y: &mut [Self]) -> Result<()> {
         planes_on_cpu(net, arena, job, x, y)
+    }
+    fn rows_in(x: &[Self], [h, w]: [usize; 2], rows: Range<usize>, to: &mut [f32]) {
+        to.par_chunks_mut(3 * w).zip(rows).for_each(|(to, row)| {
+            for (i, to) in to.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+                *to = [0, 1, 2].map(|c| x[(c * h + row) * w + i]);
+            }
+        });
+    }
+    fn rows_out(from: &[f32], [h, w]: [usize; 2], rows: Range<usize>, _: Rounding, y: &mut [Self]) {
+        for (c, plane) in y.chunks_exact_mut(h * w).enumerate() {
+            let plane = &mut plane[rows.start * w..rows.end * w];
+            plane.par_chunks_mut(w).zip(from.par_chunks(3 * w)).for_each(|(to, from)| {
+                for (to, from) in to.iter_mut().zip(from.as_chunks::<3>().0) {
+                    *to = from[c];
+                }
+            });
+        }
     }
 }
 
@@ -116,6 +142,18 @@ impl Picture for u8 {
             y[Self::at(h, w, place(i, h, w))] = Self::of(v, job.rounding);
         }
         Ok(())
+    }
+    fn rows_in(x: &[Self], [_, w]: [usize; 2], rows: Range<usize>, to: &mut [f32]) {
+        let x = &x[3 * w * rows.start..3 * w * rows.end];
+        to.par_chunks_mut(3 * w).zip(x.par_chunks(3 * w)).for_each(|(to, from)| {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = f32::from(*from));
+        });
+    }
+    fn rows_out(from: &[f32], [_, w]: [usize; 2], rows: Range<usize>, rounding: Rounding, y: &mut [Self]) {
+        let y = &mut y[3 * w * rows.start..3 * w * rows.end];
+        y.par_chunks_mut(3 * w).zip(from.par_chunks(3 * w)).for_each(|(to, from)| {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = rounding.byte(*from));
+        });
     }
 }
 
@@ -206,7 +244,25 @@ impl<B: NetBody<T> + NetHistory<T>, T: NetElem> Runner<B, T> {
     {
         self.recorded.clear();
         b.synchronize()?;
+        if let Some(passes) = self.net.passes(b, job)? {
+            tracing::debug!("strips: activations are computed again");
+            // Memory of the device may be in pieces.
+            match self.net.run_recomputed(b, job, &passes, x, y) {
+                Err(GpuError::OutOfMemory { .. }) => b.synchronize()?,
+                other => return other,
+            }
+        }
         self.net.run_in_strips(b, job, x, y)
+    }
+
+    /// Whether activations of a picture that has no room would be computed again now; else they are kept with the host.
+    pub(crate) fn recomputes(&mut self, b: &B, job: &Job) -> gpu_core::Result<bool>
+    where
+        B: NetRows<T>,
+    {
+        self.recorded.clear();
+        b.synchronize()?;
+        Ok(self.net.passes(b, job)?.is_some())
     }
 
     /// Records; when memory runs out, once more without the sizes of before.

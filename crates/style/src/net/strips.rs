@@ -1,5 +1,6 @@
 //! Pictures whose activations have no room on the device: a layer reads and writes some rows at a time, and what does not
-//! fit lies in the host's memory, or in scratch files.
+//! fit lies in the host's memory, or in scratch files. Where the device has room for rows enough, activations are computed
+//! again instead ([`super::recomputed`]).
 //!
 //! Tiles, weights and statistics are those of the whole picture (see [`crate::kernels::net_body_rows`]), so that the
 //! result has the same bits as with more memory.
@@ -8,25 +9,24 @@ use std::ops::Range;
 
 use gpu_core::{Backend, Buffer as _, Cpu, Error, Result, View, ViewMut};
 
-use super::{Job, Net};
+use super::{Job, Net, Picture};
 use crate::kernels::{
-    BodyCall, Cut, FirstCall, LastCall, NetElem, NetRows, NetScratch, Norm, OutNorm, Sample, Scene, Strip, Window,
+    BodyCall, Cut, FirstCall, LastCall, NetElem, NetRows, NetScratch, Norm, OutNorm, Scene, Strip, Window,
     net_body_rows, net_first_rows, net_last_rows,
 };
 use crate::spill::Spill;
 
 /// An activation, and where it is.
-#[derive(Debug)]
 struct Kept<B: Backend, T: NetElem> {
     /// Numbers of a row.
     row: usize,
     at: Place<B, T>,
 }
 
-#[derive(Debug)]
 enum Place<B: Backend, T: NetElem> {
     Device(B::Buf<T>),
-    Host(Vec<T>),
+    /// Page-locked, so that copies are as fast as they can be; of at least as many numbers.
+    Host(B::Pinned<T>),
     File(Spill<T>),
 }
 
@@ -61,27 +61,40 @@ fn scratch_file(error: &std::io::Error) -> Error {
 }
 
 /// Bytes that can be taken on the device now.
-fn room<B: Backend>(b: &B) -> usize {
+pub(super) fn room<B: Backend>(b: &B) -> usize {
     let memory = b.memory();
     memory.limit.saturating_sub(memory.used).min(memory.free)
 }
 
 impl<B: Backend, T: NetElem> Kept<B, T> {
     /// Room for an activation: on the device if that is at most half of what is left there, else with the host.
-    fn new(b: &B, scene: Scene) -> Result<Self> {
+    fn new(b: &B, scene: Scene, spare: &mut Vec<B::Pinned<T>>) -> Result<Self> {
         let (row, bytes) = (scene.w * scene.c, scene.len() * size_of::<T>());
         if bytes <= room(b) / 2
             && let Ok(buffer) = b.scratch(scene.len())
         {
             return Ok(Self { row, at: Place::Device(buffer) });
         }
-        let mut values = Vec::new();
-        if bytes <= Cpu::new().memory().free / 2 && values.try_reserve_exact(scene.len()).is_ok() {
-            values.resize(scene.len(), T::zeroed());
-            return Ok(Self { row, at: Place::Host(values) });
+        // The smallest of those that are large enough: what a layer before has left.
+        let fits = spare.iter().enumerate().filter(|(_, memory)| memory.len() >= scene.len());
+        if let Some(at) = fits.min_by_key(|(_, memory)| memory.len()).map(|(at, _)| at) {
+            return Ok(Self { row, at: Place::Host(spare.swap_remove(at)) });
+        }
+        // Locked pages are no others' any more.
+        if bytes <= Cpu::new().memory().free / 2
+            && let Ok(memory) = b.pinned(scene.len())
+        {
+            return Ok(Self { row, at: Place::Host(memory) });
         }
         let file = Spill::new(&std::env::temp_dir(), row).map_err(|e| scratch_file(&e))?;
         Ok(Self { row, at: Place::File(file) })
+    }
+
+    /// Leaves memory of the host to what comes after.
+    fn end(self, spare: &mut Vec<B::Pinned<T>>) {
+        if let Place::Host(memory) = self.at {
+            spare.push(memory);
+        }
     }
 
     /// Rows on the device.
@@ -152,33 +165,40 @@ struct Work<B: Backend, T: NetElem> {
     scratch: NetScratch<B>,
     flag: B::Buf<u32>,
     hands: [Hand<B, T>; 4],
+    /// Memory of the host that no activation is in.
+    spare: Vec<B::Pinned<T>>,
+    /// Memory of the host for rows of pictures.
+    staged: Option<B::Pinned<f32>>,
 }
 
 impl<B: NetRows<T>, T: NetElem> Net<B, T> {
     /// Runs one picture, some rows at a time; how many tiles left the range of the element type.
-    pub(crate) fn run_in_strips<S: Sample>(&self, b: &B, job: &Job, x: &[S], y: &mut [S]) -> Result<u32> {
+    pub(crate) fn run_in_strips<S: Picture>(&self, b: &B, job: &Job, x: &[S], y: &mut [S]) -> Result<u32> {
         let scenes = self.scenes(job);
         let (count, scratch) = (self.layers.len(), NetScratch::new(b, self.scratch_size(job)?)?);
-        let mut work = Work { scratch, flag: b.zeros(1)?, hands: Default::default() };
+        let (spare, staged) = (Vec::new(), None);
+        let mut work = Work { scratch, flag: b.zeros(1)?, hands: Default::default(), spare, staged };
         let (mut raw, mut stats) = self.first_in_strips(b, job, x, scenes[1], &mut work)?;
         let mut kept: Option<Kept<B, T>> = None;
         for i in 1..count {
-            let body = 3..count - 2;
-            let opens = body.contains(&i) && (i - 3).is_multiple_of(2);
-            let closes = i > 3 && (opens || i == count - 2) && !body.is_empty();
+            let (opens, closes) = (self.opens(i), self.closes(i));
             let (from, to) = (scenes[i], scenes[i + 1]);
-            let mut out = Kept::new(b, to)?;
-            let mut keep = if opens { Some(Kept::new(b, from)?) } else { None };
+            let mut out = Kept::new(b, to, &mut work.spare)?;
+            let mut keep = if opens { Some(Kept::new(b, from, &mut work.spare)?) } else { None };
             let mut add = if closes { kept.take() } else { None };
             let read = Read { raw: &mut raw, stats: &stats, add: add.as_mut() };
             let written = self.body_in_strips(b, i, [from, to], read, &mut out, keep.as_mut(), &mut work)?;
-            (raw, stats) = (out, written);
+            std::mem::replace(&mut raw, out).end(&mut work.spare);
+            stats = written;
+            if let Some(add) = add {
+                add.end(&mut work.spare);
+            }
             kept = keep.or(kept);
         }
         self.last_in_strips(b, job, scenes[count], &mut raw, &stats, y, &mut work)
     }
 
-    fn first_in_strips<S: Sample>(
+    fn first_in_strips<S: Picture>(
         &self,
         b: &B,
         job: &Job,
@@ -188,18 +208,14 @@ impl<B: NetRows<T>, T: NetElem> Net<B, T> {
     ) -> Result<Made<B, T>> {
         let from = Scene { n: 1, h: job.h, w: job.w, c: 3 };
         let cut = Cut::new::<T>(Window::First, from, to)?;
-        let mut out = Kept::new(b, to)?;
+        let mut out = Kept::new(b, to, &mut work.spare)?;
         let mut stats = b.zeros(T::stats_len(to.c))?;
-        let Work { scratch, hands: [_, _, hand, _], .. } = work;
-        let (mut pixels, mut device) = (Vec::new(), None);
+        let Work { scratch, hands: [_, _, hand, _], staged, .. } = work;
+        let mut device = None;
         for strip in strips(b, &cut, 12 * job.w, to.w * to.c * size_of::<T>()) {
-            pixels.clear();
-            for row in strip.reads.clone() {
-                for i in 0..3 * job.w {
-                    pixels.push(x[S::at(job.h, job.w, [0, row, i / 3, i % 3])].value());
-                }
-            }
-            let x = uploaded(b, &mut device, &pixels)?;
+            let pixels = pixels_of(b, staged, strip.reads.len() * 3 * job.w)?;
+            S::rows_in(x, [job.h, job.w], strip.reads.clone(), pixels);
+            let x = uploaded(b, &mut device, pixels)?;
             let call = FirstCall {
                 x,
                 weights: &self.layers[0].weights,
@@ -260,7 +276,7 @@ impl<B: NetRows<T>, T: NetElem> Net<B, T> {
         Ok(stats)
     }
 
-    fn last_in_strips<S: Sample>(
+    fn last_in_strips<S: Picture>(
         &self,
         b: &B,
         job: &Job,
@@ -273,10 +289,10 @@ impl<B: NetRows<T>, T: NetElem> Net<B, T> {
         let Some(before) = self.layers.last() else { return Ok(0) };
         let [h, w] = job.output();
         let cut = Cut::new::<T>(Window::Last, from, Scene { n: 1, h, w, c: 3 })?;
-        let Work { scratch, flag, hands: [x_hand, ..] } = work;
-        let (mut pixels, mut device) = (Vec::new(), None);
+        let Work { scratch, flag, hands: [x_hand, ..], staged, .. } = work;
+        let mut device = None;
         for strip in strips(b, &cut, from.w * from.c * size_of::<T>(), 12 * w) {
-            pixels.resize(strip.writes.len() * w * 3, 0.0);
+            let pixels = pixels_of(b, staged, strip.writes.len() * w * 3)?;
             let mut to = grown(b, &mut device, pixels.len())?;
             let call = LastCall {
                 x: raw.rows(b, &strip.reads, x_hand)?,
@@ -290,11 +306,8 @@ impl<B: NetRows<T>, T: NetElem> Net<B, T> {
                 scratch,
             };
             net_last_rows(b, &cut, &strip, call)?;
-            b.download(to.as_view(), &mut pixels)?;
-            for (i, &value) in pixels.iter().enumerate() {
-                let at = [0, strip.writes.start + i / 3 / w, i / 3 % w, i % 3];
-                y[S::at(h, w, at)] = S::of(value, job.rounding);
-            }
+            b.download(to.as_view(), pixels)?;
+            S::rows_out(pixels, [h, w], strip.writes.clone(), job.rounding, y);
         }
         let mut escaped = [0];
         b.download(View::of(flag), &mut escaped)?;
@@ -323,4 +336,18 @@ fn uploaded<'a, B: Backend>(b: &B, device: &'a mut Option<B::Buf<f32>>, values: 
     b.upload(values, grown(b, device, values.len())?)?;
     let buffer = device.as_ref().ok_or_else(|| Error::value("rows", "no memory for them"))?;
     View::of(buffer).slice(0..values.len())
+}
+
+/// Page-locked memory of the host for so many numbers.
+pub(super) fn pixels_of<'a, B: Backend>(
+    b: &B,
+    staged: &'a mut Option<B::Pinned<f32>>,
+    len: usize,
+) -> Result<&'a mut [f32]> {
+    if staged.as_ref().is_none_or(|memory| memory.len() < len) {
+        *staged = None;
+        *staged = Some(b.pinned(len)?);
+    }
+    let memory = staged.as_mut().ok_or_else(|| Error::value("rows", "no memory for them"))?;
+    Ok(&mut memory[..len])
 }

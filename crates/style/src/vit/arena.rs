@@ -6,6 +6,7 @@ use super::{PATCH_VALUES, Parts};
 use crate::kernels::Sample as Colour;
 use crate::net::Job;
 use crate::ops::{AttentionWork, FEATURES, Frame, Sample, TOKEN_PART, VitOps};
+use crate::weights::VitShape;
 
 /// Buffers that the steps read and write: for each pixel of the continued picture about 71 elements with 256 channels and
 /// 1024 hidden ones.
@@ -26,6 +27,20 @@ pub(crate) struct Arena<B: Backend, T: Sample> {
     /// Hidden values of the feed-forward parts, then decoded tokens, then features of the first convolution.
     pub(super) wide: B::Buf<T>,
     pub(super) pixels: Tensor<B, T, 4>,
+}
+
+/// Bytes of an [`Arena`], and of the pictures beside it: what pictures of one size take.
+pub(super) fn bytes<T: Sample>(shape: VitShape, spread: usize, job: &Job, sample: usize) -> usize {
+    let frame = Frame::new(job.n, [job.h, job.w], shape.multiple());
+    let ([rows, cols], [height, width]) = (frame.tokens(), frame.padded);
+    let (each, all, pixels) = (rows * cols, job.n * rows * cols, job.n * height * width);
+    let narrow = (all * PATCH_VALUES).max(3 * pixels);
+    let wide = (all * shape.hidden.max(spread)).max(16 * pixels);
+    // Positions; three buffers of tokens; queries, keys and values; what heads give; the same of global tokens.
+    let tokens = (each + 7 * all + 5 * job.n) * shape.dim;
+    let means = job.n * each.div_ceil(TOKEN_PART) * shape.dim * size_of::<f64>();
+    let pictures = (job.input_len() + job.output_len()) * sample + size_of::<u32>();
+    (narrow + wide + tokens + FEATURES * pixels) * size_of::<T>() + means + pictures
 }
 
 impl<B: VitOps<T>, T: Sample> Arena<B, T> {
@@ -76,4 +91,31 @@ pub(super) fn whole<B: Backend, T: Elem, const R: usize>(
     shape: [usize; R],
 ) -> Result<TensorView<'_, B, T, R>> {
     TensorView::new(View::of(buffer).slice(0..shape.iter().product())?, shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use gpu_core::Cpu;
+
+    use super::*;
+    use crate::SizePolicy;
+    use crate::mix::Rounding;
+    use crate::vit::Vit;
+    use crate::weights::StyleModel;
+
+    #[test]
+    fn bytes_are_those_of_the_memory() {
+        let shape = VitShape { dim: 16, heads: 1, blocks: 1, hidden: 32, window: 2 };
+        let b = Cpu::with_memory_limit(1 << 30);
+        let vit = Vit::<Cpu, f32>::new(&b, &StyleModel::random_transformer(shape, 1)).unwrap();
+        for (n, h, w) in [(1, 20, 33), (3, 48, 16)] {
+            let job = Job { n, h, w, policy: SizePolicy::Crop, rounding: Rounding::Truncate };
+            let before = b.memory().used;
+            let arena = Arena::new(&b, &vit.parts, &job).unwrap();
+            let taken = b.memory().used - before;
+            let pictures = (job.input_len() + job.output_len()) * 4 + 4;
+            assert_eq!(vit.bytes(&job, 4), taken + pictures, "{job:?}");
+            drop(arena);
+        }
+    }
 }
