@@ -191,7 +191,6 @@ fn pass<B: StyleBackend, S: Picture>(
             }
             Ok(())
         })();
-        drop(finish);
         drop(to_writer);
         let written = writer.join().unwrap_or_else(|_| Err(Failure::new(Exit::Io, "the writing thread has ended")));
         computed.and(written)
