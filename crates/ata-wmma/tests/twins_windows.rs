@@ -55,6 +55,11 @@ fn staged_scenes() -> impl Strategy<Value = Scene> {
     })
 }
 
+/// Scenes of single bytes, which no block keeps.
+fn unstaged_scenes() -> impl Strategy<Value = Scene> {
+    scenes().prop_map(|s| Scene { side: s.side | 1, width: s.width + 1, height: s.height + 1, ..s })
+}
+
 fn patterns(s: &Scene) -> Result<Patterns> {
     core(Patterns::new([s.n, s.channels, s.side], s.patterns(), s.corners(), [s.width, s.height]))
 }
@@ -86,6 +91,18 @@ twins! {
     kernels = ["ata_gram_u8", "ata_gram_u8_staged"];
     /// whole numbers
     gram_exact: scenes(), Scene => |b, c| gram::run(b, c), oracle = gram::expected, tolerance = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_gram_u8"];
+    /// whole numbers
+    gram_unstaged_exact: unstaged_scenes(), Scene => |b, c| gram::run(b, c), oracle = gram::expected,
+        tolerance = Tolerance::EXACT;
+}
+twins! {
+    kernels = ["ata_gram_u8_staged"];
+    /// whole numbers
+    gram_staged_exact: staged_scenes(), Scene => |b, c| gram::run(b, c), oracle = gram::expected,
+        tolerance = Tolerance::EXACT;
 }
 
 mod atb {
@@ -134,6 +151,13 @@ twins! {
     kernels = ["ata_atb_u8_staged"];
     /// whole numbers
     atb_staged_exact: staged_scenes(), Scene => |b, c| atb::run(b, c), oracle = atb::expected,
+        tolerance = Tolerance::EXACT;
+}
+
+twins! {
+    kernels = ["ata_atb_u8"];
+    /// whole numbers
+    atb_unstaged_exact: unstaged_scenes(), Scene => |b, c| atb::run(b, c), oracle = atb::expected,
         tolerance = Tolerance::EXACT;
 }
 

@@ -3,14 +3,16 @@
 mod bounds;
 mod convolutions;
 mod oracle;
+mod starting_with;
 
 use bounds::{norm_error, stored};
-use convolutions::{Case, cases, in_layout, noise, tensor_shape, vector, wide};
+use convolutions::{Case, LOUD, cases, hold, in_layout, noise, sparse, tensor_shape, vector, wide};
 use gpu_core::testing::proptest::prelude::*;
 use gpu_core::testing::{Output, Outputs, Tolerance, Twin};
 use gpu_core::{Cpu, Result, Tensor, twins};
 use half::f16;
 use oracle::{Filter, Images};
+use starting_with::starting_with;
 use style::ops::{
     Conv, ConvShape, FusedConvInstancenorm, Layout, Norm, Plan, Sample, fused_conv_instancenorm,
     fused_conv_instancenorm_deferred,
@@ -23,11 +25,19 @@ struct Normed {
     case: Case,
     relu: bool,
     plan: Plan,
+    /// Gamma is as large as this.
+    gain: f32,
+}
+
+impl Normed {
+    fn gamma(&self) -> Vec<f32> {
+        self.case.gamma().into_iter().map(|gamma| gamma * self.gain).collect()
+    }
 }
 
 fn normed(cases: impl Strategy<Value = Case> + 'static) -> BoxedStrategy<Normed> {
     let plan = prop_oneof![Just(Plan::Auto), Just(Plan::Launches)];
-    (cases, any::<bool>(), plan).prop_map(|(case, relu, plan)| Normed { case, relu, plan }).boxed()
+    (cases, any::<bool>(), plan).prop_map(|(case, relu, plan)| Normed { case, relu, plan, gain: 1.0 }).boxed()
 }
 
 fn ordinary() -> BoxedStrategy<Normed> {
@@ -43,6 +53,7 @@ fn deferred() -> BoxedStrategy<Normed> {
             conv: ConvShape { outputs: 64, inputs: 1, kernel: [3, 3], padding: 1, stride: [1, 1], upsample: false },
             fill,
             exact: false,
+            sparse: false,
         }));
     prop_oneof![2 => ordinary(), 1 => whole].boxed()
 }
@@ -61,16 +72,41 @@ fn large() -> BoxedStrategy<Normed> {
         conv: ConvShape { outputs, inputs, kernel: [3, 3], padding: 1, stride: [1, 1], upsample: false },
         fill,
         exact: false,
+        sparse: false,
     });
     // Several launches more often: tests of large sizes have few cases.
     let plan = prop_oneof![1 => Just(Plan::Auto), 2 => Just(Plan::Launches)];
-    (cases, any::<bool>(), plan).prop_map(|(case, relu, plan)| Normed { case, relu, plan }).boxed()
+    (cases, any::<bool>(), plan).prop_map(|(case, relu, plan)| Normed { case, relu, plan, gain: 1.0 }).boxed()
+}
+
+/// Whole and ragged tiles, in one launch and in several, and results beyond f16.
+fn around() -> Vec<Normed> {
+    let normed = |layout, [c, h, w]: [usize; 3], outputs, plan, gain| Normed {
+        case: sparse(layout, [2, c, h, w], outputs, 7),
+        relu: false,
+        plan,
+        gain,
+    };
+    vec![
+        normed(Layout::Nchw, [5, 17, 33], 5, Plan::Launches, LOUD),
+        normed(Layout::Nhwc, [24, 9, 18], 24, Plan::Launches, 1.0),
+        normed(Layout::Nchw, [24, 9, 20], 24, Plan::Auto, 1.0),
+        normed(Layout::Nhwc, [5, 17, 33], 5, Plan::Auto, LOUD),
+        normed(Layout::Nhwc, [7, 16, 32], 24, Plan::Launches, LOUD),
+        normed(Layout::Nchw, [3, 16, 32], 64, Plan::Launches, LOUD),
+    ]
+}
+
+/// More tiles than four a lane of a warp.
+fn many() -> Vec<Normed> {
+    let case = sparse(Layout::Nchw, [1, 1, 130, 131], 1, 9);
+    vec![Normed { case, relu: false, plan: Plan::Launches, gain: 1.0 }]
 }
 
 fn run<B: FusedConvInstancenorm<T>, T: Sample + Twin>(b: &B, c: &Normed) -> Result<Outputs> {
-    let Normed { case, relu, plan } = c;
+    let Normed { case, relu, plan, .. } = c;
     let (x, conv) = case.on::<B, T>(b)?;
-    let (gamma, beta) = (vector(b, &case.gamma())?, vector(b, &case.beta())?);
+    let (gamma, beta) = (vector(b, &c.gamma())?, vector(b, &case.beta())?);
     let norm = Norm { gamma: gamma.flat(), beta: beta.flat(), eps: EPS };
     let y = fused_conv_instancenorm(b, *plan, case.layout, x.view(), &conv, norm, *relu)?;
     Ok(vec![Output::of(b, &y)?])
@@ -85,19 +121,21 @@ fn oracle_of<T: Sample>(c: &Normed) -> Outputs {
     let case = &c.case;
     // With bias, which must not matter.
     let raw = oracle::conv(&case.images::<T>(), &case.filter::<T>(), false);
-    let y = oracle::norm(&raw, &wide(&case.gamma()), &wide(&case.beta()), EPS.into(), c.relu, None);
+    let mut y = oracle::norm(&raw, &wide(&c.gamma()), &wide(&case.beta()), EPS.into(), c.relu, None);
+    hold::<T>(&mut y);
     vec![Output::F64(tensor_shape(case.layout, y.shape).to_vec(), in_layout(case.layout, y))]
 }
 
 fn bound<T: Sample>(c: &Normed) -> Tolerance {
-    stored::<T>(norm_error::<T>(&raw_of::<T>(&c.case), c.case.error::<T>(), EPS.into()))
+    let behind = norm_error::<T>(&raw_of::<T>(&c.case), c.case.error::<T>(), EPS.into());
+    stored::<T>(behind * f64::from(c.gain))
 }
 
 /// The raw tensor of the deferred form, and the norm of it that a consumer applies.
 fn run_deferred<B: FusedConvInstancenorm<T>, T: Sample + Twin>(b: &B, c: &Normed) -> Result<Outputs> {
     let case = &c.case;
     let (x, conv) = case.on::<B, T>(b)?;
-    let (gamma, beta) = (vector(b, &case.gamma())?, vector(b, &case.beta())?);
+    let (gamma, beta) = (vector(b, &c.gamma())?, vector(b, &case.beta())?);
     let norm = Norm { gamma: gamma.flat(), beta: beta.flat(), eps: EPS };
     let deferred = fused_conv_instancenorm_deferred(b, case.layout, x.view(), &conv, norm)?;
     let (raw, shape) = (deferred.raw.to_vec(b)?, deferred.raw.shape());
@@ -122,10 +160,12 @@ twins! {
     kernels = ["fused_conv_instancenorm_whole_f32", "fused_conv_instancenorm_raw_f32",
         "fused_conv_instancenorm_merge_f32", "fused_conv_instancenorm_apply_f32"];
     /// the roundings of the convolution, times the largest scale of a plane, and the norm's own
-    conv_norm_f32_close: ordinary(), Normed => |b, c| run::<_, f32>(b, c), oracle = oracle_of::<f32>,
+    conv_norm_f32_close: starting_with(around(), ordinary()), Normed => |b, c|
+        run::<_, f32>(b, c), oracle = oracle_of::<f32>,
         tolerance = bound::<f32>;
     /// as above
-    large_conv_norm_f32_close: large(), Normed => |b, c| run::<_, f32>(b, c), oracle = oracle_of::<f32>,
+    large_conv_norm_f32_close: starting_with(many(), large()), Normed => |b, c|
+        run::<_, f32>(b, c), oracle = oracle_of::<f32>,
         tolerance = bound::<f32>;
 }
 
@@ -133,10 +173,12 @@ twins! {
     kernels = ["fused_conv_instancenorm_whole_f16", "fused_conv_instancenorm_raw_f16",
         "fused_conv_instancenorm_merge_f16", "fused_conv_instancenorm_apply_f16"];
     /// as in f32, with the rounding of raw values to f16 among the convolution's
-    conv_norm_f16_close: ordinary(), Normed => |b, c| run::<_, f16>(b, c), oracle = oracle_of::<f16>,
+    conv_norm_f16_close: starting_with(around(), ordinary()), Normed => |b, c|
+        run::<_, f16>(b, c), oracle = oracle_of::<f16>,
         tolerance = bound::<f16>;
     /// as above
-    large_conv_norm_f16_close: large(), Normed => |b, c| run::<_, f16>(b, c), oracle = oracle_of::<f16>,
+    large_conv_norm_f16_close: starting_with(many(), large()), Normed => |b, c|
+        run::<_, f16>(b, c), oracle = oracle_of::<f16>,
         tolerance = bound::<f16>;
 }
 

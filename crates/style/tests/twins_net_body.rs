@@ -16,7 +16,7 @@ mod body {
     use super::*;
 
     fn x<T: Value>(c: &Case, cin: usize, which: u32) -> Vec<T> {
-        fill(c, which).values(c.n * c.h * c.w * cin)
+        values(c, which, c.n * c.h * c.w * cin)
     }
 
     /// Layers that reduce end no residual block.
@@ -27,6 +27,10 @@ mod body {
     /// `keep` belongs to layers of the same size.
     fn keeps(c: &Case, window: Window) -> bool {
         c.keep && window == Window::Same && c.look != Look::Statistics
+    }
+
+    fn clears<T: NetElem>(c: &Case) -> bool {
+        is_half::<T>() && !c.strips
     }
 
     pub(super) fn run<B: NetBody<T> + NetRows<T>, T: NetElem + Twin>(
@@ -47,8 +51,7 @@ mod body {
         let Normed { stats, gamma_beta, .. } = norm::<T>(c, cin);
         let (stats, in_gamma_beta) = (upload(b, &stats)?, upload(b, &gamma_beta)?);
         let gamma_beta = upload(b, &super::gamma_beta(cout))?;
-        // What is cleared, and beside it what is not.
-        let mut old = upload(b, &vec![T::Stat::default(); c.n * T::stats_len(0)])?;
+        let mut old = upload(b, &old_sums::<T>(c.n))?;
         let mut keep = Tensor::<B, T, 1>::scratch(b, [from.len()])?;
         let mut y = Tensor::<B, T, 4>::scratch(b, [c.n, ho, wo, cout])?;
         let mut out_stats = Tensor::<B, T::Stat, 1>::zeros(b, [c.n * T::stats_len(cout)])?;
@@ -56,7 +59,11 @@ mod body {
         let mut scratch = NetScratch::for_layer::<T>(b, window, from, cout, tiles)?;
         let cut = Cut::new::<T>(window, Scene { n: 1, ..from }, Scene { n: 1, h: ho, w: wo, c: cout })?;
         let strips = if c.strips { cut.count() } else { 1 };
-        for i in 0..strips {
+        for i in 0..c.rounds() * strips {
+            let i = i % strips;
+            if i == 0 {
+                out_stats = Tensor::zeros(b, [c.n * T::stats_len(cout)])?;
+            }
             let strip = cut.strip(if c.strips { i..i + 1 } else { 0..cut.count() });
             let reads =
                 if c.strips { strip.reads.start * c.w * cin..strip.reads.end * c.w * cin } else { 0..from.len() };
@@ -75,7 +82,7 @@ mod body {
                 weights: &weights,
                 y: y.flat_mut().slice(writes(made, all_y))?,
                 out: OutNorm { stats: out_stats.flat_mut(), gamma_beta: gamma_beta.flat() },
-                old: (is_half::<T>() && !c.strips).then(|| old.flat_mut()),
+                old: clears::<T>(c).then(|| old.flat_mut()),
                 scratch: &mut scratch,
             };
             if c.strips { net_body_rows(b, &cut, &strip, call)? } else { net_body(b, from, c.tiles, call)? }
@@ -86,6 +93,9 @@ mod body {
         let mut out = vec![Output::of(b, &y)?];
         if keeps(c, window) {
             out.push(Output::of(b, &keep)?);
+        }
+        if clears::<T>(c) {
+            out.push(left::<B, T>(b, &old)?);
         }
         Ok(out)
     }
@@ -98,7 +108,7 @@ mod body {
             let [scale, shift] = norm[n * cin + channel];
             let z = scale * x[i].to_f64() + shift + if adds { add[i].to_f64() } else { 0.0 };
             i += 1;
-            if adds { z } else { z.max(0.0) }
+            held(c, if adds { z } else { z.max(0.0) })
         });
         let weights: Vec<f64> = weights(c, cout * cin * 9, cin * 9).into_iter().map(f64::from).collect();
         let enlarged = (window == Window::Up).then(|| finished.enlarged());
@@ -109,7 +119,8 @@ mod body {
 
     pub(super) fn oracle<T: NetElem + Twin>(c: &Case, window: Window, channels: [usize; 2]) -> Outputs {
         let (finished, sums, _) = expected::<T>(c, window, channels);
-        looked_at(c, &sums, keeps(c, window).then(|| Output::F64(vec![finished.values.len()], finished.values)))
+        let kept = keeps(c, window).then(|| Output::F64(vec![finished.values.len()], finished.values));
+        looked_at(c, &sums, kept.into_iter().chain(clears::<T>(c).then(nothing_left)).collect())
     }
 
     pub(super) fn bound<T: NetElem + Twin>(c: &Case, window: Window, channels: [usize; 2]) -> Tolerance {
@@ -130,67 +141,72 @@ macro_rules! half {
 twins! {
     kernels = ["net_same_128_128_wide", "net_same_128_128_small"];
     /// exact sums, or the roundings of operands, sums and outputs
-    same_128: cases([2..10, 2..18], 1), Case => |b, c| half!(run b, c, Same, 128, 128),
+    same_128: starting_with(around_both([8, 16]), cases([2..10, 2..18], 1)), Case => |b, c|
+        half!(run b, c, Same, 128, 128),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Same, [128, 128]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Same, [128, 128]);
 }
 twins! {
     kernels = ["net_same_64_64_wide", "net_same_64_64_small"];
     /// exact sums, or the roundings of operands, sums and outputs
-    same_64: around_tiles(), Case => |b, c| half!(run b, c, Same, 64, 64),
+    same_64: starting_with(around_both([8, 16]), around_tiles()), Case => |b, c| half!(run b, c, Same, 64, 64),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Same, [64, 64]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Same, [64, 64]);
 }
 twins! {
     kernels = ["net_down_64_128_wide", "net_down_64_128_small"];
     /// exact sums, or the roundings of operands, sums and outputs
-    down_64_128: cases([2..20, 2..37], 1), Case => |b, c| half!(run b, c, Down, 64, 128),
+    down_64_128: starting_with(around_both([16, 32]), cases([2..20, 2..37], 1)), Case => |b, c|
+        half!(run b, c, Down, 64, 128),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Down, [64, 128]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Down, [64, 128]);
 }
 twins! {
     kernels = ["net_down_32_64_wide", "net_down_32_64_small"];
     /// exact sums, or the roundings of operands, sums and outputs
-    down_32_64: cases([2..20, 2..37], 2), Case => |b, c| half!(run b, c, Down, 32, 64),
+    down_32_64: starting_with(around_both([16, 32]), cases([2..20, 2..37], 2)), Case => |b, c|
+        half!(run b, c, Down, 32, 64),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Down, [32, 64]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Down, [32, 64]);
 }
 twins! {
     kernels = ["net_down_16_32_wide"];
     /// exact sums, or the roundings of operands, sums and outputs
-    down_16_32: cases([2..20, 2..37], 2), Case => |b, c| half!(run b, c, Down, 16, 32),
+    down_16_32: starting_with(around([16, 32]), cases([2..20, 2..37], 2)), Case => |b, c| half!(run b, c, Down, 16, 32),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Down, [16, 32]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Down, [16, 32]);
-    /// more than 64 tiles, whose statistics are merged in groups
-    large_down_16_32: cases([140..150, 250..270], 1), Case => |b, c| half!(run b, c, Down, 16, 32),
+    /// more tiles than copies of the sums
+    large_down_16_32: cases([36..50, 130..140], 1), Case => |b, c| half!(run b, c, Down, 16, 32),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Down, [16, 32]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Down, [16, 32]);
 }
 twins! {
     kernels = ["net_up_128_64_wide", "net_up_128_64_small"];
     /// exact sums, or the roundings of operands, summed weights, sums and outputs
-    up_128_64: cases([2..7, 2..18], 1), Case => |b, c| half!(run b, c, Up, 128, 64),
+    up_128_64: starting_with(around_both([8, 16]), cases([2..7, 2..18], 1)), Case => |b, c|
+        half!(run b, c, Up, 128, 64),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Up, [128, 64]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Up, [128, 64]);
 }
 twins! {
     kernels = ["net_up_64_32_wide", "net_up_64_32_small"];
     /// exact sums, or the roundings of operands, summed weights, sums and outputs
-    up_64_32: around_tiles(), Case => |b, c| half!(run b, c, Up, 64, 32),
+    up_64_32: starting_with(around_both([8, 16]), around_tiles()), Case => |b, c| half!(run b, c, Up, 64, 32),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Up, [64, 32]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Up, [64, 32]);
 }
 twins! {
     kernels = ["net_up_32_16_wide"];
     /// exact sums, or the roundings of operands, summed weights, sums and outputs
-    up_32_16: around_tiles(), Case => |b, c| half!(run b, c, Up, 32, 16),
+    up_32_16: starting_with(around([8, 16]), around_tiles()), Case => |b, c| half!(run b, c, Up, 32, 16),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Up, [32, 16]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Up, [32, 16]);
 }
 twins! {
     kernels = ["net_same_f32_64"];
     /// exact sums, or one rounding a term
-    same_f32_64: around_tiles(), Case => |b, c| body::run::<_, f32>(b, c, Window::Same, [32, 128]),
+    same_f32_64: starting_with(merged([8, 16], 1), around_tiles()), Case => |b, c|
+        body::run::<_, f32>(b, c, Window::Same, [32, 128]),
         oracle = |c: &Case| body::oracle::<f32>(c, Window::Same, [32, 128]),
         tolerance = |c: &Case| body::bound::<f32>(c, Window::Same, [32, 128]),
         twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Same, [32, 128]));
@@ -198,7 +214,8 @@ twins! {
 twins! {
     kernels = ["net_same_f32_32"];
     /// exact sums, or one rounding a term
-    same_f32_32: cases([2..20, 2..20], 2), Case => |b, c| body::run::<_, f32>(b, c, Window::Same, [32, 32]),
+    same_f32_32: starting_with(merged([16, 16], 1), cases([2..20, 2..20], 2)), Case => |b, c|
+        body::run::<_, f32>(b, c, Window::Same, [32, 32]),
         oracle = |c: &Case| body::oracle::<f32>(c, Window::Same, [32, 32]),
         tolerance = |c: &Case| body::bound::<f32>(c, Window::Same, [32, 32]),
         twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Same, [32, 32]));
@@ -206,7 +223,8 @@ twins! {
 twins! {
     kernels = ["net_down_f32_64"];
     /// exact sums, or one rounding a term
-    down_f32_64: cases([2..20, 2..37], 2), Case => |b, c| body::run::<_, f32>(b, c, Window::Down, [32, 64]),
+    down_f32_64: starting_with(merged([16, 32], 1), cases([2..20, 2..37], 2)), Case => |b, c|
+        body::run::<_, f32>(b, c, Window::Down, [32, 64]),
         oracle = |c: &Case| body::oracle::<f32>(c, Window::Down, [32, 64]),
         tolerance = |c: &Case| body::bound::<f32>(c, Window::Down, [32, 64]),
         twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Down, [32, 64]));
@@ -214,7 +232,8 @@ twins! {
 twins! {
     kernels = ["net_down_f32_32"];
     /// exact sums, or one rounding a term
-    down_f32_32: cases([2..36, 2..37], 1), Case => |b, c| body::run::<_, f32>(b, c, Window::Down, [32, 32]),
+    down_f32_32: starting_with(merged([32, 32], 1), cases([2..36, 2..37], 1)), Case => |b, c|
+        body::run::<_, f32>(b, c, Window::Down, [32, 32]),
         oracle = |c: &Case| body::oracle::<f32>(c, Window::Down, [32, 32]),
         tolerance = |c: &Case| body::bound::<f32>(c, Window::Down, [32, 32]),
         twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Down, [32, 32]));
@@ -222,7 +241,8 @@ twins! {
 twins! {
     kernels = ["net_up_f32_64"];
     /// exact sums, or one rounding a term
-    up_f32_64: around_tiles(), Case => |b, c| body::run::<_, f32>(b, c, Window::Up, [32, 64]),
+    up_f32_64: starting_with(merged([8, 16], 4), around_tiles()), Case => |b, c|
+        body::run::<_, f32>(b, c, Window::Up, [32, 64]),
         oracle = |c: &Case| body::oracle::<f32>(c, Window::Up, [32, 64]),
         tolerance = |c: &Case| body::bound::<f32>(c, Window::Up, [32, 64]),
         twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Up, [32, 64]));
@@ -230,12 +250,8 @@ twins! {
 twins! {
     kernels = ["net_up_f32_32"];
     /// exact sums, or one rounding a term
-    up_f32_32: cases([2..20, 2..20], 1), Case => |b, c| body::run::<_, f32>(b, c, Window::Up, [32, 32]),
-        oracle = |c: &Case| body::oracle::<f32>(c, Window::Up, [32, 32]),
-        tolerance = |c: &Case| body::bound::<f32>(c, Window::Up, [32, 32]),
-        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Up, [32, 32]));
-    /// more than 64 parts, whose statistics are merged in groups
-    large_up_f32_32: cases([60..70, 80..90], 1), Case => |b, c| body::run::<_, f32>(b, c, Window::Up, [32, 32]),
+    up_f32_32: starting_with(merged_early([16, 16], 4), cases([2..20, 2..20], 1)), Case => |b, c|
+        body::run::<_, f32>(b, c, Window::Up, [32, 32]),
         oracle = |c: &Case| body::oracle::<f32>(c, Window::Up, [32, 32]),
         tolerance = |c: &Case| body::bound::<f32>(c, Window::Up, [32, 32]),
         twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Up, [32, 32]));
@@ -243,63 +259,72 @@ twins! {
 twins! {
     kernels = ["net_rows_same_128_128"];
     /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
-    rows_same_128_128: in_strips([9..26, 2..18]), Case => |b, c| half!(run b, c, Same, 128, 128),
+    rows_same_128_128: starting_with(strips(around([8, 16]), [8, 16]), in_strips([9..26, 2..18])), Case => |b, c|
+        half!(run b, c, Same, 128, 128),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Same, [128, 128]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Same, [128, 128]);
 }
 twins! {
     kernels = ["net_rows_same_64_64"];
     /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
-    rows_same_64_64: in_strips([9..26, 2..18]), Case => |b, c| half!(run b, c, Same, 64, 64),
+    rows_same_64_64: starting_with(strips(around([8, 16]), [8, 16]), in_strips([9..26, 2..18])), Case => |b, c|
+        half!(run b, c, Same, 64, 64),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Same, [64, 64]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Same, [64, 64]);
 }
 twins! {
     kernels = ["net_rows_down_64_128"];
     /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
-    rows_down_64_128: in_strips([9..30, 2..37]), Case => |b, c| half!(run b, c, Down, 64, 128),
+    rows_down_64_128: starting_with(strips(around([16, 32]), [16, 32]), in_strips([9..30, 2..37])), Case => |b, c|
+        half!(run b, c, Down, 64, 128),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Down, [64, 128]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Down, [64, 128]);
 }
 twins! {
     kernels = ["net_rows_down_32_64"];
     /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
-    rows_down_32_64: in_strips([17..50, 2..37]), Case => |b, c| half!(run b, c, Down, 32, 64),
+    rows_down_32_64: starting_with(strips(around([16, 32]), [16, 32]), in_strips([17..50, 2..37])), Case => |b, c|
+        half!(run b, c, Down, 32, 64),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Down, [32, 64]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Down, [32, 64]);
 }
 twins! {
     kernels = ["net_rows_down_16_32"];
     /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
-    rows_down_16_32: in_strips([17..50, 2..37]), Case => |b, c| half!(run b, c, Down, 16, 32),
+    rows_down_16_32: starting_with(strips(around([16, 32]), [16, 32]), in_strips([17..50, 2..37])), Case => |b, c|
+        half!(run b, c, Down, 16, 32),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Down, [16, 32]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Down, [16, 32]);
 }
 twins! {
     kernels = ["net_rows_up_128_64"];
     /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
-    rows_up_128_64: in_strips([5..14, 2..18]), Case => |b, c| half!(run b, c, Up, 128, 64),
+    rows_up_128_64: starting_with(strips(around([8, 16]), [8, 16]), in_strips([5..14, 2..18])), Case => |b, c|
+        half!(run b, c, Up, 128, 64),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Up, [128, 64]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Up, [128, 64]);
 }
 twins! {
     kernels = ["net_rows_up_64_32"];
     /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
-    rows_up_64_32: in_strips([9..26, 2..18]), Case => |b, c| half!(run b, c, Up, 64, 32),
+    rows_up_64_32: starting_with(strips(around([8, 16]), [8, 16]), in_strips([9..26, 2..18])), Case => |b, c|
+        half!(run b, c, Up, 64, 32),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Up, [64, 32]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Up, [64, 32]);
 }
 twins! {
     kernels = ["net_rows_up_32_16"];
     /// exact sums, or the roundings of operands, summed weights, sums and outputs, as of the whole image
-    rows_up_32_16: in_strips([9..26, 2..18]), Case => |b, c| half!(run b, c, Up, 32, 16),
+    rows_up_32_16: starting_with(strips(around([8, 16]), [8, 16]), in_strips([9..26, 2..18])), Case => |b, c|
+        half!(run b, c, Up, 32, 16),
         oracle = |c: &Case| body::oracle::<f16>(c, Window::Up, [32, 16]),
         tolerance = |c: &Case| body::bound::<f16>(c, Window::Up, [32, 16]);
 }
 twins! {
     kernels = ["net_rows_same_f32_64"];
     /// exact sums, or one rounding a term, as of the whole image
-    rows_same_f32_64: in_strips([9..26, 2..18]), Case => |b, c| body::run::<_, f32>(b, c, Window::Same, [32, 64]),
+    rows_same_f32_64: starting_with(strips(merged([8, 16], 1), [8, 16]), in_strips([9..26, 2..18])), Case => |b, c|
+        body::run::<_, f32>(b, c, Window::Same, [32, 64]),
         oracle = |c: &Case| body::oracle::<f32>(c, Window::Same, [32, 64]),
         tolerance = |c: &Case| body::bound::<f32>(c, Window::Same, [32, 64]),
         twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Same, [32, 64]));
@@ -307,7 +332,8 @@ twins! {
 twins! {
     kernels = ["net_rows_same_f32_32"];
     /// exact sums, or one rounding a term, as of the whole image
-    rows_same_f32_32: in_strips([17..40, 2..18]), Case => |b, c| body::run::<_, f32>(b, c, Window::Same, [32, 32]),
+    rows_same_f32_32: starting_with(strips(merged([16, 16], 1), [16, 16]), in_strips([17..40, 2..18])), Case => |b, c|
+        body::run::<_, f32>(b, c, Window::Same, [32, 32]),
         oracle = |c: &Case| body::oracle::<f32>(c, Window::Same, [32, 32]),
         tolerance = |c: &Case| body::bound::<f32>(c, Window::Same, [32, 32]),
         twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Same, [32, 32]));
@@ -315,7 +341,8 @@ twins! {
 twins! {
     kernels = ["net_rows_down_f32_64"];
     /// exact sums, or one rounding a term, as of the whole image
-    rows_down_f32_64: in_strips([17..40, 2..37]), Case => |b, c| body::run::<_, f32>(b, c, Window::Down, [32, 64]),
+    rows_down_f32_64: starting_with(strips(merged([16, 32], 1), [16, 32]), in_strips([17..40, 2..37])), Case => |b, c|
+        body::run::<_, f32>(b, c, Window::Down, [32, 64]),
         oracle = |c: &Case| body::oracle::<f32>(c, Window::Down, [32, 64]),
         tolerance = |c: &Case| body::bound::<f32>(c, Window::Down, [32, 64]),
         twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Down, [32, 64]));
@@ -323,7 +350,8 @@ twins! {
 twins! {
     kernels = ["net_rows_down_f32_32"];
     /// exact sums, or one rounding a term, as of the whole image
-    rows_down_f32_32: in_strips([33..70, 2..37]), Case => |b, c| body::run::<_, f32>(b, c, Window::Down, [32, 32]),
+    rows_down_f32_32: starting_with(strips(merged([32, 32], 1), [32, 32]), in_strips([33..70, 2..37])), Case => |b, c|
+        body::run::<_, f32>(b, c, Window::Down, [32, 32]),
         oracle = |c: &Case| body::oracle::<f32>(c, Window::Down, [32, 32]),
         tolerance = |c: &Case| body::bound::<f32>(c, Window::Down, [32, 32]),
         twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Down, [32, 32]));
@@ -331,7 +359,8 @@ twins! {
 twins! {
     kernels = ["net_rows_up_f32_64"];
     /// exact sums, or one rounding a term, as of the whole image
-    rows_up_f32_64: in_strips([9..20, 2..18]), Case => |b, c| body::run::<_, f32>(b, c, Window::Up, [32, 64]),
+    rows_up_f32_64: starting_with(strips(merged([8, 16], 4), [8, 16]), in_strips([9..20, 2..18])), Case => |b, c|
+        body::run::<_, f32>(b, c, Window::Up, [32, 64]),
         oracle = |c: &Case| body::oracle::<f32>(c, Window::Up, [32, 64]),
         tolerance = |c: &Case| body::bound::<f32>(c, Window::Up, [32, 64]),
         twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Up, [32, 64]));
@@ -339,15 +368,8 @@ twins! {
 twins! {
     kernels = ["net_rows_up_f32_32"];
     /// exact sums, or one rounding a term, as of the whole image
-    rows_up_f32_32: in_strips([17..40, 2..18]), Case => |b, c| body::run::<_, f32>(b, c, Window::Up, [32, 32]),
-        oracle = |c: &Case| body::oracle::<f32>(c, Window::Up, [32, 32]),
-        tolerance = |c: &Case| body::bound::<f32>(c, Window::Up, [32, 32]),
-        twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Up, [32, 32]));
-}
-twins! {
-    kernels = ["net_rows_up_f32_32"];
-    /// more than 64 parts, whose statistics are merged in groups by tiles of several launches
-    rows_large_up_f32_32: in_strips([65..68, 49..52]), Case => |b, c| body::run::<_, f32>(b, c, Window::Up, [32, 32]),
+    rows_up_f32_32: starting_with(strips(merged_early([16, 16], 4), [16, 16]), in_strips([17..40, 2..18])), Case => |b, c|
+        body::run::<_, f32>(b, c, Window::Up, [32, 32]),
         oracle = |c: &Case| body::oracle::<f32>(c, Window::Up, [32, 32]),
         tolerance = |c: &Case| body::bound::<f32>(c, Window::Up, [32, 32]),
         twins = |c: &Case| between::<f32>(c, body::bound::<f32>(c, Window::Up, [32, 32]));

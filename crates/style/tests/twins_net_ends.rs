@@ -17,17 +17,33 @@ use style::mix::Rounding;
 mod first {
     use super::*;
 
+    /// Cases that come first, for scenes that are larger than the picture except where they are a whole tile.
+    pub(super) fn fixed(cases: Vec<Case>, bytes: bool, tiles: Tiles) -> Vec<Case> {
+        let of = |(i, c): (usize, Case)| {
+            let more = if i == 0 { [0, 0] } else { [2, 3] };
+            Case { h: c.h.max(5), w: c.w.max(5), more, bytes, tiles, faint: c.look == Look::Statistics, ..c }
+        };
+        cases.into_iter().enumerate().map(of).collect()
+    }
+
+    /// In `f32`, where blocks of channels are merged alone.
+    pub(super) fn groups(bytes: bool) -> Vec<Case> {
+        fixed(merged([16, 16], 1), bytes, Tiles::Wide)
+    }
+
     /// Cases that one kernel serves.
     pub(super) fn kind(bytes: bool, tiles: Tiles) -> impl Strategy<Value = Case> {
-        of(cases([5..20, 5..20], 2), bytes, tiles)
+        starting_with(fixed(around([32, 16]), bytes, tiles), of(cases([5..20, 5..20], 2), bytes, tiles))
     }
 
     /// Values of 0..255, whole where sums must be exact.
     fn picture(c: &Case) -> Vec<f32> {
         let values = Fill::of(FillKind::Noise(c.seed * 16 + 3)).values::<f32>(c.n * 3 * c.h * c.w);
         let whole = c.look == Look::Exact || c.bytes;
-        let value = |v: f32| (v + 1.0) * 127.5;
-        values.into_iter().map(|v| if whole { value(v).floor() } else { value(v) }).collect()
+        let value = |v: f32| if c.faint { v + 128.0 } else { (v + 1.0) * 127.5 };
+        let value = |v: f32| if whole { value(v).floor() } else { value(v) };
+        let loud = c.loud && !c.bytes;
+        values.into_iter().map(|v| if loud { (v * 12.0).round() * 8192.0 + 128.0 } else { value(v) }).collect()
     }
 
     fn run_as<B: NetFirst<S, T>, S: Sample, T: NetElem + Twin>(
@@ -44,19 +60,27 @@ mod first {
         let mut stats = Tensor::<B, T::Stat, 1>::zeros(b, [c.n * T::stats_len(cout)])?;
         let from = Scene { c: 3, ..to };
         let mut scratch = NetScratch::for_layer::<T>(b, Window::First, from, cout, c.tiles)?;
-        let call = FirstCall {
-            x: x.flat(),
-            weights: &weights,
-            y: y.flat_mut(),
-            out: OutNorm { stats: stats.flat_mut(), gamma_beta: gamma_beta.flat() },
-            old: None,
-            scratch: &mut scratch,
-        };
-        net_first(b, [c.h, c.w], to, c.tiles, call)?;
+        let mut old = upload(b, &old_sums::<T>(c.n))?;
+        for _ in 0..c.rounds() {
+            stats = Tensor::zeros(b, [c.n * T::stats_len(cout)])?;
+            let call = FirstCall {
+                x: x.flat(),
+                weights: &weights,
+                y: y.flat_mut(),
+                out: OutNorm { stats: stats.flat_mut(), gamma_beta: gamma_beta.flat() },
+                old: is_half::<T>().then(|| old.flat_mut()),
+                scratch: &mut scratch,
+            };
+            net_first(b, [c.h, c.w], to, c.tiles, call)?;
+        }
         if c.look == Look::Statistics {
             return statistics::<B, T>(b, &stats, cout, to.h * to.w);
         }
-        Ok(vec![Output::of(b, &y)?])
+        let mut out = vec![Output::of(b, &y)?];
+        if is_half::<T>() {
+            out.push(left::<B, T>(b, &old)?);
+        }
+        Ok(out)
     }
 
     /// A row of tiles after the other, of a picture whose pixels lie together.
@@ -72,7 +96,11 @@ mod first {
         let mut stats = Tensor::<B, T::Stat, 1>::zeros(b, [T::stats_len(cout)])?;
         let mut scratch = NetScratch::for_layer::<T>(b, Window::First, Scene { c: 3, ..to }, cout, Tiles::Wide)?;
         let cut = Cut::new::<T>(Window::First, Scene { h: c.h, w: c.w, c: 3, ..to }, to)?;
-        for i in 0..cut.count() {
+        for i in 0..c.rounds() * cut.count() {
+            let i = i % cut.count();
+            if i == 0 {
+                stats = Tensor::zeros(b, [T::stats_len(cout)])?;
+            }
             let strip = cut.strip(i..i + 1);
             let (row, made) = (3 * c.w, to.w * cout);
             let call = FirstCall {
@@ -113,14 +141,15 @@ mod first {
         let scene = Images::new(size, |[n, y, x, k]| {
             let (y, x) = (mirror(y, c.h), mirror(x, c.w));
             let at = if c.bytes { ((n * c.h + y) * c.w + x) * 3 + k } else { ((n * 3 + k) * c.h + y) * c.w + x };
-            f64::from(picture[at]) - 128.0
+            held(c, f64::from(picture[at]) - 128.0)
         });
         let weights: Vec<f64> = weights(c, cout * 243, 243).into_iter().map(f64::from).collect();
         oracle::convolve(&scene, &weights, cout, 9, 1)
     }
 
-    pub(super) fn oracle(c: &Case, cout: usize) -> Outputs {
-        looked_at(c, &expected(c, cout).0, None)
+    pub(super) fn oracle<T: NetElem>(c: &Case, cout: usize) -> Outputs {
+        let left = (is_half::<T>() && !c.strips).then(nothing_left);
+        looked_at(c, &expected(c, cout).0, left.into_iter().collect())
     }
 
     pub(super) fn bound<T: NetElem>(c: &Case, cout: usize) -> Tolerance {
@@ -132,71 +161,89 @@ twins! {
     kernels = ["net_first_planes_32_wide"];
     /// exact sums, or the roundings of operands, sums and outputs
     first_planes_32_wide: first::kind(false, Tiles::Wide), Case => |b, c| first::run::<_, f16>(b, c, 32),
-        oracle = |c: &Case| first::oracle(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
+        oracle = |c: &Case| first::oracle::<f16>(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
 }
 twins! {
     kernels = ["net_first_planes_32_small"];
     /// exact sums, or the roundings of operands, sums and outputs
     first_planes_32_small: first::kind(false, Tiles::Small), Case => |b, c| first::run::<_, f16>(b, c, 32),
-        oracle = |c: &Case| first::oracle(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
+        oracle = |c: &Case| first::oracle::<f16>(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
 }
 twins! {
     kernels = ["net_first_bytes_32_wide"];
     /// exact sums, or the roundings of operands, sums and outputs
     first_bytes_32_wide: first::kind(true, Tiles::Wide), Case => |b, c| first::run::<_, f16>(b, c, 32),
-        oracle = |c: &Case| first::oracle(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
+        oracle = |c: &Case| first::oracle::<f16>(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
 }
 twins! {
     kernels = ["net_first_bytes_32_small"];
     /// exact sums, or the roundings of operands, sums and outputs
     first_bytes_32_small: first::kind(true, Tiles::Small), Case => |b, c| first::run::<_, f16>(b, c, 32),
-        oracle = |c: &Case| first::oracle(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
+        oracle = |c: &Case| first::oracle::<f16>(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
 }
 twins! {
     kernels = ["net_first_planes_16_wide"];
     /// exact sums, or the roundings of operands, sums and outputs
     first_planes_16: first::kind(false, Tiles::Wide), Case => |b, c| first::run::<_, f16>(b, c, 16),
-        oracle = |c: &Case| first::oracle(c, 16), tolerance = |c: &Case| first::bound::<f16>(c, 16);
+        oracle = |c: &Case| first::oracle::<f16>(c, 16), tolerance = |c: &Case| first::bound::<f16>(c, 16);
 }
 twins! {
     kernels = ["net_first_bytes_16_wide"];
     /// exact sums, or the roundings of operands, sums and outputs
     first_bytes_16: first::kind(true, Tiles::Wide), Case => |b, c| first::run::<_, f16>(b, c, 16),
-        oracle = |c: &Case| first::oracle(c, 16), tolerance = |c: &Case| first::bound::<f16>(c, 16);
+        oracle = |c: &Case| first::oracle::<f16>(c, 16), tolerance = |c: &Case| first::bound::<f16>(c, 16);
 }
 twins! {
     kernels = ["net_first_planes_16_wide", "net_first_bytes_16_wide"];
-    /// more than 64 tiles, whose statistics are merged in groups
-    large_first_16: cases([120..130, 140..150], 1), Case => |b, c| first::run::<_, f16>(b, c, 16),
-        oracle = |c: &Case| first::oracle(c, 16), tolerance = |c: &Case| first::bound::<f16>(c, 16);
+    /// more tiles than copies of the sums
+    large_first_16: cases([33..50, 97..110], 1), Case => |b, c| first::run::<_, f16>(b, c, 16),
+        oracle = |c: &Case| first::oracle::<f16>(c, 16), tolerance = |c: &Case| first::bound::<f16>(c, 16);
 }
 twins! {
     kernels = ["net_first_planes_f32"];
     /// exact sums, or one rounding a term
-    first_planes_f32: first::kind(false, Tiles::Wide), Case => |b, c| first::run::<_, f32>(b, c, 64),
-        oracle = |c: &Case| first::oracle(c, 64), tolerance = |c: &Case| first::bound::<f32>(c, 64),
+    first_planes_f32:
+        starting_with(first::groups(false), of(cases([5..20, 5..20], 2), false, Tiles::Wide)), Case => |b, c|
+        first::run::<_, f32>(b, c, 64),
+        oracle = |c: &Case| first::oracle::<f32>(c, 64), tolerance = |c: &Case| first::bound::<f32>(c, 64),
         twins = |c: &Case| between::<f32>(c, first::bound::<f32>(c, 64));
 }
 twins! {
     kernels = ["net_first_bytes_f32"];
     /// exact sums, or one rounding a term
-    first_bytes_f32: first::kind(true, Tiles::Wide), Case => |b, c| first::run::<_, f32>(b, c, 64),
-        oracle = |c: &Case| first::oracle(c, 64), tolerance = |c: &Case| first::bound::<f32>(c, 64),
+    first_bytes_f32:
+        starting_with(
+            first::groups(true),
+            of(cases([5..20, 5..20], 2), true, Tiles::Wide),
+        ), Case => |b, c|
+        first::run::<_, f32>(b, c, 64),
+        oracle = |c: &Case| first::oracle::<f32>(c, 64), tolerance = |c: &Case| first::bound::<f32>(c, 64),
         twins = |c: &Case| between::<f32>(c, first::bound::<f32>(c, 64));
 }
 
 mod last {
     use super::*;
 
+    /// Cases that come first, of values that stay in range, for pictures that are smaller than the scene except where they
+    /// are a whole tile.
+    pub(super) fn fixed(tile: [usize; 2], bytes: bool, tiles: Tiles) -> Vec<Case> {
+        let of = |(i, c): (usize, Case)| {
+            let [h, w] = [c.h.max(5), c.w.max(5)];
+            let more = if i == 0 { [0, 0] } else { [1, 3] };
+            Case { h: h + more[0], w: w + more[1], more, bytes, tiles, loud: false, ..c }
+        };
+        around(tile).into_iter().enumerate().map(of).collect()
+    }
+
     /// Cases that one kernel serves.
     pub(super) fn kind(bytes: bool, tiles: Tiles) -> impl Strategy<Value = Case> {
-        of(cases([5..20, 5..60], 2), bytes, tiles)
+        starting_with(fixed([8, 168], bytes, tiles), of(cases([5..20, 5..60], 2), bytes, tiles))
     }
 
     const BIAS: [f32; 3] = [0.5, 120.0, 300.0];
 
     fn x<T: Value>(c: &Case, cin: usize) -> Vec<T> {
-        fill(c, 3).values(c.n * c.h * c.w * cin)
+        values(c, 3, c.n * c.h * c.w * cin)
     }
 
     /// Rows and columns of the result.
@@ -219,10 +266,11 @@ mod last {
         let [h, w] = size(c);
         let mut y = Tensor::<B, S, 1>::scratch(b, [c.n * 3 * h * w])?;
         let mut flag = Tensor::<B, u32, 1>::scratch(b, [1])?;
+        let mut old = upload(b, &old_sums::<T>(c.n))?;
         let call = LastCall {
             x: x.flat(),
             norm: Norm { stats: stats.flat(), gamma_beta: gamma_beta.flat() },
-            old: None,
+            old: is_half::<T>().then(|| old.flat_mut()),
             weights: &weights,
             bias: bias.flat(),
             y: y.flat_mut(),
@@ -231,7 +279,11 @@ mod last {
             scratch: &mut scratch,
         };
         net_last(b, from, size(c), c.tiles, call)?;
-        Ok(vec![Output::of(b, &y)?, Output::of(b, &flag)?])
+        let mut out = vec![Output::of(b, &y)?, Output::of(b, &flag)?];
+        if is_half::<T>() {
+            out.push(left::<B, T>(b, &old)?);
+        }
+        Ok(out)
     }
 
     /// A row of tiles after the other, to pixels that lie together.
@@ -308,7 +360,8 @@ mod last {
                 values[((n * 3 + k) * h + y) * w + x] = v;
             }
         }
-        vec![Output::F64(vec![values.len()], values), Output::U32(vec![1], vec![0])]
+        let left = (is_half::<T>() && !c.strips).then(nothing_left);
+        [Output::F64(vec![values.len()], values), Output::U32(vec![1], vec![0])].into_iter().chain(left).collect()
     }
 
     /// The bias is one term more; a byte may fall to the other side of a whole number.
@@ -367,52 +420,88 @@ twins! {
 twins! {
     kernels = ["net_last_planes_f32"];
     /// exact sums, or one rounding a term
-    last_planes_f32: of(cases([5..36, 5..36], 2), false, Tiles::Wide), Case => |b, c| last::run::<_, f32>(b, c, 32),
+    last_planes_f32:
+        starting_with(
+            last::fixed([32, 32], false, Tiles::Wide),
+            of(cases([5..36, 5..36], 2), false, Tiles::Wide),
+        ), Case => |b, c|
+        last::run::<_, f32>(b, c, 32),
         oracle = |c: &Case| last::oracle::<f32>(c, 32), tolerance = |c: &Case| last::bound::<f32>(c, 32),
         twins = |c: &Case| last::between::<f32>(c, 32);
 }
 twins! {
     kernels = ["net_last_bytes_f32"];
     /// exact sums, or one rounding a term
-    last_bytes_f32: of(cases([5..36, 5..36], 2), true, Tiles::Wide), Case => |b, c| last::run::<_, f32>(b, c, 32),
+    last_bytes_f32:
+        starting_with(
+            last::fixed([32, 32], true, Tiles::Wide),
+            of(cases([5..36, 5..36], 2), true, Tiles::Wide),
+        ), Case => |b, c|
+        last::run::<_, f32>(b, c, 32),
         oracle = |c: &Case| last::oracle::<f32>(c, 32), tolerance = |c: &Case| last::bound::<f32>(c, 32),
         twins = |c: &Case| last::between::<f32>(c, 32);
 }
 twins! {
     kernels = ["net_rows_first_32"];
     /// exact sums, or the roundings of operands, sums and outputs, as of the whole image
-    rows_first_32: in_strips([33..70, 5..20]), Case => |b, c| first::run::<_, f16>(b, c, 32),
-        oracle = |c: &Case| first::oracle(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
+    rows_first_32:
+        starting_with(
+            strips(first::fixed(around([32, 16]), false, Tiles::Wide), [32, 16]),
+            in_strips([33..70, 5..20]),
+        ), Case => |b, c|
+        first::run::<_, f16>(b, c, 32),
+        oracle = |c: &Case| first::oracle::<f16>(c, 32), tolerance = |c: &Case| first::bound::<f16>(c, 32);
 }
 twins! {
     kernels = ["net_rows_first_16"];
     /// exact sums, or the roundings of operands, sums and outputs, as of the whole image
-    rows_first_16: in_strips([17..50, 5..20]), Case => |b, c| first::run::<_, f16>(b, c, 16),
-        oracle = |c: &Case| first::oracle(c, 16), tolerance = |c: &Case| first::bound::<f16>(c, 16);
+    rows_first_16:
+        starting_with(
+            strips(first::fixed(around([16, 16]), false, Tiles::Wide), [16, 16]),
+            in_strips([17..50, 5..20]),
+        ), Case => |b, c|
+        first::run::<_, f16>(b, c, 16),
+        oracle = |c: &Case| first::oracle::<f16>(c, 16), tolerance = |c: &Case| first::bound::<f16>(c, 16);
 }
 twins! {
     kernels = ["net_rows_first_f32"];
     /// exact sums, or one rounding a term, as of the whole image
-    rows_first_f32: in_strips([17..50, 5..20]), Case => |b, c| first::run::<_, f32>(b, c, 64),
-        oracle = |c: &Case| first::oracle(c, 64), tolerance = |c: &Case| first::bound::<f32>(c, 64),
+    rows_first_f32: starting_with(strips(first::groups(false), [16, 16]), in_strips([17..50, 5..20])), Case => |b, c|
+        first::run::<_, f32>(b, c, 64),
+        oracle = |c: &Case| first::oracle::<f32>(c, 64), tolerance = |c: &Case| first::bound::<f32>(c, 64),
         twins = |c: &Case| between::<f32>(c, first::bound::<f32>(c, 64));
 }
 twins! {
     kernels = ["net_rows_last_32"];
     /// exact sums, or the roundings of operands and sums, as of the whole image
-    rows_last_32: in_strips([12..30, 5..60]), Case => |b, c| last::run::<_, f16>(b, c, 32),
+    rows_last_32:
+        starting_with(
+            strips(last::fixed([8, 56], false, Tiles::Wide), [8, 56]),
+            in_strips([12..30, 5..60]),
+        ), Case => |b, c|
+        last::run::<_, f16>(b, c, 32),
         oracle = |c: &Case| last::oracle::<f16>(c, 32), tolerance = |c: &Case| last::bound::<f16>(c, 32);
 }
 twins! {
     kernels = ["net_rows_last_16"];
     /// exact sums, or the roundings of operands and sums, as of the whole image
-    rows_last_16: in_strips([12..30, 5..60]), Case => |b, c| last::run::<_, f16>(b, c, 16),
+    rows_last_16:
+        starting_with(
+            strips(last::fixed([8, 56], false, Tiles::Wide), [8, 56]),
+            in_strips([12..30, 5..60]),
+        ), Case => |b, c|
+        last::run::<_, f16>(b, c, 16),
         oracle = |c: &Case| last::oracle::<f16>(c, 16), tolerance = |c: &Case| last::bound::<f16>(c, 16);
 }
 twins! {
     kernels = ["net_rows_last_f32"];
     /// exact sums, or one rounding a term, as of the whole image
-    rows_last_f32: in_strips([36..70, 5..36]), Case => |b, c| last::run::<_, f32>(b, c, 32),
+    rows_last_f32:
+        starting_with(
+            strips(last::fixed([32, 32], false, Tiles::Wide), [32, 32]),
+            in_strips([36..70, 5..36]),
+        ), Case => |b, c|
+        last::run::<_, f32>(b, c, 32),
         oracle = |c: &Case| last::oracle::<f32>(c, 32), tolerance = |c: &Case| last::bound::<f32>(c, 32),
         twins = |c: &Case| last::between::<f32>(c, 32);
 }

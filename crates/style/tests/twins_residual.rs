@@ -3,14 +3,16 @@
 mod bounds;
 mod convolutions;
 mod oracle;
+mod starting_with;
 
 use bounds::{norm_error, stored};
-use convolutions::{Case, in_layout, noise, tensor_shape, vector, wide};
+use convolutions::{Case, LOUD, hold, in_layout, noise, sparse, tensor_shape, vector, wide};
 use gpu_core::testing::proptest::prelude::*;
 use gpu_core::testing::{Output, Outputs, Tolerance, Twin};
 use gpu_core::{Cpu, Result, Tensor, twins};
 use half::f16;
 use oracle::{Filter, Images};
+use starting_with::starting_with;
 use style::ops::{
     Conv, ConvShape, FusedResidualBlock, Layout, Norm, Plan, ResidualBlock, Sample, fused_residual_block,
 };
@@ -22,6 +24,8 @@ struct Block {
     /// The first convolution, and the input.
     first: Case,
     plan: Plan,
+    /// The second gamma is as large as this.
+    gain: f32,
 }
 
 impl Block {
@@ -42,7 +46,7 @@ impl Block {
     }
 
     fn gamma2(&self) -> Vec<f32> {
-        self.first.gamma().into_iter().rev().collect()
+        self.first.gamma().into_iter().rev().map(|gamma| gamma * self.gain).collect()
     }
 }
 
@@ -59,7 +63,11 @@ fn blocks(largest: usize) -> BoxedStrategy<Block> {
             }
             let conv =
                 ConvShape { outputs: c, inputs: c, kernel: [k, k], padding: k / 2, stride: [1, 1], upsample: false };
-            Block { first: Case { layout, shape: [b, c, h, w], conv, fill, exact: false }, plan }
+            Block {
+                first: Case { layout, shape: [b, c, h, w], conv, fill, exact: false, sparse: false },
+                plan,
+                gain: 1.0,
+            }
         })
         .boxed()
 }
@@ -70,9 +78,35 @@ fn large() -> BoxedStrategy<Block> {
     size.prop_map(|(c, h, w, layout, fill)| {
         let conv = ConvShape { outputs: c, inputs: c, kernel: [3, 3], padding: 1, stride: [1, 1], upsample: false };
         let layout = [Layout::Nchw, Layout::Nhwc][layout];
-        Block { first: Case { layout, shape: [1, c, h, w], conv, fill, exact: false }, plan: Plan::Auto }
+        Block {
+            first: Case { layout, shape: [1, c, h, w], conv, fill, exact: false, sparse: false },
+            plan: Plan::Auto,
+            gain: 1.0,
+        }
     })
     .boxed()
+}
+
+/// Whole and ragged tiles, in one launch and in several, and results beyond f16.
+fn around() -> Vec<Block> {
+    let block =
+        |layout, c, [h, w]: [usize; 2], plan, gain| Block { first: sparse(layout, [2, c, h, w], c, 7), plan, gain };
+    vec![
+        block(Layout::Nchw, 5, [17, 33], Plan::Launches, 1.0),
+        block(Layout::Nhwc, 24, [9, 18], Plan::Launches, LOUD),
+        block(Layout::Nchw, 24, [9, 20], Plan::Auto, LOUD),
+        block(Layout::Nhwc, 5, [17, 33], Plan::Auto, 1.0),
+        block(Layout::Nhwc, 7, [16, 32], Plan::Launches, LOUD),
+        block(Layout::Nchw, 64, [8, 17], Plan::Launches, 1.0),
+        block(Layout::Nchw, 5, [17, 33], Plan::Launches, LOUD),
+        block(Layout::Nchw, 5, [17, 33], Plan::Auto, 1.0),
+        block(Layout::Nhwc, 24, [9, 18], Plan::Auto, 1.0),
+    ]
+}
+
+/// More tiles than four a lane of a warp.
+fn many() -> Vec<Block> {
+    vec![Block { first: sparse(Layout::Nchw, [1, 1, 130, 131], 1, 9), plan: Plan::Launches, gain: 1.0 }]
 }
 
 fn run<B: FusedResidualBlock<T>, T: Sample + Twin>(b: &B, c: &Block) -> Result<Outputs> {
@@ -100,7 +134,8 @@ fn steps<T: Sample>(c: &Block) -> [Images; 3] {
 fn oracle_of<T: Sample>(c: &Block) -> Outputs {
     let [_, _, raw2] = steps::<T>(c);
     let (gamma, beta) = (wide(&c.gamma2()), wide(&c.first.beta()));
-    let y = oracle::norm(&raw2, &gamma, &beta, EPS.into(), false, Some(&c.first.images::<T>()));
+    let mut y = oracle::norm(&raw2, &gamma, &beta, EPS.into(), false, Some(&c.first.images::<T>()));
+    hold::<T>(&mut y);
     vec![Output::F64(tensor_shape(c.first.layout, y.shape).to_vec(), in_layout(c.first.layout, y))]
 }
 
@@ -115,17 +150,20 @@ fn bound<T: Sample>(c: &Block) -> Tolerance {
     let weights = filter.weight.chunks_exact(taps).map(|w| w.iter().map(|v| v.abs()).sum::<f64>());
     let weights = weights.fold(0.0, f64::max);
     let own = weights * largest * 2.0 * (taps + 2) as f64 * 2.0_f64.powi(-24) + 1e-6;
-    stored::<T>(norm_error::<T>(&raw2, first * weights + own, EPS.into()) + 2.0_f64.powi(-20))
+    let behind = norm_error::<T>(&raw2, first * weights + own, EPS.into()) + 2.0_f64.powi(-20);
+    stored::<T>(behind * f64::from(c.gain))
 }
 
 twins! {
     kernels = ["fused_residual_block_whole_f32", "fused_residual_block_second_f32", "fused_residual_block_merge_f32",
         "fused_residual_block_apply_f32"];
     /// the errors of both convolutions, each behind its norm
-    residual_f32_close: blocks(16), Block => |b, c| run::<_, f32>(b, c), oracle = oracle_of::<f32>,
+    residual_f32_close: starting_with(around(), blocks(16)), Block => |b, c|
+        run::<_, f32>(b, c), oracle = oracle_of::<f32>,
         tolerance = bound::<f32>;
     /// as above
-    large_residual_f32_close: large(), Block => |b, c| run::<_, f32>(b, c), oracle = oracle_of::<f32>,
+    large_residual_f32_close: starting_with(many(), large()), Block => |b, c|
+        run::<_, f32>(b, c), oracle = oracle_of::<f32>,
         tolerance = bound::<f32>;
 }
 
@@ -133,10 +171,12 @@ twins! {
     kernels = ["fused_residual_block_whole_f16", "fused_residual_block_second_f16", "fused_residual_block_merge_f16",
         "fused_residual_block_apply_f16"];
     /// as in f32, with the roundings of what is stored between
-    residual_f16_close: blocks(16), Block => |b, c| run::<_, f16>(b, c), oracle = oracle_of::<f16>,
+    residual_f16_close: starting_with(around(), blocks(16)), Block => |b, c|
+        run::<_, f16>(b, c), oracle = oracle_of::<f16>,
         tolerance = bound::<f16>;
     /// as above
-    large_residual_f16_close: large(), Block => |b, c| run::<_, f16>(b, c), oracle = oracle_of::<f16>,
+    large_residual_f16_close: starting_with(many(), large()), Block => |b, c|
+        run::<_, f16>(b, c), oracle = oracle_of::<f16>,
         tolerance = bound::<f16>;
 }
 

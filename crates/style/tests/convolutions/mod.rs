@@ -17,6 +17,8 @@ pub struct Case {
     pub fill: Fill,
     /// Small dyadic weights, so that every sum is exact; else any.
     pub exact: bool,
+    /// Two products a sum: bounds of errors are small, and a wrong element shows.
+    pub sparse: bool,
 }
 
 /// `[B, C, H, W]` in the order of a layout.
@@ -92,7 +94,31 @@ fn points() -> impl Strategy<Value = ([usize; 4], ConvShape)> {
 pub fn cases(fill: BoxedStrategy<Fill>, exact: bool) -> impl Strategy<Value = Case> {
     let layout = prop_oneof![Just(Layout::Nchw), Just(Layout::Nhwc)];
     let shapes = prop_oneof![12 => shapes().boxed(), 1 => points().boxed()];
-    (layout, shapes, fill).prop_map(move |(layout, (shape, conv), fill)| Case { layout, shape, conv, fill, exact })
+    (layout, shapes, fill).prop_map(move |(layout, (shape, conv), fill)| Case {
+        layout,
+        shape,
+        conv,
+        fill,
+        exact,
+        sparse: false,
+    })
+}
+
+/// A 3 x 3 convolution of `[B, C, H, W]` with few products, of noise.
+pub fn sparse(layout: Layout, shape: [usize; 4], outputs: usize, seed: u32) -> Case {
+    let conv = ConvShape { outputs, inputs: shape[1], kernel: [3, 3], padding: 1, stride: [1, 1], upsample: false };
+    Case { layout, shape, conv, fill: Fill::of(FillKind::Noise(seed)), exact: false, sparse: true }
+}
+
+/// Gammas of cases whose results leave the range of f16.
+pub const LOUD: f32 = 65536.0;
+
+/// What f16 holds of results.
+pub fn hold<T: Sample>(images: &mut Images) {
+    if T::ROUNDS {
+        let most = f64::from(half::f16::MAX);
+        images.data.iter_mut().for_each(|v| *v = v.clamp(-most, most));
+    }
 }
 
 /// Values that are small integers: no sum of a convolution rounds.
@@ -115,7 +141,16 @@ impl Case {
     }
 
     pub fn weight<T: Sample>(&self) -> Vec<T> {
-        weights(self.fill, self.exact, self.conv.outputs * self.taps(), self.taps())
+        let (taps, outputs) = (self.taps(), self.conv.outputs);
+        if !self.sparse {
+            return weights(self.fill, self.exact, outputs * taps, taps);
+        }
+        let weight = |o: usize, i: usize| match (i + taps - 5 * o % taps) % taps {
+            0 => 0.75,
+            at if at == taps / 2 => -0.5,
+            _ => 0.0,
+        };
+        (0..outputs * taps).map(|i| T::nearest(weight(i / taps, i % taps))).collect()
     }
 
     pub fn bias(&self) -> Vec<f32> {

@@ -1,14 +1,19 @@
 //! What the tests of the layers of the network plan share: cases, their values, tolerances.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 #[path = "../oracle/net.rs"]
 pub(crate) mod oracle;
+#[path = "../starting_with/mod.rs"]
+mod starting_with;
+
+use std::any::Any;
 
 use gpu_core::testing::proptest::prelude::*;
-use gpu_core::testing::{Fill, FillKind, Output, Outputs, Tolerance};
+use gpu_core::testing::{Fill, FillKind, Output, Outputs, Tolerance, Value};
 use gpu_core::{Backend, Result, Tensor};
 use half::f16;
 use oracle::Images;
+pub(crate) use starting_with::starting_with;
 use style::kernels::{NET_EPSILON, NetElem, Plane, Tiles};
 
 /// What a case looks at.
@@ -40,6 +45,81 @@ pub(crate) struct Case {
     pub(crate) tiles: Tiles,
     /// One image, a row of tiles at a time.
     pub(crate) strips: bool,
+    /// Exact values of which many leave the range of `f16`, before the layer and behind it.
+    pub(crate) loud: bool,
+    /// Pictures that hardly differ from what is subtracted from them.
+    pub(crate) faint: bool,
+    /// The layer runs twice in the same scratch memory.
+    pub(crate) again: bool,
+}
+
+impl Case {
+    /// One whole tile of most kernels.
+    pub(crate) const TILE: Self = Self {
+        look: Look::Exact,
+        n: 1,
+        h: 8,
+        w: 16,
+        more: [0, 0],
+        seed: 1,
+        add: true,
+        keep: true,
+        bytes: false,
+        nearest: true,
+        tiles: Tiles::Wide,
+        strips: false,
+        loud: false,
+        faint: false,
+        again: false,
+    };
+
+    /// How often the layer runs.
+    pub(crate) fn rounds(&self) -> usize {
+        1 + usize::from(self.again)
+    }
+}
+
+/// What random cases seldom meet, for tiles of `[h, w]` pixels: a whole tile, whose every halo pixel counts; two by two of
+/// which the last are ragged; and the smallest image.
+pub(crate) fn around([h, w]: [usize; 2]) -> Vec<Case> {
+    vec![
+        Case { h, w, loud: true, ..Case::TILE },
+        Case { look: Look::Statistics, h: h + 3, w: w + 11, add: false, again: true, ..Case::TILE },
+        Case { n: 2, h: h + 1, w: w + 1, seed: 2, ..Case::TILE },
+        Case { look: Look::Values, h: 2, w: 2, add: false, ..Case::TILE },
+    ]
+}
+
+/// The same for both kinds of tiles.
+pub(crate) fn around_both(tile: [usize; 2]) -> Vec<Case> {
+    around(tile).into_iter().flat_map(|c| [c, Case { tiles: Tiles::Small, ..c }]).collect()
+}
+
+/// Such cases in `f32`, whose statistics are merged in groups when they have more than 64 parts; a tile has `parts`. The
+/// one of many parts takes the longest and is the fifth: the four of a simulated device do without it.
+pub(crate) fn merged([h, w]: [usize; 2], parts: usize) -> Vec<Case> {
+    let rows = 32 / parts + 1;
+    vec![
+        Case { h, w, ..Case::TILE },
+        Case { look: Look::Statistics, n: 2, h: 3, w: 2, add: false, again: true, ..Case::TILE },
+        Case { look: Look::Statistics, h: h + 3, w: w + 11, ..Case::TILE },
+        Case { h: h + 1, w: w + 1, seed: 2, ..Case::TILE },
+        Case { look: Look::Statistics, h: h * (rows - 1) + 3, w: w + 11, ..Case::TILE },
+    ]
+}
+
+/// The same with the one of many parts first: one kernel shows the merge on a simulated device, too.
+pub(crate) fn merged_early(tile: [usize; 2], parts: usize) -> Vec<Case> {
+    let mut cases = merged(tile, parts);
+    cases.rotate_right(1);
+    cases
+}
+
+/// Such cases of one image, a row of tiles at a time.
+pub(crate) fn strips(fixed: Vec<Case>, [h, w]: [usize; 2]) -> Vec<Case> {
+    let whole = |c: Case| if (c.h, c.w) == (h, w) { Case { h: 2 * h, ..c } } else { c };
+    let several = |c: Case| Case { h: c.h.max(h + 1), n: 1, strips: true, ..whole(c) };
+    fixed.into_iter().map(several).collect()
 }
 
 pub(crate) fn cases(sides: [std::ops::Range<usize>; 2], most: usize) -> impl Strategy<Value = Case> {
@@ -51,7 +131,7 @@ pub(crate) fn cases(sides: [std::ops::Range<usize>; 2], most: usize) -> impl Str
         |(look, n, h, w, more, seed, (add, keep, bytes, nearest), tiles)| {
             // The first layer's scene is at most a reflection larger, and the result of the last one is a picture.
             let more = [more[0].min(h.saturating_sub(5)), more[1].min(w.saturating_sub(5))];
-            Case { look, n, h, w, more, seed, add, keep, bytes, nearest, tiles, strips: false }
+            Case { look, n, h, w, more, seed, add, keep, bytes, nearest, tiles, ..Case::TILE }
         },
     )
 }
@@ -77,9 +157,29 @@ pub(crate) fn fill(c: &Case, which: u32) -> Fill {
     Fill::of(if c.look == Look::Exact { FillKind::Ints(seed) } else { FillKind::Noise(seed) })
 }
 
-/// Weights of unit gain; quarters for exact sums. Both are numbers of `f16`.
+/// Small noise, or whole numbers; multiples of 2¹³ where they are to leave the range of `f16`, whose sums are as exact.
+pub(crate) fn values<T: Value>(c: &Case, which: u32, count: usize) -> Vec<T> {
+    let value = |v: f64| if c.loud { v.clamp(-7.0, 7.0) * LOUD } else { v };
+    fill(c, which).values::<f64>(count).into_iter().map(|v| T::from_f64(value(v))).collect()
+}
+
+const LOUD: f64 = 8192.0;
+
+/// The number of `f16` that a layer reads.
+pub(crate) fn held(c: &Case, v: f64) -> f64 {
+    if c.loud { v.clamp(-f64::from(f16::MAX), f16::MAX.into()) } else { v }
+}
+
+/// Weights of unit gain; powers of two for exact sums. All are numbers of `f16`.
 pub(crate) fn weights(c: &Case, count: usize, products: usize) -> Vec<f32> {
-    let gain = if c.look == Look::Exact { 0.25 } else { 1.0 / (products as f64).sqrt() };
+    let unit = 1.0 / (products as f64).sqrt();
+    let gain = match c.look {
+        // Bytes themselves are small.
+        Look::Exact if c.loud && c.bytes => 8.0,
+        Look::Exact if c.loud => (unit / 5.0).log2().round().exp2(),
+        Look::Exact => 0.25,
+        _ => unit,
+    };
     let round = |v: f64| f16::from_f64(v * gain).to_f32();
     fill(c, 1).values::<f64>(count).into_iter().map(round).collect()
 }
@@ -101,7 +201,9 @@ pub(crate) fn norm<T: NetElem>(c: &Case, cin: usize) -> Normed<T> {
     let exact = c.look == Look::Exact;
     let (of_channels, of_planes) = (fill(c, 2).values::<f32>(2 * cin), fill(c, 5).values::<f64>(c.n * cin));
     let gamma_beta: Vec<f32> = if exact {
-        (0..cin).flat_map(|c| [[1.0, -1.0, 2.0][c % 3], (c % 4) as f32]).collect()
+        // No shift of a channel is zero, except where most of what it moves leaves the range.
+        let beta = |i: usize| if c.loud { (i % 4) as f32 * LOUD as f32 } else { 5.0 + (i % 4) as f32 };
+        (0..cin).flat_map(|i| [[1.0, -1.0, 2.0][i % 3], beta(i)]).collect()
     } else {
         of_channels.chunks_exact(2).flat_map(|two| [two[0] + 1.5, two[1]]).collect()
     };
@@ -111,12 +213,39 @@ pub(crate) fn norm<T: NetElem>(c: &Case, cin: usize) -> Normed<T> {
     for (i, mean) in of_planes.into_iter().enumerate() {
         let channel = i % cin;
         let [gamma, beta] = [gamma_beta[2 * channel], gamma_beta[2 * channel + 1]];
-        let mean = if exact { 0.0 } else { mean * 0.5 };
+        let mean = match c.look {
+            Look::Exact if c.loud => 0.0,
+            Look::Exact => [1.0, -1.0, 0.0, 2.0][(i + i / cin) % 4],
+            _ => mean * 0.5,
+        };
         let plane = Plane { pixels: c.h * c.w, mean, variance: 1.0 - f64::from(NET_EPSILON) };
         T::record(&mut stats[i / cin * each..][..each], channel, plane, [gamma, beta]);
         meant.push([f64::from(gamma), f64::from(beta) - f64::from(gamma) * mean]);
     }
+    if let Some(sums) = (&mut stats as &mut dyn Any).downcast_mut::<Vec<i64>>() {
+        sums.chunks_exact_mut(each).for_each(|sums| spread(sums, cin));
+    }
     Normed { stats, gamma_beta, meant }
+}
+
+/// Sums of `f16` as many blocks leave them: some in each copy of a channel's, and much of the squares in the finer unit, of
+/// which 2³⁰ are one of the other.
+fn spread(sums: &mut [i64], channels: usize) {
+    let copies = sums.len() / 4 / channels;
+    for c in 0..channels {
+        for i in 1..copies {
+            let (first, at) = (4 * c, 4 * (c + i * channels));
+            for k in 0..2 {
+                // Half of what is left, so that all copies differ.
+                let some = sums[first + k] / 2;
+                sums[first + k] -= some;
+                sums[at + k] += some;
+            }
+            let finer = sums[at + 1] / 2;
+            sums[at + 1] -= finer;
+            sums[at + 2] += finer << 30;
+        }
+    }
 }
 
 pub(crate) fn is_half<T: NetElem>() -> bool {
@@ -153,14 +282,40 @@ pub(crate) fn statistics<B: Backend, T: NetElem>(
     Ok(vec![Output::F32(shape.clone(), means), Output::F32(shape, roots)])
 }
 
+/// Sums that nobody reads any more, which a layer in `f16` clears; what else they held does not matter.
+pub(crate) fn old_sums<T: NetElem>(n: usize) -> Vec<T::Stat> {
+    let mut old = vec![T::Stat::default(); n * T::stats_len(0)];
+    if let Some(sums) = (&mut old as &mut dyn Any).downcast_mut::<Vec<i64>>() {
+        sums.fill(7);
+    }
+    old
+}
+
+/// How many numbers of such sums are not zero.
+pub(crate) fn left<B: Backend, T: NetElem>(b: &B, old: &Tensor<B, T::Stat, 1>) -> Result<Output> {
+    let old = old.to_vec(b)?;
+    let sums = (&old as &dyn Any).downcast_ref::<Vec<i64>>();
+    let left = sums.map_or(0, |sums| sums.iter().filter(|&&sum| sum != 0).count());
+    Ok(Output::U32(vec![1], vec![left as u32]))
+}
+
+/// Nothing of them.
+pub(crate) fn nothing_left() -> Output {
+    Output::U32(vec![1], vec![0])
+}
+
 pub(crate) fn numbers(y: &Images) -> Output {
     Output::F64(vec![y.n, y.h, y.w, y.c], y.values.clone())
 }
 
 /// What an oracle's result becomes for a case.
-pub(crate) fn looked_at(c: &Case, y: &Images, more: Option<Output>) -> Outputs {
+pub(crate) fn looked_at(c: &Case, y: &Images, more: Vec<Output>) -> Outputs {
     if c.look != Look::Statistics {
-        return std::iter::once(numbers(y)).chain(more).collect();
+        let mut y = numbers(y);
+        if let Output::F64(_, values) = &mut y {
+            values.iter_mut().for_each(|v| *v = held(c, *v));
+        }
+        return std::iter::once(y).chain(more).collect();
     }
     let (means, roots) = oracle::statistics(y, f64::from(NET_EPSILON));
     let shape = vec![y.n, y.c];
