@@ -30,10 +30,6 @@ use clap::{Parser, Subcommand};
 use exit::{Exit, Failure};
 use session::Session;
 
-/// Programs on grids make many small values on all threads.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Batched image transforms on CPUs and GPUs, with equal answers on both
 #[derive(Parser, Debug)]
 #[command(name = "lockstep", version, propagate_version = true, arg_required_else_help = true)]
