@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
+use rayon::prelude::*;
+
 use super::Profile;
 use crate::dag::Batch;
 use crate::error::Result;
@@ -72,6 +74,15 @@ impl std::fmt::Debug for RunResult {
     }
 }
 
+impl Drop for RunResult {
+    /// Millions of values take a thread alone as long as a tenth of the run that made them.
+    fn drop(&mut self) {
+        if self.outputs.len() > 1 {
+            std::mem::take(&mut self.outputs).into_par_iter().for_each(drop);
+        }
+    }
+}
+
 impl RunResult {
     /// From the outputs of each sample, and how many each program has.
     pub(crate) fn new(outputs: Vec<Vec<Result<Output>>>, counts: impl Iterator<Item = usize>) -> Self {
@@ -89,8 +100,8 @@ impl RunResult {
     }
 
     /// For each sample the outputs of all programs, one after the other.
-    pub(crate) fn into_outputs(self) -> Vec<Vec<Result<Output>>> {
-        self.outputs
+    pub(crate) fn into_outputs(mut self) -> Vec<Vec<Result<Output>>> {
+        std::mem::take(&mut self.outputs)
     }
 
     fn output(&self, program: usize, output: usize, sample: usize) -> &Result<Output> {

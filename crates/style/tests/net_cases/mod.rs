@@ -313,7 +313,9 @@ pub(crate) fn looked_at(c: &Case, y: &Images, more: Vec<Output>) -> Outputs {
     if c.look != Look::Statistics {
         let mut y = numbers(y);
         if let Output::F64(_, values) = &mut y {
-            values.iter_mut().for_each(|v| *v = held(c, *v));
+            for v in values.iter_mut() {
+                *v = held(c, *v);
+            }
         }
         return std::iter::once(y).chain(more).collect();
     }
