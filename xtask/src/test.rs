@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::simulated;
 use crate::tee::{Tally, tee};
-use crate::workspace::{cargo, line, output, packages, read, root, says};
+use crate::workspace::{cargo, line, on_path, output, packages, read, root, says};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -45,7 +45,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         println!("\n== tests on golden data");
         ignored = ignored_tests(pass, nextest, &options.arguments)?;
         if let Some(data) = data.as_ref().filter(|_| ignored.iter().any(|name| !needs_device(name))) {
-            let which = Which::Golden { ignored: &ignored, solvers: has_solvers() };
+            let which = Which::Golden { ignored: &ignored, without: &missing() };
             let mut command = command(pass, nextest, which, &options.arguments);
             command.env("LOCKSTEP_COMMAND", &program).env("LOCKSTEP_DATA", data);
             if !counted(&mut command, &mut tally)? {
@@ -76,8 +76,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     if !counted(&mut documentation, &mut tally)? {
         failed.push("examples in the documentation");
     }
-    let without_solvers = |name: &str| !has_solvers() && name.starts_with("solvers_");
-    let skipped = |name: &&String| data.is_none() || needs_device(name) || without_solvers(name);
+    let missing = missing();
+    let wants_missing = |name: &str| missing.iter().any(|want| name.contains(want.word));
+    let skipped = |name: &&String| data.is_none() || needs_device(name) || wants_missing(name);
     tally.skipped += ignored.iter().filter(skipped).count() as u64;
     explain(&ignored, data.as_deref(), &root);
     println!("{tally}");
@@ -139,8 +140,8 @@ pub(crate) fn libraries(root: &Path) -> Result<Vec<String>> {
 enum Which<'a> {
     /// Those that are not ignored.
     Plain,
-    /// Of these ignored ones, those that need no device, and with or without those that want foreign solvers.
-    Golden { ignored: &'a [String], solvers: bool },
+    /// Of these ignored ones, those that need no device, without those that want what is missing.
+    Golden { ignored: &'a [String], without: &'a [Want] },
 }
 
 fn command(pass: &Pass, nextest: bool, which: Which<'_>, arguments: &[String]) -> Command {
@@ -150,31 +151,52 @@ fn command(pass: &Pass, nextest: bool, which: Which<'_>, arguments: &[String]) -
         if !arguments.is_empty() {
             command.arg("--no-tests=pass");
         }
-        if let Which::Golden { solvers, .. } = which {
-            let device = format!("not test(/{DEVICE}/)");
-            let solvers = if solvers { "" } else { " and not test(/^solvers_/)" };
-            command.args(["--run-ignored", "only", "-E", &format!("{device}{solvers}")]);
+        if let Which::Golden { without, .. } = which {
+            let without: String = without.iter().map(|want| format!(" and not test(/{}/)", want.word)).collect();
+            command.args(["--run-ignored", "only", "-E", &format!("not test(/{DEVICE}/){without}")]);
         }
         return command;
     }
     // Documentation tests have a step of their own.
     command.args(["test", "--no-fail-fast", "--lib", "--bins", "--tests"]).args(&pass.selection).args(arguments);
-    if let Which::Golden { ignored, solvers } = which {
+    if let Which::Golden { ignored, without } = which {
         command.args(["--", "--ignored"]);
         for name in ignored.iter().filter(|name| needs_device(name)) {
             command.args(["--skip", name]);
         }
-        if !solvers {
-            command.args(["--skip", "solvers_"]);
+        for want in without {
+            command.args(["--skip", want.word]);
         }
     }
     command
 }
 
-/// Whether LOCKSTEP_SOLVERS names a file of programs for the tests that want one (`solvers_…`): such files are not part of
-/// the golden data.
-fn has_solvers() -> bool {
-    std::env::var_os("LOCKSTEP_SOLVERS").is_some()
+/// What some tests want that is no golden data.
+#[derive(Clone, Copy)]
+struct Want {
+    /// A word in the names of these tests.
+    word: &'static str,
+    /// Why they are skipped, and what to do.
+    why: &'static str,
+    is_there: fn() -> bool,
+}
+
+const WANTS: [Want; 2] = [
+    Want {
+        word: "solvers_",
+        why: "tests of foreign programs; set LOCKSTEP_SOLVERS to a file of them",
+        is_there: || std::env::var_os("LOCKSTEP_SOLVERS").is_some(),
+    },
+    Want {
+        word: "real_ffmpeg",
+        why: "tests with ffmpeg; install it, or set FFMPEG to the program",
+        is_there: || std::env::var_os("FFMPEG").is_some() || on_path("ffmpeg").is_some(),
+    },
+];
+
+/// What is wanted and not there.
+fn missing() -> Vec<Want> {
+    WANTS.into_iter().filter(|want| !(want.is_there)()).collect()
 }
 
 /// Runs a test command and adds up its closing lines; whether it succeeded.
@@ -259,8 +281,8 @@ fn ignored_of(list: &str) -> Result<Vec<String>> {
 fn explain(ignored: &[String], data: Option<&Path>, root: &Path) {
     let device = ignored.iter().filter(|name| needs_device(name)).count();
     println!();
-    if !has_solvers() && ignored.iter().any(|name| name.starts_with("solvers_")) {
-        println!("skipped: tests of foreign programs; set LOCKSTEP_SOLVERS to a file of them");
+    for want in missing().iter().filter(|want| ignored.iter().any(|name| name.contains(want.word))) {
+        println!("skipped: {}", want.why);
     }
     if device > 0 {
         println!("skipped: {device} tests need a CUDA device, not a simulated one; `cargo xtask test-gpu` runs them");
@@ -303,14 +325,14 @@ mod tests {
     fn cargo_test_runs_golden_tests_without_those_of_the_device() {
         let pass = Pass { what: "x", selection: vec!["--workspace".into()] };
         let ignored = ["a::cuda_b".to_owned(), "golden_c".to_owned()];
-        let golden = |solvers| Which::Golden { ignored: &ignored, solvers };
-        let words = line(&command(&pass, false, golden(true), &[]));
+        let golden = |without| Which::Golden { ignored: &ignored, without };
+        let words = line(&command(&pass, false, golden(&[]), &[]));
         assert!(words.ends_with("--workspace -- --ignored --skip a::cuda_b"), "{words}");
-        let words = line(&command(&pass, false, golden(false), &[]));
-        assert!(words.ends_with("--skip a::cuda_b --skip solvers_"), "{words}");
+        let words = line(&command(&pass, false, golden(&WANTS), &[]));
+        assert!(words.ends_with("--skip a::cuda_b --skip solvers_ --skip real_ffmpeg"), "{words}");
         let words = line(&command(&pass, false, Which::Plain, &[]));
         assert!(!words.contains("--ignored"), "{words}");
-        let words = line(&command(&pass, true, golden(false), &[]));
-        assert!(words.contains("--run-ignored only") && words.contains("not test(/^solvers_/)"), "{words}");
+        let words = line(&command(&pass, true, golden(&WANTS), &[]));
+        assert!(words.contains("--run-ignored only") && words.contains("not test(/real_ffmpeg/)"), "{words}");
     }
 }
