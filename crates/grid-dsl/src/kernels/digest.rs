@@ -2,8 +2,8 @@
 //!
 //! Floor: `32 h` bytes in, 8 out a grid. A thread takes a grid, since the hash is one chain of a product and an exclusive or a
 //! character: about 7 instructions, of which three are products, and 9 cycles from one character to the next. That is 6,700
-//! instructions a full grid of 30 x 30, so an H200 cannot take less than some 25 µs for 100,000 of them; their bytes take 23. Measured: 56 µs, 45 and 42 %
-//! of these bounds.
+//! instructions a full grid of 30 x 30, so an H200 cannot take less than some 25 µs for 100,000 of them; their bytes take 23.
+//! Measured: 56 µs, 45 and 42 % of these bounds.
 //! A warp brings four rows of its 32 grids to shared memory at once, while it works on the four before.
 
 use gpu_core::{Backend, Cpu, Error, Result, Tensor, View, ViewMut};
