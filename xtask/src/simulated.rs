@@ -20,6 +20,8 @@ pub(crate) const CASES: u32 = 64;
 const TILES: [&str; 2] = ["style", "ata-wmma"];
 /// Words in the names of tests on golden data: whole pictures, which would take hours.
 const GOLDEN: [&str; 2] = ["golden", "every_case"];
+/// A word in the names of others that take many minutes here, and a second on a GPU.
+const LONG: &str = "long_run";
 /// [`is_whole`] as a regular expression.
 const WHOLE: &str = "(^|::)(on_cuda|large_[^:]*)::";
 
@@ -77,7 +79,7 @@ fn is_golden(test: &str) -> bool {
 
 /// Whether an ignored test runs on the simulated device.
 fn is_ours(test: &str) -> bool {
-    needs_device(test) && !is_golden(test)
+    needs_device(test) && !is_golden(test) && !test.contains(LONG)
 }
 
 /// Whole transforms, in modules `on_cuda`, and entries for large sizes.
@@ -138,7 +140,7 @@ fn filter(part: Part) -> String {
         Part::Tiles => format!("not test(/{WHOLE}/) and {tiles}"),
         Part::Whole => format!("test(/{WHOLE}/)"),
     };
-    format!("test(/{DEVICE}/) and not test(/{}/) and {part}", GOLDEN.join("|"))
+    format!("test(/{DEVICE}/) and not test(/{}|{LONG}/) and {part}", GOLDEN.join("|"))
 }
 
 /// The same packages as a selection, as far as the part has tests in them.
@@ -259,7 +261,7 @@ mod tests {
         let tiles = "--package style --package ata-wmma --features cuda";
         assert_eq!(words(Part::Tiles, false), format!("{test} {tiles} {members}"));
         assert_eq!(words(Part::Whole, false), format!("{test} {same} {members}"));
-        let golden = r"test(/(^|::)(on_cuda|simulated)::|cuda[^:]*$/) and not test(/golden|every_case/) and";
+        let golden = r"test(/(^|::)(on_cuda|simulated)::|cuda[^:]*$/) and not test(/golden|every_case|long_run/) and";
         let packages = "(package(style) or package(ata-wmma))";
         let whole = "test(/(^|::)(on_cuda|large_[^:]*)::/)";
         for (part, rest) in [

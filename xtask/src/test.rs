@@ -152,8 +152,9 @@ fn command(pass: &Pass, nextest: bool, which: Which<'_>, arguments: &[String]) -
             command.arg("--no-tests=pass");
         }
         if let Which::Golden { without, .. } = which {
-            let without: String = without.iter().map(|want| format!(" and not test(/{}/)", want.word)).collect();
-            command.args(["--run-ignored", "only", "-E", &format!("not test(/{DEVICE}/){without}")]);
+            let kinds = std::iter::once(DEVICE).chain(without.iter().map(|want| want.word));
+            let filter: Vec<String> = kinds.map(|kind| format!("not test(/{kind}/)")).collect();
+            command.args(["--run-ignored", "only", "-E", &filter.join(" and ")]);
         }
         return command;
     }

@@ -448,7 +448,7 @@ mod on_cuda {
 
     #[test]
     #[ignore = "needs a CUDA device"]
-    fn strips_computed_again_change_no_bit_in_single() {
+    fn long_run_of_strips_computed_again_in_single() {
         in_strips(4, 0, [211, 5], Precision::F32, (350_000, true));
     }
 
