@@ -117,7 +117,6 @@ impl ApartReader {
             .args(&self.arguments)
             .env("RAYON_NUM_THREADS", self.threads.to_string())
             .env("GLIBC_TUNABLES", tunables())
-            .envs(MIMALLOC)
             .env(ASKED, "1")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -207,10 +206,6 @@ impl Drop for Helper {
 /// than glibc do not look at it.
 const TUNABLES: &str = "glibc.malloc.arena_max=1:glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:\
                         glibc.malloc.trim_threshold=8589934592";
-
-/// The same for a program whose allocator is mimalloc. What it holds ready counts for a limit of memory once it is writable:
-/// not before it is used.
-const MIMALLOC: [(&str, &str); 2] = [("MIMALLOC_ARENA_EAGER_COMMIT", "0"), ("MIMALLOC_PURGE_DELAY", "-1")];
 
 /// [`TUNABLES`], behind those that somebody else has set.
 fn tunables() -> OsString {

@@ -218,16 +218,22 @@ impl Dag {
         &self.members[program].program
     }
 
-    /// The graph of some of the programs: their nodes alone, at the levels that they have here.
-    pub(crate) fn part(&self, programs: &[usize]) -> Self {
+    /// Which nodes some of the programs need, with all that is below them.
+    pub(crate) fn needed(&self, programs: impl Iterator<Item = usize>) -> Vec<bool> {
         let mut needed = vec![false; self.nodes.len()];
-        programs.iter().flat_map(|&program| self.needed_by(program)).for_each(|id| needed[id as usize] = true);
+        programs.flat_map(|program| self.needed_by(program)).for_each(|id| needed[id as usize] = true);
         // Operands come before what reads them.
         for id in (0..self.nodes.len()).rev() {
             if needed[id] {
                 self.nodes[id].operands().for_each(|operand| needed[operand as usize] = true);
             }
         }
+        needed
+    }
+
+    /// The graph of some of the programs: their nodes alone, at the levels that they have here.
+    pub(crate) fn part(&self, programs: &[usize]) -> Self {
+        let needed = self.needed(programs.iter().copied());
         let mut part = Self::default();
         let mut became: Vec<NodeId> = Vec::with_capacity(self.nodes.len());
         for ((node, &level), &needed) in self.nodes.iter().zip(&self.levels).zip(&needed) {

@@ -1,7 +1,8 @@
 //! Graphs of programs on devices: a wavefront of steps, level by level, for all samples of a batch.
 //!
 //! Values stay in the memory of the device. What has no form there, or is no operation of it, is evaluated on the host with
-//! the fast layouts of [`Cpu`], and counted with its reason. Results are those of
+//! the fast layouts of [`Cpu`], and counted with its reason; with [`Options::overlap`] the host runs whole programs instead,
+//! while devices run the others. Results are those of
 //! [`Dag::run`], whatever the device, the number of devices and the size of the batch.
 
 mod call;

@@ -107,24 +107,19 @@ impl Plan {
         }
         Self { ways, slot, levels, last, slots, returned }
     }
-}
 
-/// Which nodes a device evaluates with all that is below them: inputs, constants, and operations of such.
-pub(super) fn whole(dag: &Dag) -> Vec<bool> {
-    let (mut constant, mut whole): (Vec<bool>, Vec<bool>) = Default::default();
-    for node in dag.nodes() {
-        let all = |marks: &[bool]| node.operands().all(|operand| marks[operand as usize]);
-        let fixed = !matches!(node, Node::Input(_)) && all(&constant);
-        let known = match node {
-            Node::Input(_) | Node::Literal(_) => true,
-            _ if fixed => true,
-            Node::Prim(prim, args) => operation(dag, *prim, args).is_some() && all(&whole),
-            Node::Call(..) => false,
-        };
-        constant.push(fixed);
-        whole.push(known);
+    /// Which nodes of the graph a device evaluates with all that is below them: inputs, constants, and operations of such.
+    pub(super) fn whole(&self, dag: &Dag) -> Vec<bool> {
+        let mut whole: Vec<bool> = Vec::with_capacity(self.ways.len());
+        for (node, way) in dag.nodes().iter().zip(&self.ways) {
+            whole.push(match way {
+                Way::Constant => true,
+                Way::Host => matches!(node, Node::Input(_)),
+                Way::Device(_) => node.operands().all(|operand| whole[operand as usize]),
+            });
+        }
+        whole
     }
-    whole
 }
 
 /// A slot for every value that a device holds, used again one level behind its last reader.

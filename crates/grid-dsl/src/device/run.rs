@@ -15,7 +15,8 @@ use crate::error::{ErrClass, Limits, Result};
 use crate::exec::{Output, is_container, run_program};
 use crate::fast::{Fast, Val};
 use crate::kernels::{
-    Arena, Form, GridBackend, HEAD, Instruction, PAYLOAD, Spill, Words, decode_val, is_plain, put, step, take, words_of,
+    Arena, Form, GridBackend, HEAD, Instruction, PAYLOAD, Spill, Words, decode_val, is_plain, put, step, take,
+    take_into, words_of,
 };
 use crate::run::Sample;
 
@@ -71,7 +72,15 @@ struct Wave<'a, B: GridBackend> {
     limits: &'a Limits,
     arena: Arena<B>,
     held: Vec<Held>,
+    room: Room,
     coverage: Coverage,
+}
+
+/// Where values are copied to, over and over.
+#[derive(Default)]
+struct Room {
+    heads: Vec<i32>,
+    payloads: Vec<u32>,
 }
 
 /// Runs samples through the graph.
@@ -119,7 +128,7 @@ impl<'a, B: GridBackend> Wave<'a, B> {
     fn new(b: &'a B, dag: &'a Dag, plan: &'a Plan, samples: &'a [Sample], limits: &'a Limits) -> Done<Self> {
         let arena = Arena::new(b, plan.slots, samples.len())?;
         let held = vec![Held::default(); dag.nodes().len()];
-        Ok(Self { b, dag, plan, samples, limits, arena, held, coverage: Coverage::default() })
+        Ok(Self { b, dag, plan, samples, limits, arena, held, room: Room::default(), coverage: Coverage::default() })
     }
 
     /// Forgets values that nobody reads any more.
@@ -159,9 +168,15 @@ impl<B: GridBackend> Wave<'_, B> {
         }
         items.sort_unstable();
         items.dedup();
+        self.bring(&items)
+    }
+
+    /// Copies values of nodes and samples from their places to the host.
+    fn bring(&mut self, items: &[(NodeId, u32, u32)]) -> Done<()> {
         for part in items.chunks(TOGETHER) {
             let places: Vec<u32> = part.iter().map(|(_, _, place)| *place).collect();
-            let (heads, payloads) = take(self.b, &self.arena, &places, true)?;
+            let Room { heads, payloads } = &mut self.room;
+            take_into(self.b, &self.arena, &places, heads, Some(payloads))?;
             let words = heads.par_chunks_exact(HEAD).zip(payloads.par_chunks_exact(PAYLOAD));
             let values: Vec<_> = words.map(|(head, payload)| decode_val(head, payload).ok()).collect();
             for ((id, s, _), value) in part.iter().zip(values) {

@@ -6,7 +6,7 @@ use gpu_core::Result as Done;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::plan::{Plan, whole};
+use super::plan::Plan;
 use super::run::{self, Known, Values};
 use super::{Coverage, DeviceExecutor};
 use crate::dag::{Batch, Dag};
@@ -30,7 +30,7 @@ impl<B: GridBackend> DeviceExecutor<B> {
     pub(super) fn split(&self, dag: &Dag, batch: &Batch, opts: &Options) -> (Values, Coverage) {
         let samples = batch.samples();
         let inlined = dag.inlined(&opts.limits);
-        let known = whole(&inlined);
+        let known = Plan::new(&inlined).whole(&inlined);
         let is_whole = |program: usize| inlined.needed_by(program).all(|id| known[id as usize]);
         let on_device: Vec<bool> = (0..dag.programs().len()).map(is_whole).collect();
         let (ours, others): (Vec<usize>, Vec<usize>) = (0..on_device.len()).partition(|&program| on_device[program]);
@@ -59,7 +59,7 @@ impl<B: GridBackend> DeviceExecutor<B> {
         coverage.add_host(&profile);
         coverage.programs_on_host += (others.len() * samples.len()) as u64;
 
-        let cache = Cache::new(0);
+        let (cache, count) = (Cache::new(0), dag.all_outputs().count());
         let run = Run::new(&again, opts, &cache, false);
         let one = |((known, rest), sample): ((Known, Vec<Result<Output>>), &Sample)| {
             let mut counted = Counted::new();
@@ -67,13 +67,13 @@ impl<B: GridBackend> DeviceExecutor<B> {
             let redone_of = known.redo.iter().map(|&program| ours[program as usize]).zip(redone);
             let mut redone_of = redone_of.peekable();
             let (mut found, mut rest) = (known.outputs.into_iter(), rest.into_iter());
-            let mut outputs = Vec::with_capacity(dag.all_outputs().count());
+            let mut outputs = Vec::with_capacity(count);
             for (program, &on_device) in on_device.iter().enumerate() {
-                let count = dag.outputs(program).len();
+                let own = dag.outputs(program).len();
                 match redone_of.next_if(|(number, _)| *number == program) {
                     Some((_, values)) => outputs.extend(values),
-                    None if on_device => outputs.extend(found.by_ref().take(count)),
-                    None => outputs.extend(rest.by_ref().take(count)),
+                    None if on_device => outputs.extend(found.by_ref().take(own)),
+                    None => outputs.extend(rest.by_ref().take(own)),
                 }
             }
             (outputs, counted, known.redo.len())

@@ -155,13 +155,7 @@ impl<'r> Run<'r> {
         if let Some(class) = refused(sample, &self.opts.limits) {
             return all().map(|program| self.dag.outputs(program).iter().map(|_| Err(class)).collect()).collect();
         }
-        let mut needed = vec![false; nodes.len()];
-        all().flat_map(|program| self.dag.needed_by(program)).for_each(|id| needed[id as usize] = true);
-        for id in (0..nodes.len()).rev() {
-            if needed[id] {
-                nodes[id].operands().for_each(|operand| needed[operand as usize] = true);
-            }
-        }
+        let needed = self.dag.needed(all());
         let inputs = Inputs::new(sample, &self.keys);
         let mut slots: Vec<Slot> = vec![(Err(ErrClass::Type), 0); nodes.len()];
         let mut fast = Fast::new(&self.opts.limits);

@@ -5,13 +5,13 @@ use std::time::Instant;
 use gpu_core::Result as Done;
 use rayon::prelude::*;
 
-use super::{HEAD, Items, PAYLOAD, TOGETHER, Wave};
+use super::{Items, Wave};
 use crate::dag::{Dag, NodeId, OVERHEAD};
 use crate::device::Coverage;
 use crate::device::plan::{Plan, Way};
 use crate::error::{Limits, Result};
 use crate::exec::Output;
-use crate::kernels::{GridBackend, Instruction, decode_val, step, take_into};
+use crate::kernels::{GridBackend, Instruction, step};
 use crate::run::Sample;
 
 /// What a device found for one sample.
@@ -33,10 +33,9 @@ pub(in crate::device) fn whole<B: GridBackend>(
 ) -> Done<(Vec<Known>, Coverage)> {
     let started = Instant::now();
     let mut wave = Wave::new(b, dag, plan, samples, limits)?;
-    let mut room = Room::default();
     for (level, dead) in plan.levels.iter().zip(&plan.last) {
         let spilled = wave.operations(level)?;
-        wave.read_returned(level, &spilled, &mut room)?;
+        wave.read_returned(level, &spilled)?;
         wave.release(dead);
     }
     let this = &wave;
@@ -67,13 +66,6 @@ pub(in crate::device) fn whole<B: GridBackend>(
     Ok((known, coverage))
 }
 
-/// Where values are copied to, over and over.
-#[derive(Default)]
-struct Room {
-    heads: Vec<i32>,
-    payloads: Vec<u32>,
-}
-
 impl<B: GridBackend> Wave<'_, B> {
     /// Evaluates a level on the device; what had no form there.
     fn operations(&mut self, level: &[NodeId]) -> Done<Items> {
@@ -99,7 +91,7 @@ impl<B: GridBackend> Wave<'_, B> {
     }
 
     /// Brings what programs return to the host, unless it has no form here.
-    fn read_returned(&mut self, level: &[NodeId], spilled: &Items, room: &mut Room) -> Done<()> {
+    fn read_returned(&mut self, level: &[NodeId], spilled: &Items) -> Done<()> {
         let samples = self.samples.len() as u32;
         let mut items: Vec<(NodeId, u32, u32)> = Vec::new();
         for &id in level.iter().filter(|&&id| self.plan.returned[id as usize]) {
@@ -114,15 +106,6 @@ impl<B: GridBackend> Wave<'_, B> {
                 items.extend(lacking.map(|s| (id, s, slot * samples + s)));
             }
         }
-        for part in items.chunks(TOGETHER) {
-            let places: Vec<u32> = part.iter().map(|(_, _, place)| *place).collect();
-            take_into(self.b, &self.arena, &places, &mut room.heads, Some(&mut room.payloads))?;
-            let words = room.heads.par_chunks_exact(HEAD).zip(room.payloads.par_chunks_exact(PAYLOAD));
-            let values: Vec<_> = words.map(|(head, payload)| decode_val(head, payload).ok()).collect();
-            for ((id, s, _), value) in part.iter().zip(values) {
-                self.held[*id as usize].each[*s as usize] = value;
-            }
-        }
-        Ok(())
+        self.bring(&items)
     }
 }
