@@ -106,16 +106,33 @@ impl<'r> Run<'r> {
             return (self.dag.all_outputs().map(|_| Err(class)).collect(), counted);
         }
         let inputs = Inputs::new(sample, &self.keys);
-        let mut slots: Vec<Slot> = vec![(Err(ErrClass::Type), 0); self.dag.nodes().len()];
-        let mut live = 0usize;
+        let slots = if self.spread {
+            self.level_by_level(&inputs, &mut counted)
+        } else {
+            self.node_by_node(&inputs, |_| true, &mut counted)
+        };
+        let outputs = (0..self.dag.programs().len()).flat_map(|p| self.outputs(p, &slots, sample, &mut counted));
+        let outputs = outputs.collect();
+        (outputs, counted)
+    }
+
+    /// All nodes, those of a level side by side.
+    fn level_by_level(&self, inputs: &Inputs, counted: &mut Counted) -> Vec<Slot> {
+        let mut values = Values::new(self.dag.nodes().len());
         let mut fast = Fast::new(&self.opts.limits);
         for level in &self.plan.levels {
-            if self.spread && level.len() >= WIDE {
+            if level.len() < WIDE {
+                counted.start();
+                for &id in level {
+                    let slot = self.node(id, &values.slots, inputs, &mut fast, counted);
+                    values.put(id, slot);
+                }
+            } else {
                 let parts: Vec<(Vec<(NodeId, Slot)>, Counted)> = level
                     .par_chunks(level.len().div_ceil(4 * rayon::current_num_threads()).max(4))
                     .map(|part| {
                         let (mut fast, mut counted) = (Fast::new(&self.opts.limits), Counted::new());
-                        let one = |&id: &NodeId| (id, self.node(id, &slots, &inputs, &mut fast, &mut counted));
+                        let one = |&id: &NodeId| (id, self.node(id, &values.slots, inputs, &mut fast, &mut counted));
                         let done = part.iter().map(one).collect();
                         counted.generic(&fast);
                         (done, counted)
@@ -123,45 +140,42 @@ impl<'r> Run<'r> {
                     .collect();
                 for (done, counts) in parts {
                     counted.add(&counts);
-                    for (id, slot) in done {
-                        live += slot.0.as_ref().map_or(0, Val::bytes);
-                        slots[id as usize] = slot;
-                    }
-                }
-            } else {
-                for &id in level {
-                    let slot = self.node(id, &slots, &inputs, &mut fast, &mut counted);
-                    live += slot.0.as_ref().map_or(0, Val::bytes);
-                    slots[id as usize] = slot;
+                    done.into_iter().for_each(|(id, slot)| values.put(id, slot));
                 }
             }
-            counted.bytes = counted.bytes.max(live);
             // What nothing reads any more goes, so that a sample's memory is that of its widest level.
-            for &id in &self.plan.last[self.dag.level(level[0]) as usize] {
-                live -= slots[id as usize].0.as_ref().map_or(0, Val::bytes);
-                slots[id as usize].0 = Err(ErrClass::Type);
-            }
+            values.forget(&self.plan.last_in_level[self.dag.level(level[0]) as usize]);
         }
         counted.generic(&fast);
-        let outputs = (0..self.dag.programs().len()).flat_map(|p| self.outputs(p, &slots, sample, &mut counted));
-        let outputs = outputs.collect();
-        (outputs, counted)
+        counted.bytes = counted.bytes.max(values.most);
+        values.slots
+    }
+
+    /// The nodes of a graph that are needed, one behind the other: what a node reads was mostly computed shortly before, and is
+    /// in the processor's caches still; what nothing reads any more goes at once.
+    fn node_by_node(&self, inputs: &Inputs, needed: impl Fn(usize) -> bool, counted: &mut Counted) -> Vec<Slot> {
+        let mut values = Values::new(self.dag.nodes().len());
+        let mut fast = Fast::new(&self.opts.limits);
+        counted.start();
+        for (id, last) in self.plan.last_in_node.iter().enumerate().filter(|(id, _)| needed(*id)) {
+            let slot = self.node(id as NodeId, &values.slots, inputs, &mut fast, counted);
+            values.put(id as NodeId, slot);
+            values.forget(last);
+        }
+        counted.generic(&fast);
+        counted.bytes = counted.bytes.max(values.most);
+        values.slots
     }
 
     /// The outputs of some programs on one sample: only what they need is computed.
     pub(crate) fn some(&self, sample: &Sample, programs: &[u32], counted: &mut Counted) -> Vec<Vec<Result<Output>>> {
-        let nodes = self.dag.nodes();
         let all = || programs.iter().map(|&program| program as usize);
         if let Some(class) = refused(sample, &self.opts.limits) {
             return all().map(|program| self.dag.outputs(program).iter().map(|_| Err(class)).collect()).collect();
         }
         let needed = self.dag.needed(all());
         let inputs = Inputs::new(sample, &self.keys);
-        let mut slots: Vec<Slot> = vec![(Err(ErrClass::Type), 0); nodes.len()];
-        let mut fast = Fast::new(&self.opts.limits);
-        for id in (0..nodes.len()).filter(|&id| needed[id]) {
-            slots[id] = self.node(id as NodeId, &slots, &inputs, &mut fast, counted);
-        }
+        let slots = self.node_by_node(&inputs, |id| needed[id], counted);
         all().map(|program| self.outputs(program, &slots, sample, counted)).collect()
     }
 
@@ -176,7 +190,6 @@ impl<'r> Run<'r> {
             Node::Prim(_, args) => (None, args),
             Node::Call(callee, args) => (Some(*callee), args),
         };
-        let started = Instant::now();
         let key = self.keys.get(id as usize).map(|(key, reads)| inputs.key(*key, *reads));
         let known = key.and_then(|key| self.cache.get(key));
         let slot = known.unwrap_or_else(|| {
@@ -189,7 +202,7 @@ impl<'r> Run<'r> {
             (value, used)
         });
         let container = node.operands().any(|operand| is_container(&slots[operand as usize].0));
-        counted.node(node, self.dag.level(id), started, slot.0.is_err(), container);
+        counted.node(node, self.dag.level(id), slot.0.is_err(), container);
         slot
     }
 
@@ -203,6 +216,33 @@ impl<'r> Run<'r> {
         }
         let outputs = self.dag.outputs(program).iter();
         outputs.map(|&id| slots[id as usize].0.clone().map(Output::fast)).collect()
+    }
+}
+
+/// Values of nodes, and what they take together.
+struct Values {
+    slots: Vec<Slot>,
+    bytes: usize,
+    most: usize,
+}
+
+impl Values {
+    fn new(nodes: usize) -> Self {
+        Self { slots: vec![(Err(ErrClass::Type), 0); nodes], bytes: 0, most: 0 }
+    }
+
+    fn put(&mut self, id: NodeId, slot: Slot) {
+        self.bytes += slot.0.as_ref().map_or(0, Val::bytes);
+        self.most = self.most.max(self.bytes);
+        self.slots[id as usize] = slot;
+    }
+
+    fn forget(&mut self, nodes: &[NodeId]) {
+        for &id in nodes {
+            let value = &mut self.slots[id as usize].0;
+            self.bytes -= value.as_ref().map_or(0, Val::bytes);
+            *value = Err(ErrClass::Type);
+        }
     }
 }
 
@@ -310,15 +350,30 @@ pub(crate) struct Counted {
     levels: Vec<u64>,
     bytes: usize,
     reruns: u64,
+    /// When the last node was done.
+    clock: Instant,
 }
 
 impl Counted {
     pub(crate) fn new() -> Self {
-        Self { opcodes: vec![[0; 5]; Prim::ALL.len() + 1], levels: Vec::new(), bytes: 0, reruns: 0 }
+        Self {
+            opcodes: vec![[0; 5]; Prim::ALL.len() + 1],
+            levels: Vec::new(),
+            bytes: 0,
+            reruns: 0,
+            clock: Instant::now(),
+        }
     }
 
-    fn node(&mut self, node: &Node, level: u32, started: Instant, failed: bool, container: bool) {
-        let nanos = started.elapsed().as_nanos() as u64;
+    /// What comes now begins now.
+    fn start(&mut self) {
+        self.clock = Instant::now();
+    }
+
+    /// A node that began when the one before was done.
+    fn node(&mut self, node: &Node, level: u32, failed: bool, container: bool) {
+        let now = Instant::now();
+        let nanos = (now - std::mem::replace(&mut self.clock, now)).as_nanos() as u64;
         let at = if let Node::Prim(prim, _) = node { *prim as usize } else { Prim::ALL.len() };
         let [calls, errors, time, _, containers] = &mut self.opcodes[at];
         *calls += 1;

@@ -7,35 +7,37 @@ pub(crate) struct Plan {
     /// Nodes of each level.
     pub(crate) levels: Vec<Vec<NodeId>>,
     /// Nodes whose last reader is in a level, by the level's number in the graph.
-    pub(crate) last: Vec<Vec<NodeId>>,
+    pub(crate) last_in_level: Vec<Vec<NodeId>>,
+    /// Nodes whose last reader is a node, by that.
+    pub(crate) last_in_node: Vec<Vec<NodeId>>,
 }
 
 impl Plan {
     pub(crate) fn new(dag: &Dag) -> Self {
-        let nodes = dag.nodes();
-        let level = |id: usize| dag.level(id as NodeId);
-        let count = (0..nodes.len()).map(level).max().map_or(0, |most| most as usize + 1);
+        let level = |id: usize| dag.level(id as NodeId) as usize;
+        let all = 0..dag.nodes().len();
+        let count = all.clone().map(level).max().map_or(0, |most| most + 1);
         let mut levels = vec![Vec::new(); count];
-        let mut reader: Vec<u32> = (0..nodes.len()).map(level).collect();
-        for (id, node) in nodes.iter().enumerate() {
-            levels[level(id) as usize].push(id as NodeId);
-            for operand in node.operands() {
-                reader[operand as usize] = reader[operand as usize].max(level(id));
-            }
-        }
-        for program in 0..dag.programs().len() {
-            for &output in dag.outputs(program) {
-                reader[output as usize] = u32::MAX;
-            }
-        }
-        let mut last = vec![Vec::new(); count];
-        for (id, &level) in reader.iter().enumerate() {
-            if let Some(dropped) = last.get_mut(level as usize) {
-                dropped.push(id as NodeId);
-            }
-        }
+        all.for_each(|id| levels[level(id)].push(id as NodeId));
         // A graph of literals and inputs may lack level 0.
         let levels = levels.into_iter().filter(|level: &Vec<NodeId>| !level.is_empty()).collect();
-        Self { levels, last }
+        let last_in_node = last_read(dag, |id| id, dag.nodes().len());
+        Self { levels, last_in_level: last_read(dag, level, count), last_in_node }
     }
+}
+
+/// For every time the nodes that are read then and never again, or not at all. What programs return is never among them.
+fn last_read(dag: &Dag, time: impl Fn(usize) -> usize, times: usize) -> Vec<Vec<NodeId>> {
+    let mut last: Vec<Option<usize>> = (0..dag.nodes().len()).map(|id| Some(time(id))).collect();
+    for (id, node) in dag.nodes().iter().enumerate() {
+        node.operands().for_each(|operand| last[operand as usize] = last[operand as usize].max(Some(time(id))));
+    }
+    dag.all_outputs().for_each(|output| last[output as usize] = None);
+    let mut read = vec![Vec::new(); times];
+    for (id, last) in last.into_iter().enumerate() {
+        if let Some(time) = last {
+            read[time].push(id as NodeId);
+        }
+    }
+    read
 }

@@ -7,6 +7,7 @@ use super::prims;
 use super::val::{Closure, Val};
 use crate::error::{ErrClass, Limits, Result};
 use crate::machine::Machine;
+use crate::ops::Labeller;
 use crate::prim::Prim;
 use crate::value::{Maker, Value};
 
@@ -15,6 +16,7 @@ pub(crate) struct Fast<'l> {
     pub(crate) m: Machine<'l>,
     /// Calls of primitives that had to go through the definition, by primitive.
     pub(crate) generic: [u32; Prim::ALL.len()],
+    pub(crate) labeller: Labeller,
     memo: Memo,
     /// Whether calls are part of one that is looked up and small: then they are not looked up themselves.
     inside: bool,
@@ -22,7 +24,8 @@ pub(crate) struct Fast<'l> {
 
 impl<'l> Fast<'l> {
     pub(crate) fn new(limits: &'l Limits) -> Self {
-        Self { m: Machine::new(limits), generic: [0; Prim::ALL.len()], memo: Memo::default(), inside: false }
+        let (labeller, memo) = Default::default();
+        Self { m: Machine::new(limits), generic: [0; Prim::ALL.len()], labeller, memo, inside: false }
     }
 
     pub(crate) fn limits(&self) -> &'l Limits {

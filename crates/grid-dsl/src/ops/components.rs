@@ -204,12 +204,26 @@ impl Part {
     }
 }
 
-/// Appends the component of each cell of a grid, row by row, [`Components::NONE`] for cells of the background; what the
-/// components consist of.
-pub(crate) fn label(grid: &Grid, mode: Mode, labels: &mut Vec<u32>) -> Vec<Component> {
-    let (mut zones, mut of_zones, mut table) = (Zones::default(), Vec::new(), Vec::new());
-    zones.read(grid, Joins::of(&[mode]));
-    zones.describe(mode, &mut of_zones, &mut table);
-    labels.extend(zones.of_cells().iter().map(|&zone| of_zones[zone as usize]));
-    table
+/// Labels grids one by one, in memory that is used again.
+#[derive(Debug, Default)]
+pub(crate) struct Labeller {
+    zones: Zones,
+    of_zones: Vec<u32>,
+    labels: Vec<u32>,
+    table: Vec<Component>,
+}
+
+impl Labeller {
+    /// The component of each cell of a grid, row by row, [`Components::NONE`] for cells of the background; what the components
+    /// consist of.
+    pub(crate) fn label(&mut self, grid: &Grid, mode: Mode) -> (&[u32], &[Component]) {
+        let Self { zones, of_zones, labels, table } = self;
+        of_zones.clear();
+        labels.clear();
+        table.clear();
+        zones.read(grid, Joins::of(&[mode]));
+        zones.describe(mode, of_zones, table);
+        labels.extend(zones.of_cells().iter().map(|&zone| of_zones[zone as usize]));
+        (labels, table)
+    }
 }

@@ -10,7 +10,7 @@ mod zones;
 use rayon::prelude::*;
 
 pub use crate::isometry::Isometry;
-pub(crate) use components::label;
+pub(crate) use components::Labeller;
 pub use components::{Component, Components, ComponentsBatch, Mode};
 pub use grid::Grid;
 pub(crate) use grid::background;

@@ -3,8 +3,8 @@
 use super::{Cells, Histogram, Maybe, grid, keys, packed};
 use crate::error::ErrClass;
 use crate::fast::machine::Fast;
-use crate::fast::val::{Dense, Patch, Val, at, colour_of};
-use crate::ops::{Mode, background, label};
+use crate::fast::val::{Dense, Patch, Val, at, colour_of, sort_keys};
+use crate::ops::{Labeller, Mode, background};
 use crate::prim::Prim;
 
 /// The key of the location `(0, 0)`.
@@ -43,9 +43,8 @@ fn by_colour(grid: &Dense) -> Vec<Vec<u64>> {
 }
 
 /// `objects`: components straight from labels.
-fn objects(grid: &Dense, mode: Mode) -> Val {
-    let mut labels = Vec::new();
-    let table = label(grid, mode, &mut labels);
+fn objects(labeller: &mut Labeller, grid: &Dense, mode: Mode) -> Val {
+    let (labels, table) = labeller.label(grid, mode);
     let mut all: Vec<Vec<u64>> = table.iter().map(|c| Vec::with_capacity(c.size as usize)).collect();
     let rows = grid.cells.chunks_exact(grid.w).zip(labels.chunks_exact(grid.w));
     for (i, (cells, labels)) in rows.enumerate() {
@@ -57,7 +56,7 @@ fn objects(grid: &Dense, mode: Mode) -> Val {
     }
     if !mode.univalued {
         for keys in &mut all {
-            keys.sort_unstable();
+            sort_keys(keys);
         }
     }
     // Components have no cell in common: their first cells order them.
@@ -213,11 +212,13 @@ pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Maybe {
         }
         Prim::Objects => {
             let (univalued, diagonal, without_background) = (a[1].truth(), a[2].truth(), a[3].truth());
-            Some(Ok(objects(grid(f, a[0])?, Mode { univalued, diagonal, without_background })))
+            let grid = grid(f, a[0])?;
+            Some(Ok(objects(&mut f.labeller, grid, Mode { univalued, diagonal, without_background })))
         }
         Prim::OG => {
             let mode = *Mode::ALL.get(usize::try_from(a[1].as_int()?).ok()?)?;
-            Some(Ok(objects(grid(f, a[0])?, mode)))
+            let grid = grid(f, a[0])?;
+            Some(Ok(objects(&mut f.labeller, grid, mode)))
         }
         Prim::Partition | Prim::Fgpartition => {
             let grid = grid(f, a[0])?;
