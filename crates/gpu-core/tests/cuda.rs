@@ -41,6 +41,7 @@ fn without_a_driver_the_loader_speaks() {
                 None => assert!(!reason.is_empty()),
             }
             assert!(matches!(Cuda::all(), Err(Error::NoDevice { .. })));
+            assert!(matches!(Cuda::count(), Err(Error::NoDevice { .. })));
         }
         Ok(b) => assert!(!b.device().name.is_empty() && gpu_core::cuda::driver::load_error().is_none()),
         Err(other) => panic!("{other}"),
@@ -51,6 +52,7 @@ fn without_a_driver_the_loader_speaks() {
 #[ignore = "needs a CUDA device"]
 fn cuda_devices_are_described() {
     let all = Cuda::all().unwrap();
+    assert_eq!(Cuda::count().unwrap(), all.len());
     for (ordinal, b) in all.iter().enumerate() {
         let device = b.device();
         assert_eq!(device.ordinal, ordinal);
@@ -63,6 +65,22 @@ fn cuda_devices_are_described() {
     }
     let missing = Cuda::open(all.len()).unwrap_err().to_string();
     assert!(missing.contains(&all.len().to_string()), "{missing}");
+}
+
+#[test]
+#[ignore = "needs a CUDA device"]
+fn cuda_devices_open_side_by_side() {
+    let count = Cuda::count().unwrap();
+    std::thread::scope(|scope| {
+        for i in 0..3 * count {
+            scope.spawn(move || {
+                let b = Cuda::open(i % count).unwrap();
+                assert_eq!(b.device().ordinal, i % count);
+                let x = Tensor::from_slice(&b, [100], &ramp(100)).unwrap();
+                assert_eq!(x.to_vec(&b).unwrap(), ramp(100));
+            });
+        }
+    });
 }
 
 #[test]

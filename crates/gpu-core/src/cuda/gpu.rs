@@ -58,7 +58,8 @@ unsafe impl Send for Pool {}
 // SAFETY: as above.
 unsafe impl Sync for Pool {}
 
-static GPUS: Mutex<BTreeMap<usize, &'static Gpu>> = Mutex::new(BTreeMap::new());
+/// Devices that were opened, each with a lock of its own: they start side by side.
+static GPUS: Mutex<BTreeMap<usize, Arc<Mutex<Option<&'static Gpu>>>>> = Mutex::new(BTreeMap::new());
 
 /// The error for one failed call before there is a device to blame: there is none.
 fn no_device<T>(call: &str, result: CudaResult<T>) -> Result<T> {
@@ -89,13 +90,14 @@ impl Gpu {
             let reason = format!("ordinal {ordinal} asked for, the driver sees {count}: 0 to {}", count - 1);
             return Err(Error::NoDevice { reason });
         }
-        let mut gpus = GPUS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(gpu) = gpus.get(&ordinal) {
+        let own = GPUS.lock().unwrap_or_else(PoisonError::into_inner).entry(ordinal).or_default().clone();
+        let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gpu) = *own {
             return Ok(gpu);
         }
         // Leaked on purpose: buffers in statics and on other threads may outlive every other owner.
         let gpu: &'static Self = Box::leak(Box::new(Self::new(ordinal)?));
-        gpus.insert(ordinal, gpu);
+        *own = Some(gpu);
         Ok(gpu)
     }
 

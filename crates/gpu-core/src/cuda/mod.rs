@@ -63,6 +63,14 @@ impl Cuda {
         Self::on(gpu.machine())
     }
 
+    /// How many devices there are, without opening any: their ordinals are below this.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] when there is no driver or no device.
+    pub fn count() -> Result<usize> {
+        gpu::count()
+    }
+
     /// One queue on each device, in the order of their ordinals.
     ///
     /// # Errors
