@@ -47,6 +47,17 @@ pub(crate) struct Item {
     pub(crate) output: PathBuf,
 }
 
+impl Item {
+    /// An error with the file that was being worked on in front: the first of the item's, unless it names one of them.
+    fn blame(&self, error: Failure) -> Failure {
+        let named = |path: &PathBuf| error.message.contains(&path.display().to_string());
+        match self.inputs.first() {
+            Some(first) if !self.inputs.iter().any(named) => error.at(first),
+            _ => error,
+        }
+    }
+}
+
 /// What an item produced.
 pub(crate) struct Outcome {
     pub(crate) files: Vec<PathBuf>,
@@ -197,7 +208,7 @@ impl Batch {
                 return Ok(Exit::Ok);
             }
             self.sweep();
-            let outcome = work(item).map_err(|e| e.at(&item.inputs[0]))?;
+            let outcome = work(item).map_err(|e| item.blame(e))?;
             session.document(&outcome.value)?;
             return Ok(Exit::Ok);
         };
@@ -236,8 +247,8 @@ impl Batch {
                     done.push(outcome.value);
                 }
                 // Every later item would fail in the same way.
-                Err(e) if e.exit == Exit::Backend => return Err(e.at(&item.inputs[0])),
-                Err(e) => failed.push((*item, e.at(&item.inputs[0]))),
+                Err(e) if e.exit == Exit::Backend => return Err(item.blame(e)),
+                Err(e) => failed.push((*item, item.blame(e))),
             }
             progress.step();
         }
@@ -434,6 +445,19 @@ mod tests {
         assert_eq!(run(&batch, &again, &two).1, ["a.png", "b.png"], "an output was lost, an input replaced");
         std::fs::write(out.path().join(JOURNAL), "{\"item\": \"a.png\", \"fi").unwrap();
         assert_eq!(run(&batch, &again, &two).1.len(), 3, "a torn line counts for nothing");
+    }
+
+    #[test]
+    fn errors_name_the_file_at_fault_once() {
+        let item = |inputs: &[&str]| Item {
+            name: "x".to_owned(),
+            inputs: inputs.iter().map(PathBuf::from).collect(),
+            output: PathBuf::from("x.json"),
+        };
+        let message = |inputs: &[&str], text: &str| item(inputs).blame(Failure::usage(text)).message;
+        assert_eq!(message(&["a.dng", "b.dng"], "no"), "a.dng: no");
+        assert_eq!(message(&["a.dng", "b.dng"], "b.dng: no"), "b.dng: no");
+        assert_eq!(message(&[], "no"), "no");
     }
 
     #[test]

@@ -34,6 +34,9 @@ impl FromStr for ShardChoice {
         let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
         let (index, count): (usize, usize) =
             parts.ok_or_else(|| format!("`{text}` is no shard; write I/N such as 0/4, or auto"))?;
+        if count == 0 {
+            return Err("there are no 0 shards; write I/N such as 0/4".to_owned());
+        }
         if index >= count {
             return Err(format!(
                 "shard {index} of {count} does not exist; shards are counted from 0, the last is {}/{count}",
@@ -146,6 +149,7 @@ mod tests {
             assert!(bad.parse::<ShardChoice>().is_err(), "{bad}");
         }
         assert!("4/4".parse::<ShardChoice>().unwrap_err().contains("3/4"));
+        assert!("0/0".parse::<ShardChoice>().unwrap_err().contains("0/4"));
     }
 
     #[test]
