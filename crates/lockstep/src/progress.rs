@@ -82,16 +82,17 @@ impl Lines {
         Shown::Lines(Mutex::new(Self { count, begun: now, told: now, stepped: false }))
     }
 
-    fn tell(&mut self, remark: &Remark) {
+    fn tell(&mut self, remark: &str) {
         self.told = Instant::now();
         // Nobody reads it where standard error is closed.
-        let line = self.count.line(self.begun.elapsed().as_secs_f64(), &remark.words());
+        let line = self.count.line(self.begun.elapsed().as_secs_f64(), remark);
         let _ = writeln!(std::io::stderr(), "{line}");
     }
 
     fn tell_at_times(&mut self, remark: &Remark) {
-        if self.told.elapsed() >= EVERY {
-            self.tell(remark);
+        // The last one has a line of its own.
+        if self.told.elapsed() >= EVERY && Some(self.count.done) != self.count.all {
+            self.tell(&remark.words());
         }
     }
 }
@@ -195,7 +196,8 @@ impl Drop for Progress {
         }
         self.lines(|lines| {
             if lines.stepped {
-                lines.tell(&self.remark);
+                // A command that remarks something says it of the whole in the end.
+                lines.tell("");
             }
         });
     }
