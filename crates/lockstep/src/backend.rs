@@ -47,8 +47,15 @@ impl Place {
         let first = self.open_for(Some(shard))?;
         let alone = shard.count == 1 && !self.fixed && first.name() != "cpu";
         let others = if alone { 1..device_count() } else { 0..0 };
-        let others = others.map(|n| Ok(AnyBackend::choose(Choice::Cuda(n))?));
-        std::iter::once(Ok(first)).chain(others).collect()
+        // Each takes half a second to start.
+        std::thread::scope(|scope| {
+            let starting: Vec<_> = others.map(|n| scope.spawn(move || AnyBackend::choose(Choice::Cuda(n)))).collect();
+            let others = starting.into_iter().map(|thread| {
+                let lost = |_| Failure::new(Exit::Backend, "a thread that starts a device ended early");
+                Ok(thread.join().map_err(lost)??)
+            });
+            std::iter::once(Ok(first)).chain(others).collect()
+        })
     }
 
     /// Whether the CPU may do what no GPU can.
@@ -110,7 +117,7 @@ pub(crate) fn start_threads(n: u16) -> Result<()> {
 pub(crate) fn device_count() -> usize {
     #[cfg(feature = "cuda")]
     {
-        gpu_core::Cuda::all().map_or(0, |all| all.len())
+        gpu_core::Cuda::count().unwrap_or(0)
     }
     #[cfg(not(feature = "cuda"))]
     {

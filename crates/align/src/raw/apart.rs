@@ -43,6 +43,16 @@ struct Shared {
     used: Mutex<Vec<Vec<u16>>>,
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let idle = self.idle.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // All at once: each takes a while to give back its memory, and is waited for.
+        for helper in idle {
+            let _ = helper.child.kill();
+        }
+    }
+}
+
 /// Tells a program that it was started to read files; see [`ApartReader::this_program`].
 const ASKED: &str = "LOCKSTEP_READ_FILES";
 

@@ -100,3 +100,98 @@ where
     tracing::info!(set, %working, device = %machine.device().name, "scene");
     finished
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Barrier;
+
+    use ::align::raw::ApartReader;
+    use gpu_core::Cpu;
+
+    use super::*;
+    use crate::align::record::SetRecord;
+    use crate::align::work::Spent;
+
+    fn scenes(n: usize) -> Vec<Scene> {
+        let one = |i: usize| Scene {
+            name: format!("{i}"),
+            kind: String::new(),
+            gts: vec![PathBuf::from(format!("{i}.dng"))],
+            noisy: Vec::new(),
+        };
+        (0..n).map(one).collect()
+    }
+
+    fn finished(set: String) -> Finished {
+        let record = SetRecord::new(set);
+        Finished { record, frames: None, pairs: Vec::new(), files: Vec::new(), spent: Spent::default() }
+    }
+
+    fn queue() -> Arc<Queue> {
+        Queue::new(ApartReader::new("none", [""; 0]), 2, 9, 0)
+    }
+
+    fn cpus(n: usize) -> Vec<Mutex<AnyBackend>> {
+        (0..n).map(|_| Mutex::new(AnyBackend::Cpu(Cpu::new()))).collect()
+    }
+
+    #[test]
+    fn devices_work_side_by_side_and_scenes_come_in_their_order() {
+        let (scenes, machines, queue) = (scenes(6), cpus(2), queue());
+        // Nobody passes before the other has a scene, too.
+        let both = Barrier::new(2);
+        let work = |_: &AnyBackend, scene: Decoding| {
+            both.wait();
+            Ok(finished(scene.title))
+        };
+        let decoding = (0..6).map(|i| (i, decode(&scenes[i], &queue))).collect();
+        std::thread::scope(|scope| {
+            let mut ahead = Ahead::start(scope, &scenes, decoding, &machines, &work, &queue);
+            for i in 0..6 {
+                assert_eq!(ahead.take(i).map(|done| done.record.set).ok(), Some(format!("{i}")));
+            }
+        });
+    }
+
+    #[test]
+    fn scenes_that_nobody_expected_are_done_and_those_that_fail_say_so() {
+        let (scenes, machines, queue) = (scenes(4), cpus(1), queue());
+        let work = |_: &AnyBackend, scene: Decoding| match scene.title.as_str() {
+            "1" => Err(Failure::usage("one")),
+            _ => Ok(finished(scene.title)),
+        };
+        let decoding = (0..2).map(|i| (i, decode(&scenes[i], &queue))).collect();
+        std::thread::scope(|scope| {
+            let mut ahead = Ahead::start(scope, &scenes, decoding, &machines, &work, &queue);
+            assert_eq!(ahead.take(3).map(|done| done.record.set).ok(), Some("3".to_owned()));
+            assert_eq!(ahead.take(1).err().map(|e| e.message), Some("one".to_owned()));
+            assert_eq!(ahead.take(0).map(|done| done.record.set).ok(), Some("0".to_owned()));
+        });
+    }
+
+    #[test]
+    fn a_run_that_ends_early_begins_no_other_scene() {
+        let (scenes, machines, queue) = (scenes(5), cpus(1), queue());
+        let (begun, go_on) = (Mutex::new(Vec::new()), Barrier::new(2));
+        let work = |_: &AnyBackend, scene: Decoding| {
+            begun.lock().unwrap().push(scene.title.clone());
+            if scene.title == "1" {
+                go_on.wait();
+            }
+            Ok(finished(scene.title))
+        };
+        let decoding = (0..5).map(|i| (i, decode(&scenes[i], &queue))).collect();
+        std::thread::scope(|scope| {
+            let mut ahead = Ahead::start(scope, &scenes, decoding, &machines, &work, &queue);
+            assert!(ahead.take(0).is_ok());
+            // Scene 1 is in work now, or will be: what is dropped leaves no other.
+            while begun.lock().unwrap().len() < 2 {
+                std::thread::yield_now();
+            }
+            drop(ahead);
+            go_on.wait();
+        });
+        assert_eq!(begun.into_inner().unwrap(), ["0", "1"]);
+    }
+}

@@ -12,11 +12,13 @@ use ::align::{Error, Limits, RawFrame, RawReader};
 use ndarray::Array2;
 
 /// The readers of all scenes: a file each, scene after scene, so that none of them waits for the end of a scene. Pictures of
-/// scenes that have a device are read at once; others are read ahead while those that nobody has taken yet fit the budget.
+/// scenes that have a device are read at once; others are read ahead while those that nobody has taken yet fit the budget,
+/// and are not too many once devices work.
 pub(crate) struct Queue {
     reader: ApartReader,
     readers: usize,
-    /// Pictures that wait at most for scenes without a device.
+    /// Pictures that wait at most for scenes without a device. A device that starts takes none for a second or so, in which
+    /// threads would have nothing to do: until then memory is the only limit.
     most: usize,
     budget: usize,
     state: Mutex<State>,
@@ -34,10 +36,14 @@ struct State {
     /// Pictures that were read and not taken, and their bytes.
     waiting: usize,
     waiting_bytes: usize,
+    /// Whether a device has done its first work.
+    started: bool,
     /// Bytes of the largest picture so far.
     largest: usize,
     /// How long readers have waited for room, all of them together.
     held_up: Duration,
+    /// How long they have read.
+    worked: Duration,
 }
 
 /// A file that is to be read.
@@ -91,6 +97,11 @@ impl Pictures {
         state.files.extend(own.into_iter().chain(others));
         drop(state);
         self.queue.changed.notify_all();
+    }
+
+    /// A device has worked on a picture: from now on it takes them as they come.
+    pub(crate) fn started(&self) {
+        self.queue.lock().started = true;
     }
 
     /// Bytes of pictures that may be held at a time.
@@ -158,11 +169,17 @@ impl Queue {
         self.lock().held_up.as_secs_f64() / self.readers as f64
     }
 
+    /// Seconds that a reader has read on average.
+    pub(crate) fn worked(&self) -> f64 {
+        self.lock().worked.as_secs_f64() / self.readers as f64
+    }
+
     fn work(self: &Arc<Self>) {
         while let Some(wanted) = self.enter() {
+            let begun = Instant::now();
             let frame = self.reader.read(&wanted.path, &Limits::default());
             let bytes = frame.as_ref().ok().map_or(0, held_bytes);
-            self.leave(bytes);
+            self.leave(bytes, begun.elapsed());
             // Nobody waits for pictures any more when the run has ended.
             let _ = wanted.send.send(Arrival { at: wanted.at, frame: Some(frame), bytes, queue: self.clone() });
         }
@@ -176,7 +193,8 @@ impl Queue {
     fn lets_in(&self, state: &State, urgent: bool) -> bool {
         let pictures = state.waiting + state.reading;
         let with_this = state.waiting_bytes.saturating_add((state.reading + 1).saturating_mul(state.largest));
-        urgent || pictures == 0 || (pictures < self.most && with_this <= self.budget)
+        let few = !state.started || pictures < self.most;
+        urgent || pictures == 0 || (few && with_this <= self.budget)
     }
 
     /// Waits for room for the next file; `None` when there is none left.
@@ -197,8 +215,9 @@ impl Queue {
         }
     }
 
-    fn leave(&self, bytes: usize) {
+    fn leave(&self, bytes: usize, took: Duration) {
         let mut state = self.lock();
+        state.worked += took;
         state.reading -= 1;
         state.waiting += 1;
         state.waiting_bytes += bytes;
@@ -240,7 +259,7 @@ mod tests {
         let queue = queue(3, 100);
         let [(first, send), (second, _)] = two_scenes(&queue);
         assert_eq!(queue.enter().map(|w| w.path), Some(PathBuf::from("0")));
-        queue.leave(60);
+        queue.leave(60, Duration::ZERO);
         assert!(!queue.lets_in(&queue.lock(), false));
         // A reader that waits goes on when a scene gets a device, with that scene's files.
         let waiting = std::thread::spawn({
@@ -254,8 +273,8 @@ mod tests {
         second.hurry();
         assert_eq!(waiting.join().unwrap().map(|w| (w.path, w.at)), Some((PathBuf::from("1"), 0)));
         assert_eq!(queue.enter().map(|w| (w.path, w.at)), Some((PathBuf::from("1"), 1)));
-        queue.leave(0);
-        queue.leave(0);
+        queue.leave(0, Duration::ZERO);
+        queue.leave(0, Duration::ZERO);
         assert!(!queue.lets_in(&queue.lock(), false), "60 bytes wait, and a picture may have as many");
         // And when pictures are taken.
         send.send(Arrival { at: 0, frame: None, bytes: 60, queue: queue.clone() }).unwrap();
@@ -270,12 +289,31 @@ mod tests {
     fn not_many_pictures_wait_however_small_they_are() {
         let queue = queue(2, usize::MAX);
         let _scenes = two_scenes(&queue);
+        queue.lock().started = true;
         for _ in 0..2 * readers_for(2) {
             assert!(queue.lets_in(&queue.lock(), false));
             queue.lock().reading += 1;
-            queue.leave(1);
+            queue.leave(1, Duration::ZERO);
         }
         assert!(!queue.lets_in(&queue.lock(), false) && queue.lets_in(&queue.lock(), true));
+    }
+
+    #[test]
+    fn while_devices_start_only_memory_counts() {
+        let queue = queue(2, 1000);
+        let [(pictures, _), _] = two_scenes(&queue);
+        let wait = |bytes: usize| {
+            queue.lock().reading += 1;
+            queue.leave(bytes, Duration::ZERO);
+        };
+        (0..90).for_each(|_| wait(10));
+        assert!(queue.lets_in(&queue.lock(), false));
+        (0..10).for_each(|_| wait(10));
+        assert!(!queue.lets_in(&queue.lock(), false), "memory is the limit");
+        queue.lock().waiting_bytes = 900;
+        assert!(queue.lets_in(&queue.lock(), false));
+        pictures.started();
+        assert!(!queue.lets_in(&queue.lock(), false), "100 pictures are many for a device that works");
     }
 
     #[test]

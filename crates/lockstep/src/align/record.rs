@@ -74,6 +74,20 @@ pub(crate) struct SetRecord {
 }
 
 impl SetRecord {
+    /// That of a scene of which nothing is known yet.
+    pub(crate) fn new(set: impl Into<String>) -> Self {
+        Self {
+            schema: SCHEMA,
+            set: set.into(),
+            camera: String::new(),
+            cfa: String::new(),
+            size: [0, 0],
+            files: Vec::new(),
+            pairs: Vec::new(),
+            unusable: None,
+        }
+    }
+
     /// Files that could not be used.
     pub(crate) fn bad_files(&self) -> impl Iterator<Item = &FileRecord> {
         self.files.iter().filter(|f| f.state != "ok")
@@ -177,16 +191,7 @@ mod tests {
             exposure: [None; 2],
             use_of: None,
         };
-        SetRecord {
-            schema: SCHEMA,
-            set: set.to_owned(),
-            camera: String::new(),
-            cfa: String::new(),
-            size: [0, 0],
-            files: Vec::new(),
-            pairs: vec![pair.clone(), pair],
-            unusable: None,
-        }
+        SetRecord { pairs: vec![pair.clone(), pair], ..SetRecord::new(set) }
     }
 
     #[test]

@@ -198,7 +198,7 @@ impl Run {
             "device_bytes": machines.iter().map(peak).max(),
             "seconds": took, "pairs": spent.pairs, "megapixels_per_second": spent.pixels as f64 / 1e6 / took.max(1e-9),
             "devices_waited": spent.waited, "devices_worked": spent.worked, "readers_waited": queue.held_up(),
-            "wrote": spent.wrote,
+            "readers_worked": queue.worked(), "wrote": spent.wrote,
         });
         let joined = self.join(session, &batch, count, &speed)?;
         Ok(if exit == Exit::Ok { joined } else { exit })

@@ -67,7 +67,9 @@ impl Decoding {
                 {
                     given[i] = true;
                     held += held_bytes(frame);
-                    if (ready(i, first, frame) || held > room) && i != known {
+                    let needed = !ready(i, first, frame);
+                    self.pictures.started();
+                    if (!needed || held > room) && i != known {
                         held -= held_bytes(frame);
                         needless.push(i);
                     }
@@ -187,16 +189,7 @@ fn state(path: &Path, frame: Result<&RawFrame, &Error>) -> FileRecord {
 impl Job<'_> {
     /// Aligns a scene and compares its pairs.
     pub(crate) fn run<B: AlignBackend>(&self, b: &B, decoding: Decoding) -> Result<Finished> {
-        let mut record = SetRecord {
-            schema: SCHEMA,
-            set: decoding.title.clone(),
-            camera: String::new(),
-            cfa: String::new(),
-            size: [0, 0],
-            files: Vec::new(),
-            pairs: Vec::new(),
-            unusable: None,
-        };
+        let mut record = SetRecord::new(&decoding.title);
         let (files, gts) = (decoding.files.len(), decoding.gts);
         let taken = Instant::now();
         // Pictures are prepared on the device while others are still read.
