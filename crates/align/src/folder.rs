@@ -43,11 +43,25 @@ impl Scene {
 /// # Errors
 /// When `root` cannot be read. A folder without scenes has none, which is no error.
 pub fn scan(root: &Path) -> Result<Vec<Scene>> {
+    Ok(walk(root)?.0)
+}
+
+/// Folders where [`scan`] looks for scenes that hold files and are none: they have no folder `gt`.
+///
+/// # Errors
+/// When `root` cannot be read.
+pub fn without_ground_truth(root: &Path) -> Result<Vec<PathBuf>> {
+    Ok(walk(root)?.1)
+}
+
+/// The scenes below a folder, and folders with files that are no scenes.
+fn walk(root: &Path) -> Result<(Vec<Scene>, Vec<PathBuf>)> {
     let root = if root.join("src").is_dir() && !root.join("gt").is_dir() { root.join("src") } else { root.to_owned() };
     if root.join("gt").is_dir() {
-        return Ok(vec![scene(&root, String::new())]);
+        return Ok((vec![scene(&root, String::new())], Vec::new()));
     }
-    let mut scenes = Vec::new();
+    let (mut scenes, mut others) = (Vec::new(), Vec::new());
+    let has_files = |folder: &Path| files(folder).is_ok_and(|files| !files.is_empty());
     for folder in folders(&root)? {
         if folder.join("gt").is_dir() {
             scenes.push(scene(&folder, String::new()));
@@ -57,13 +71,19 @@ pub fn scan(root: &Path) -> Result<Vec<Scene>> {
             scenes.push(Scene { name: name(&folder), kind: String::new(), gts: vec![folder], noisy: Vec::new() });
             continue;
         };
+        let before = scenes.len() + others.len();
         for inner in inside {
             if inner.join("gt").is_dir() {
                 scenes.push(scene(&inner, name(&folder)));
+            } else if has_files(&inner) {
+                others.push(inner);
             }
         }
+        if scenes.len() + others.len() == before && has_files(&folder) {
+            others.push(folder);
+        }
     }
-    Ok(scenes)
+    Ok((scenes, others))
 }
 
 /// Reads a list of scenes: JSON, an array of objects with `name`, `gts`, `noisy` and, if wanted, `kind`. Relative paths
@@ -73,8 +93,12 @@ pub fn scan(root: &Path) -> Result<Vec<Scene>> {
 /// When the file cannot be read or is no such list.
 pub fn read_list(path: &Path) -> Result<Vec<Scene>> {
     let text = fs::read(path).map_err(|e| unreadable(path, &e))?;
-    let mut scenes: Vec<Scene> = serde_json::from_slice(&text)
-        .map_err(|e| Error::Damaged { path: path.to_owned(), why: format!("no list of scenes: {e}") })?;
+    let mut scenes: Vec<Scene> = serde_json::from_slice(&text).map_err(|e| {
+        Error::value(
+            "list of scenes",
+            format!("{}: {e}; it is a JSON array of objects with name, gts and noisy", path.display()),
+        )
+    })?;
     let base = path.parent().unwrap_or(Path::new(""));
     for file in scenes.iter_mut().flat_map(|s| s.gts.iter_mut().chain(&mut s.noisy)) {
         *file = base.join(&*file);

@@ -257,7 +257,7 @@ impl RawFrame {
     /// # Errors
     /// [`Error::OtherCamera`] or [`Error::OtherSize`].
     pub fn fits(&self, other: &Self) -> Result<()> {
-        let name = |f: &Self| format!("{} {} ({})", f.meta.make, f.meta.model, f.cfa.letters()).trim().to_owned();
+        let name = |f: &Self| camera_name(&f.meta.make, &f.meta.model, &f.cfa);
         if name(self) != name(other) {
             return Err(Error::OtherCamera { expected: name(self), got: name(other) });
         }
@@ -266,6 +266,15 @@ impl RawFrame {
             return Err(Error::OtherSize { expected: size(self), got: size(other) });
         }
         Ok(())
+    }
+}
+
+/// What errors call a camera: maker, model and pattern.
+pub fn camera_name(make: &str, model: &str, cfa: &Cfa) -> String {
+    let pattern = if *cfa == Cfa::Gray { cfa.kind().to_owned() } else { cfa.letters() };
+    match format!("{make} {model}").trim() {
+        "" => format!("a camera that is not named ({pattern})"),
+        camera => format!("{camera} ({pattern})"),
     }
 }
 

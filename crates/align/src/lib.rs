@@ -58,7 +58,7 @@ mod verdict;
 
 pub use cfa::{Cfa, Colour};
 pub use error::{Error, Result};
-pub use frame::{BlackLevel, Limits, Meta, Probe, RawFrame, RawReader, Rect, Warning};
+pub use frame::{BlackLevel, Limits, Meta, Probe, RawFrame, RawReader, Rect, Warning, camera_name};
 pub use kernels::AlignBackend;
 pub use options::{Combine, MaxShift, Options, PairResult, Planes, Refine, State};
 pub use scene::{SceneWork, align_scene, all_pairs};

@@ -140,7 +140,7 @@ fn load(path: &Path, limits: &Limits) -> Result<Vec<u8>> {
     let about = std::fs::metadata(path).map_err(unreadable)?;
     if !about.is_file() {
         let closed = if about.is_dir() { std::fs::read_dir(path).err() } else { None };
-        let why = closed.map_or_else(|| "it is no file; name a file".to_owned(), |e| e.to_string());
+        let why = closed.map_or_else(|| "it is no file".to_owned(), |e| e.to_string());
         return Err(Error::Unreadable { path: path.to_owned(), why });
     }
     let too_large = |bytes: u64| Error::TooLarge {
@@ -224,7 +224,8 @@ fn refused(path: &Path, error: &rawler::RawlerError) -> Error {
             Error::Unsupported { path, why: format!("{what}{of}") }
         }
         rawler::RawlerError::DecoderFailed(why) => {
-            let why = why.lines().next().unwrap_or("").to_owned();
+            let why = why.lines().next().unwrap_or("");
+            let why = why.strip_prefix("TODO: ").unwrap_or(why).to_owned();
             if why.to_ascii_lowercase().contains("unsupported") {
                 Error::Unsupported { path, why }
             } else {

@@ -17,6 +17,8 @@ mod scan;
 mod selftest;
 mod work;
 
+use std::path::{Path, PathBuf};
+
 use ::align::raw::ApartReader;
 use clap::Subcommand;
 
@@ -67,6 +69,36 @@ pub(crate) fn reader() -> Result<ApartReader> {
     let program = std::env::current_exe()
         .map_err(|e| Failure::new(Exit::Io, format!("cannot find this program's file, which reads pictures: {e}")))?;
     Ok(ApartReader::new(program, ["align", "read-files"]))
+}
+
+/// A root must be a folder.
+pub(crate) fn check_root(root: &Path) -> Result<()> {
+    if root.is_dir() {
+        return Ok(());
+    }
+    if root.exists() {
+        return Err(Failure::input(root, "it is no folder")
+            .help("name the folder of a data set or of a scene; single pictures are for `align pair`"));
+    }
+    Err(Failure::reading(root, &std::io::Error::from(std::io::ErrorKind::NotFound)))
+}
+
+/// Says which folders with files are no scenes.
+pub(crate) fn no_scenes(folders: &[PathBuf]) -> String {
+    let shown: Vec<_> = folders.iter().take(5).map(|folder| folder.display().to_string()).collect();
+    let more = folders.len().saturating_sub(shown.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("left out, since they have no folder gt: {}{more}", shown.join(", "))
+}
+
+/// What is said of a file behind its name and its state.
+pub(crate) fn bare<'a>(path: &Path, reason: &'a str) -> &'a str {
+    let bare = reason.strip_prefix(&path.display().to_string()).and_then(|rest| rest.strip_prefix(": "));
+    let bare = bare.unwrap_or(reason);
+    ["damaged: ", "not supported: ", "cannot be read: "]
+        .into_iter()
+        .find_map(|state| bare.strip_prefix(state))
+        .unwrap_or(bare)
 }
 
 impl From<::align::Error> for Failure {

@@ -88,9 +88,7 @@ impl Pair {
             ));
         }
         for (path, e) in &refused {
-            let (name, why) = (path.display().to_string(), e.to_string());
-            let why = why.strip_prefix(&format!("{name}: ")).unwrap_or(&why);
-            session.say(format!("{name}: {}: {why}", e.kind()));
+            session.say(format!("{}: {}: {}", path.display(), e.kind(), super::bare(path, &e.to_string())));
         }
         if let Some(path) = self.surface.as_ref().filter(|_| frames.len() > 1) {
             let mut estimator = Estimator::new(b, &frames[0].cfa, frames[0].size(), &options, 1)?;

@@ -92,7 +92,12 @@ pub(crate) fn scene<B: AlignBackend>(folder: &Path, b: &B, options: &Options, do
     });
     page.table(&HEAD, order.iter().map(|&i| row(&record.pairs[i])).collect());
     for file in record.bad_files() {
-        page.text(&format!("`{}` {}: {}", short(&file.path), file.state, file.reason.as_deref().unwrap_or("")));
+        page.text(&format!(
+            "`{}` {}: {}",
+            short(&file.path),
+            file.state,
+            super::bare(&file.path, file.reason.as_deref().unwrap_or(""))
+        ));
     }
     if let Some(frames) = &done.frames
         && let Some(first) = frames.first()

@@ -208,26 +208,45 @@ impl Run {
         let mut scenes = match (&self.sets_file, &self.root) {
             (Some(list), _) => folder::read_list(list)?,
             (None, Some(root)) => {
-                if !root.is_dir() {
-                    return Err(Failure::reading(root, &std::io::Error::from(std::io::ErrorKind::NotFound)));
-                }
+                super::check_root(root)?;
                 folder::scan(root)?
             }
             (None, None) => return Err(Failure::usage("name a folder, or a list with --sets-file")),
         };
+        let all = scenes.len();
         if let Some(pattern) = &self.sets {
             scenes.retain(|s| matches(pattern, &s.title()) || matches(pattern, &s.name));
+            if scenes.is_empty() && all > 0 {
+                return Err(Failure::usage(format!("none of {all} scenes is called {pattern}"))
+                    .help("--sets takes a name as `align scan` shows it, where * stands for anything"));
+            }
         }
         scenes.sort_by_key(Scene::title);
         if let Some(twice) = scenes.windows(2).find(|two| two[0].title() == two[1].title()) {
             return Err(Failure::usage(format!("two scenes are called {}", twice[0].title())).help("rename one"));
         }
         if scenes.is_empty() {
-            return Err(Failure::usage("there are no scenes").help(
-                "a scene is a folder with pictures and a folder `gt` with its ground truths; --sets must match its name",
+            let place =
+                self.sets_file.as_ref().or(self.root.as_ref()).map_or(String::new(), |p| p.display().to_string());
+            return Err(Failure::usage(format!("there are no scenes in {place}")).help(
+                "a scene is a folder with pictures and a folder `gt` with its ground truths; single pictures are for \
+                 `align pair`",
             ));
         }
         Ok(scenes)
+    }
+
+    /// Folders of the data set that are no scenes, but for those that this command writes.
+    fn others(&self) -> Vec<PathBuf> {
+        let (Some(root), None) = (&self.root, &self.sets) else { return Vec::new() };
+        let own: Vec<PathBuf> = [Some(&self.output), self.masks.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(|p| p.canonicalize().ok())
+            .collect();
+        let mut others = folder::without_ground_truth(root).unwrap_or_default();
+        others.retain(|other| other.canonicalize().is_ok_and(|other| own.iter().all(|own| !other.starts_with(own))));
+        others
     }
 
     /// Whether pairs are compared after they are aligned.
@@ -275,6 +294,7 @@ impl Run {
                     format!("{} pictures at once, {} pairs at once, {memory} of memory{masks}", p.slots, p.batch)
                 }
                 Some((Err(e), _) | (_, Err(e))) => e.to_string(),
+                None if scene.gts.is_empty() => "there is no ground truth".to_owned(),
                 None => "the first ground truth cannot be read".to_owned(),
             };
             let (title, size) = (scene.title(), bytes(size as usize));
@@ -337,7 +357,8 @@ impl Run {
         let mut reasons = BTreeMap::<&str, usize>::new();
         for file in sets.iter().flat_map(SetRecord::bad_files) {
             *reasons.entry(&file.state).or_default() += 1;
-            session.say(format!("{}: {}", file.state, file.reason.as_deref().unwrap_or("")));
+            let reason = super::bare(&file.path, file.reason.as_deref().unwrap_or(""));
+            session.say(format!("{}: {}: {reason}", file.path.display(), file.state));
         }
         for set in sets.iter().filter(|s| s.unusable.is_some()) {
             session.say(format!("{}: {}", set.set, set.unusable.as_deref().unwrap_or("")));
@@ -345,6 +366,10 @@ impl Run {
         for pair in sets.iter().flat_map(SetRecord::bad_pairs) {
             let [gt, file] = [&pair.gt, &pair.file].map(|p| p.file_name().unwrap_or_default().to_string_lossy());
             session.say(format!("{}: {}: {gt} and {file}", pair.set, pair.result.state.name()));
+        }
+        let others = self.others();
+        if !others.is_empty() {
+            session.say(super::no_scenes(&others));
         }
         let counted: Vec<String> = states.iter().map(|&s| format!("{} {}", number(s), s.name())).collect();
         session.note(format!(
@@ -360,7 +385,7 @@ impl Run {
         session.document(&json!({
             "output": self.output, "scenes": all, "done": sets.len(), "now": count, "pairs": pairs.len(),
             "states": states.iter().map(|&s| (s.name(), number(s))).collect::<BTreeMap<_, _>>(),
-            "rounding_unsure": unsure, "files_failed": reasons, "speed": speed,
+            "rounding_unsure": unsure, "files_failed": reasons, "no_scenes": others, "speed": speed,
         }))?;
         Ok(if failed { Exit::Partial } else { Exit::Ok })
     }

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use ::align::folder::{self, Scene};
 use ::align::raw::ApartReader;
-use ::align::{Error, Limits, RawReader, Warning};
+use ::align::{Cfa, Error, Limits, RawReader, Warning, camera_name};
 use clap::Args;
 use rayon::prelude::*;
 use serde_json::{Value, json};
@@ -41,17 +41,17 @@ struct Seen {
 /// What all files of a scene must share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Facts {
-    camera: String,
-    kind: &'static str,
+    make: String,
+    model: String,
     /// The pattern at the first pixel that is aligned.
-    pattern: String,
+    cfa: Cfa,
     size: [usize; 2],
 }
 
 impl Facts {
     /// Why another file cannot be in a scene with this one.
     fn differs(&self, other: &Self) -> Option<Error> {
-        let name = |f: &Self| format!("{} ({})", f.camera, f.pattern).trim().to_owned();
+        let name = |f: &Self| camera_name(&f.make, &f.model, &f.cfa);
         let size = |f: &Self| format!("{} x {}", f.size[0], f.size[1]);
         if name(self) != name(other) {
             Some(Error::OtherCamera { expected: name(self), got: name(other) })
@@ -68,10 +68,7 @@ type Known = (String, Value, Facts, Vec<String>);
 
 impl Scan {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
-        if !self.root.is_dir() {
-            let e = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(Failure::reading(&self.root, &e));
-        }
+        super::check_root(&self.root)?;
         let mut scenes = folder::scan(&self.root)?;
         if scenes.is_empty() {
             let noisy = folder::files(&self.root)?;
@@ -98,9 +95,10 @@ impl Scan {
             let failed = seen.iter().filter(|s| s.state != "ok").count();
             let doubts = seen.iter().filter(|s| !s.doubts.is_empty()).count();
             (bad, doubtful) = (bad + failed, doubtful + doubts);
-            let about = first
-                .as_ref()
-                .map_or(String::new(), |f| format!(", {}, {}, {} x {}", f.camera, f.kind, f.size[1], f.size[0]));
+            let about = first.as_ref().map_or(String::new(), |f| {
+                let size = format!("{} x {}", f.size[1], f.size[0]);
+                format!(", {}", listed([camera(&f.make, &f.model), f.cfa.kind().to_owned(), size]))
+            });
             let counted = |n: usize, what: &str| if n > 0 { format!(", {n} {what}") } else { String::new() };
             session.say(format!(
                 "{}: {} ground truths, {} pictures{about}{}{}",
@@ -116,13 +114,21 @@ impl Scan {
                 session.say(format!("  {:<12} {name}: {}{}", one.state, one.about, doubts.concat()));
             }
             let files: Vec<Value> = seen.into_iter().map(|s| s.value).collect();
-            let about =
-                first.map(|f| json!({ "camera": f.camera, "cfa": f.pattern, "height": f.size[0], "width": f.size[1] }));
+            let about = first.map(|f| {
+                let camera = camera(&f.make, &f.model);
+                json!({ "camera": camera, "cfa": f.cfa.letters(), "height": f.size[0], "width": f.size[1] })
+            });
             documents.push(json!({
                 "set": scene.title(), "ground_truths": scene.gts.len(), "of": about, "files": files,
             }));
         }
-        session.document(&json!({ "root": self.root, "sets": documents, "unusable": bad, "doubtful": doubtful }))?;
+        let others = folder::without_ground_truth(&self.root)?;
+        if !others.is_empty() {
+            session.say(super::no_scenes(&others));
+        }
+        session.document(&json!({
+            "root": self.root, "sets": documents, "no_scenes": others, "unusable": bad, "doubtful": doubtful,
+        }))?;
         Ok(if bad == 0 { Exit::Ok } else { Exit::Partial })
     }
 
@@ -130,8 +136,9 @@ impl Scan {
         let done = if self.decode { decoded(reader, path) } else { probed(reader, path) };
         match done {
             Ok((about, mut value, facts, mut doubts)) => {
-                if ["Bayer", "X-Trans"].contains(&kind) && facts.kind != kind {
-                    doubts.push(format!("{} in a folder for {kind}", facts.kind));
+                let found = facts.cfa.kind();
+                if ["Bayer", "X-Trans"].contains(&kind) && found != kind {
+                    doubts.push(format!("{found} in a folder for {kind}"));
                 }
                 value["path"] = json!(path);
                 value["state"] = json!("ok");
@@ -152,7 +159,7 @@ impl Scan {
 impl Seen {
     fn refuse(&mut self, e: &Error) {
         let text = e.to_string();
-        text.strip_prefix(&format!("{}: ", self.path.display())).unwrap_or(&text).clone_into(&mut self.about);
+        super::bare(&self.path, &text).clone_into(&mut self.about);
         self.state = e.kind();
         self.value["state"] = json!(self.state);
         self.value["reason"] = json!(self.about);
@@ -163,25 +170,29 @@ fn camera(make: &str, model: &str) -> String {
     format!("{make} {model}").trim().to_owned()
 }
 
+/// What is known, with commas between.
+fn listed<const N: usize>(parts: [String; N]) -> String {
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
 fn probed(reader: &ApartReader, path: &Path) -> ::align::Result<Known> {
     let p = reader.probe(path)?;
     let size = match (p.height, p.width) {
         (Some(h), Some(w)) => format!("{w} x {h}"),
         _ => "size unknown".to_owned(),
     };
-    let iso = p.iso.map_or(String::new(), |iso| format!(", ISO {iso}"));
-    let camera = camera(&p.make, &p.model);
+    let iso = p.iso.map_or(String::new(), |iso| format!("ISO {iso}"));
     let (Some(cfa), Some(crop)) = (p.cfa, p.crop) else {
         let why = "the header names no mosaic of red, green and blue".to_owned();
         return Err(Error::Unsupported { path: path.to_owned(), why });
     };
     let cfa = cfa.shifted(crop.top, crop.left);
-    let about = format!("{size}, {}, {camera}{iso}, {}", cfa.kind(), bytes(p.bytes as usize));
+    let about = listed([size, cfa.kind().to_owned(), camera(&p.make, &p.model), iso, bytes(p.bytes as usize)]);
     let value = json!({
         "make": p.make, "model": p.model, "height": p.height, "width": p.width, "bytes": p.bytes, "iso": p.iso,
         "exposure": p.exposure, "cfa": cfa.letters(), "crop": crop,
     });
-    let facts = Facts { camera, kind: cfa.kind(), pattern: cfa.letters(), size: [crop.height, crop.width] };
+    let facts = Facts { make: p.make, model: p.model, cfa, size: [crop.height, crop.width] };
     Ok((about, value, facts, Vec::new()))
 }
 
@@ -200,8 +211,7 @@ fn decoded(reader: &ApartReader, path: &Path) -> ::align::Result<Known> {
         "black": f.black.levels(), "white": f.white, "crop": f.meta.crop, "orientation": f.meta.orientation,
         "iso": f.meta.iso, "exposure": f.meta.exposure, "warnings": f.meta.warnings,
     });
-    let camera = camera(&f.meta.make, &f.meta.model);
-    let facts = Facts { camera, kind: f.cfa.kind(), pattern: f.cfa.letters(), size: f.size() };
+    let facts = Facts { make: f.meta.make.clone(), model: f.meta.model.clone(), cfa: f.cfa, size: f.size() };
     let doubts = f.meta.warnings.iter().map(|w| match w {
         Warning::CfaDoubtful => "another place of the pattern explains the pixels better",
         Warning::WhiteLowered => "saturated below the declared white level, which is lowered",

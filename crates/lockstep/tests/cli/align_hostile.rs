@@ -286,6 +286,39 @@ fn every_picture_of_a_pair_ends_in_a_state() {
     assert!(said.contains("notes.txt: unsupported: ") && said.contains("made by"), "{said}");
 }
 
+#[test]
+fn what_is_left_out_is_named() {
+    let place = data();
+    let picture = image::RgbImage::from_fn(264, 240, |x, y| image::Rgb([x as u8, y as u8, 99]));
+    picture.save(place.path("in/src/Bayer/wall/all colours.png")).unwrap();
+    place.write("in/src/Bayer/später/ä b.dng", &photo(1));
+    place.write("in/src/loose/a.dng", &photo(1));
+    let ran = place.run("align run in -o in/src/out --masks in/src/masks");
+    assert_eq!(ran.code, 3, "{}", ran.err);
+    for words in [
+        "wall/another_camera.dng: other-camera: made by",
+        "wall/all colours.png: other-camera: made by a camera that is not named (RGB), where the scene has",
+        "wall/notes.txt: unsupported: it is no RAW file",
+        "left out, since they have no folder gt: in/src/Bayer/später, in/src/loose\n",
+    ] {
+        assert!(ran.out.contains(words), "{words}: {}", ran.out);
+    }
+    // Nor is what the command itself has written.
+    let again: Value =
+        serde_json::from_str(&place.run("align run in -o in/src/out --masks in/src/masks --json").out).unwrap();
+    assert_eq!((&again["now"], again["no_scenes"].as_array().unwrap().len()), (&0.into(), 2));
+    let scan = place.run("align scan in");
+    assert!(scan.out.contains("in/src/Bayer/später, in/src/loose, in/src/masks"), "{}", scan.out);
+    assert!(scan.out.contains("made by a camera that is not named (RGB)"), "{}", scan.out);
+    place.fails("align run in -o out --sets w?ll", 3, &[]);
+    place.fails("align run in -o out --sets none*", 2, &["none of 2 scenes", "--sets"]);
+    place.fails("align run in/src/loose -o out", 2, &["there are no scenes in in/src/loose", "`align pair`"]);
+    place.fails("align run in/src/loose/a.dng -o out", 2, &["in/src/loose/a.dng: it is no folder", "`align pair`"]);
+    place.fails("align scan lost", 5, &["lost", "check the path"]);
+    place.write("list.json", b"{}");
+    place.fails("align run --sets-file list.json -o out", 2, &["list.json", "gts and noisy"]);
+}
+
 #[cfg(unix)]
 #[test]
 fn files_that_vanish_cost_their_pairs() {
