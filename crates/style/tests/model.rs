@@ -251,6 +251,8 @@ fn foreign_files_get_a_hint() {
     }
     let packed = zip(&[("m/data.pkl", b"x")], 8);
     assert!(matches!(read(&packed), Err(WeightsError::Compressed { entry }) if entry == "m/data.pkl"));
+    let picture = read(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR").expect_err("a picture").to_string();
+    assert!(picture.contains("found a picture"), "{picture}");
     for other in [&b"hello"[..], b"<!DOCTYPE html><html>", b"\x80\x04K\x01.", b"\xff\xfe\xfd", b"\x08"] {
         assert!(read(other).is_err());
     }

@@ -60,6 +60,34 @@ twins! {
         tolerance = bound::<f16>;
 }
 
+/// The CPU makes some rows at a time of an image with its channels last, and the whole of planes.
+#[test]
+fn rows_at_a_time_change_no_bit() {
+    let cpu = Cpu::new();
+    for ([h, w], [kh, kw], padding, relu) in [
+        ([65, 9], [3, 3], 1, false),
+        ([150, 9], [9, 9], 4, true),
+        ([200, 9], [5, 1], 3, false),
+        ([70, 9], [1, 3], 0, true),
+        ([131, 9], [2, 3], 5, false),
+        ([150, 70], [1, 2], 65, false),
+    ] {
+        let (batch, inputs, outputs) = (2, 3, 5);
+        let shape = ConvShape { outputs, inputs, kernel: [kh, kw], padding, stride: [1, 1], upsample: false };
+        let values = |n: usize| (0..n).map(|i| (i * 7919 % 257) as f32 / 64.0 - 2.0).collect::<Vec<_>>();
+        let conv = Conv::new(&cpu, shape, &values(outputs * inputs * kh * kw), &values(outputs)).unwrap();
+        let conv = if relu { conv.with_relu() } else { conv };
+        let planes = Tensor::from_slice(&cpu, [batch, inputs, h, w], &values(batch * inputs * h * w)).unwrap();
+        let turned = planes.to_array(&cpu).unwrap().permuted_axes([0, 2, 3, 1]);
+        let last = Tensor::from_array(&cpu, turned.view()).unwrap();
+        let of = |layout, x: &Tensor<Cpu, f32, 4>| {
+            fused_conv_reflection_pad(&cpu, layout, x.view(), &conv).unwrap().to_array(&cpu).unwrap()
+        };
+        let wanted = of(Layout::Nchw, &planes).permuted_axes([0, 2, 3, 1]);
+        assert!(of(Layout::Nhwc, &last) == wanted, "{h} rows, {kh} x {kw}, padding {padding}");
+    }
+}
+
 const PLAIN: ConvShape =
     ConvShape { outputs: 2, inputs: 1, kernel: [3, 3], padding: 1, stride: [1, 1], upsample: false };
 

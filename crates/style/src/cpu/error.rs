@@ -45,3 +45,13 @@ impl fmt::Display for ShapeError {
 }
 
 impl std::error::Error for ShapeError {}
+
+/// Elements of a shape; beyond all memory, a number that no slice is as long as.
+pub(crate) fn volume(shape: &[usize]) -> usize {
+    shape.iter().fold(1, |all: usize, &n| all.saturating_mul(n))
+}
+
+/// Checks a slice's length.
+pub(crate) fn check_len(found: usize, expected: usize) -> Result<(), ShapeError> {
+    if found == expected { Ok(()) } else { Err(ShapeError::WrongLength { expected, found }) }
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::cpu::buffer::{Buffer, pad};
 use crate::cpu::conv::{Conv, Pool};
 use crate::cpu::direct::Geometry;
-use crate::cpu::error::ShapeError;
+use crate::cpu::error::{ShapeError, check_len, volume};
 use crate::cpu::history::{History, Statistics};
 use crate::cpu::kernel::Isa;
 use crate::cpu::last::{Last, Picture};
@@ -38,11 +38,6 @@ pub struct Weights {
     pub gammas: Vec<Vec<f32>>,
     /// Offsets `[C]` of the instance norms.
     pub betas: Vec<Vec<f32>>,
-}
-
-/// Checks a slice's length.
-pub(crate) fn check_len(found: usize, expected: usize) -> Result<(), ShapeError> {
-    if found == expected { Ok(()) } else { Err(ShapeError::WrongLength { expected, found }) }
 }
 
 /// Working memory of a network, kept between runs: two activation buffers and one scratch per thread.
@@ -175,11 +170,43 @@ impl Network {
 
     /// Runs a batch `x` of planes `[b, 3, h, w]` (RGB, 0..255) and gives the raw output `[b, 3, H, W]`, unclamped,
     /// with `[H, W]` from [`Network::output_size`]: surplus rows and columns lie at the bottom and right.
+    ///
+    /// # Errors
+    /// When `x` has not the size of `shape`, there are not three channels, a side is shorter than [`SMALLEST_SIDE`], or a
+    /// scratch file of a picture in strips fails.
     pub fn run(&self, arena: &mut Arena, x: &[f32], shape: [usize; 4]) -> Result<Vec<f32>, ShapeError> {
-        self.run_planes(arena, x, shape, None)
+        let mut out = vec![0.0; Self::output_len(x, shape)?];
+        self.run_planes(arena, x, shape, &mut out, None)?;
+        Ok(out)
+    }
+
+    /// [`Network::run`] into memory of that length.
+    pub(crate) fn run_into(
+        &self,
+        arena: &mut Arena,
+        x: &[f32],
+        shape: [usize; 4],
+        out: &mut [f32],
+    ) -> Result<(), ShapeError> {
+        self.run_planes(arena, x, shape, out, None)
+    }
+
+    /// Values of the results of pictures that can be worked on.
+    fn output_len(x: &[f32], [batch, channels, height, width]: [usize; 4]) -> Result<usize, ShapeError> {
+        check_len(channels, 3)?;
+        check_len(x.len(), volume(&[batch, 3, height, width]))?;
+        Self::check_size(height, width)?;
+        if batch == 0 {
+            return Ok(0);
+        }
+        let [oh, ow] = Self::output_size(height, width);
+        Ok(batch * 3 * oh * ow)
     }
 
     /// [`Network::run`], showing every layer's activations to `observer`.
+    ///
+    /// # Errors
+    /// As [`Network::run`].
     pub fn activations(
         &self,
         arena: &mut Arena,
@@ -187,31 +214,38 @@ impl Network {
         shape: [usize; 4],
         observer: &mut Observer<'_>,
     ) -> Result<Vec<f32>, ShapeError> {
-        self.run_planes(arena, x, shape, Some(observer))
+        let mut out = vec![0.0; Self::output_len(x, shape)?];
+        self.run_planes(arena, x, shape, &mut out, Some(observer))?;
+        Ok(out)
     }
 
     fn run_planes(
         &self,
         arena: &mut Arena,
         x: &[f32],
-        [batch, channels, height, width]: [usize; 4],
+        shape: [usize; 4],
+        out: &mut [f32],
         mut observer: Option<&mut Observer<'_>>,
-    ) -> Result<Vec<f32>, ShapeError> {
-        check_len(channels, 3)?;
-        check_len(x.len(), batch * 3 * height * width)?;
-        Self::check_size(height, width)?;
+    ) -> Result<(), ShapeError> {
+        check_len(out.len(), Self::output_len(x, shape)?)?;
+        let [batch, _, height, width] = shape;
+        if batch == 0 {
+            return Ok(());
+        }
         let [oh, ow] = Self::output_size(height, width);
-        let mut out = vec![0.0; batch * 3 * oh * ow];
         for (i, (x, out)) in x.chunks_exact(3 * height * width).zip(out.chunks_exact_mut(3 * oh * ow)).enumerate() {
             let mut observe = observer.as_deref_mut().map(|o| |l: usize, s: Stage, v: Vec<f32>| o(i, l, s, v));
             let observe = observe.as_mut().map(|o| o as &mut dyn FnMut(usize, Stage, Vec<f32>));
             self.image(arena, Input::Planes(x), [height, width], Picture::Planes(out), observe)?;
         }
-        Ok(out)
+        Ok(())
     }
 
     /// Runs one picture of interleaved RGB bytes (`h · w · 3`) into another of the same size: the output is cropped
     /// to `h × w`, clamped to 0..=255 and truncated toward zero.
+    ///
+    /// # Errors
+    /// As [`Network::run`], and when `out` is not as long as `x`.
     pub fn run_rgb(
         &self,
         arena: &mut Arena,
@@ -219,8 +253,8 @@ impl Network {
         [height, width]: [usize; 2],
         out: &mut [u8],
     ) -> Result<(), ShapeError> {
-        check_len(x.len(), 3 * height * width)?;
-        check_len(out.len(), 3 * height * width)?;
+        check_len(x.len(), volume(&[3, height, width]))?;
+        check_len(out.len(), volume(&[3, height, width]))?;
         Self::check_size(height, width)?;
         self.image(arena, Input::Rgb(x), [height, width], Picture::Rgb { data: out, width }, None)
     }

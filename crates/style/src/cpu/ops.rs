@@ -3,11 +3,12 @@
 use crate::cpu::buffer::pad;
 use crate::cpu::conv::{Conv, Pool};
 use crate::cpu::direct::Geometry;
-use crate::cpu::error::ShapeError;
+use crate::cpu::error::{ShapeError, check_len, volume};
 use crate::cpu::kernel::Isa;
-use crate::cpu::moments::{Affine, Moments, of_band, tree};
-use crate::cpu::network::{check_len, planes};
+use crate::cpu::moments::{Affine, Moments};
+use crate::cpu::network::planes;
 use crate::cpu::pack::{Deferred, Image, Source, finish};
+use crate::ops::Coefficients;
 
 /// A convolution's parameters.
 #[derive(Clone, Copy, Debug)]
@@ -50,8 +51,12 @@ impl ConvParams<'_> {
     fn pack(&self, [_, channels, height, width]: [usize; 4]) -> Result<Conv, ShapeError> {
         let [cout, cin, kh, kw] = self.weight_shape;
         check_len(channels, cin)?;
-        check_len(self.weight.len(), cout * cin * kh * kw)?;
+        check_len(self.weight.len(), volume(&self.weight_shape))?;
         check_len(self.bias.len(), cout)?;
+        // No pictures may have any size: one that no memory holds is none.
+        if volume(&[channels, height, width, size_of::<f32>(), 4]) > isize::MAX as usize {
+            return Err(ShapeError::BadGeometry);
+        }
         let phases = !self.upsample || (kh == 3 && kw == 3 && self.stride == [1, 1] && self.padding == 1);
         let scale = if self.upsample { 2 } else { 1 };
         let (h, w) = (height * scale, width * scale);
@@ -107,13 +112,16 @@ fn check_norm(norm: &NormParams<'_>, channels: usize) -> Result<(), ShapeError> 
 
 /// Convolution with reflection padding and bias. `x` has the shape `[B, Cin, H, W]`; gives the output and its shape
 /// `[B, Cout, Ho, Wo]` with `Ho = (H + 2p − kh) / stride + 1`.
+///
+/// # Errors
+/// When slices are not as long as their shapes say, a size is 0, or the padding reaches the far edge.
 pub fn fused_conv_reflection_pad(
     x: &[f32],
     shape: [usize; 4],
     params: &ConvParams<'_>,
 ) -> Result<(Vec<f32>, [usize; 4]), ShapeError> {
     let [batch, cin, height, width] = shape;
-    check_len(x.len(), batch * cin * height * width)?;
+    check_len(x.len(), volume(&shape))?;
     let (conv, pool) = (params.pack(shape)?, pool());
     let cout = params.weight_shape[0];
     let [h, w] = conv.geometry().output(height, width);
@@ -132,6 +140,9 @@ pub fn fused_conv_reflection_pad(
 }
 
 /// Instance norm of `x` `[B, C, H, W]`, then ReLU if `relu`, then the sum with `residual` (same shape as `x`).
+///
+/// # Errors
+/// When slices are not as long as their shapes say.
 pub fn instance_norm(
     x: &[f32],
     [batch, channels, height, width]: [usize; 4],
@@ -139,8 +150,8 @@ pub fn instance_norm(
     relu: bool,
     residual: Option<&[f32]>,
 ) -> Result<Vec<f32>, ShapeError> {
-    let pixels = height * width;
-    check_len(x.len(), batch * channels * pixels)?;
+    let pixels = volume(&[height, width]);
+    check_len(x.len(), volume(&[batch, channels, pixels]))?;
     check_len(residual.map_or(x.len(), <[f32]>::len), x.len())?;
     check_norm(norm, channels)?;
     if pixels == 0 {
@@ -148,11 +159,10 @@ pub fn instance_norm(
     }
     let mut out = vec![0.0; x.len()];
     for (i, (to, plane)) in out.chunks_exact_mut(pixels).zip(x.chunks_exact(pixels)).enumerate() {
-        let affine = plane_affine(plane, norm, i % channels);
-        let (mean, scale, beta) = (affine.mean[0], affine.scale[0], affine.beta[0]);
+        let c = i % channels;
+        let norm = Coefficients::of(plane, norm.gamma[c], norm.beta[c], norm.eps as f32, false);
         for (to, &x) in to.iter_mut().zip(plane) {
-            let value = (x - mean).mul_add(scale, beta);
-            *to = if relu { value.max(0.0) } else { value };
+            *to = norm.apply(x, relu);
         }
     }
     if let Some(residual) = residual {
@@ -161,27 +171,11 @@ pub fn instance_norm(
     Ok(out)
 }
 
-/// The coefficients of one plane: its pixels, sixteen abreast, are a channels-last image of sixteen channels.
-fn plane_affine(plane: &[f32], norm: &NormParams<'_>, channel: usize) -> Affine {
-    let lanes = crate::cpu::buffer::LANES;
-    let (whole, tail) = plane.split_at(plane.len() / lanes * lanes);
-    let mut parts: Vec<Moments> = Vec::new();
-    let mut counts = Vec::new();
-    if !whole.is_empty() {
-        parts.resize(lanes, Moments::default());
-        of_band(whole, lanes, &mut parts);
-        counts.resize(lanes, whole.len() / lanes);
-    }
-    for &x in tail {
-        parts.push(Moments { mean: f64::from(x), m2: 0.0 });
-        counts.push(1);
-    }
-    let (moments, count) = tree(&parts, &counts, 1);
-    Affine::new(&moments, count, &norm.gamma[channel..=channel], &norm.beta[channel..=channel], norm.eps)
-}
-
 /// Convolution, instance norm and (if `relu`) ReLU. Shapes as in [`fused_conv_reflection_pad`]. The statistics come
 /// out of the convolution; its bias cancels.
+///
+/// # Errors
+/// As [`fused_conv_reflection_pad`] and [`instance_norm`].
 pub fn fused_conv_instancenorm(
     x: &[f32],
     shape: [usize; 4],
@@ -189,7 +183,7 @@ pub fn fused_conv_instancenorm(
     relu: bool,
 ) -> Result<(Vec<f32>, [usize; 4]), ShapeError> {
     let [batch, cin, height, width] = shape;
-    check_len(x.len(), batch * cin * height * width)?;
+    check_len(x.len(), volume(&shape))?;
     let (conv, pool) = (params.conv.pack(shape)?, pool());
     let cout = params.conv.weight_shape[0];
     check_norm(&params.norm, cout)?;
@@ -207,14 +201,17 @@ pub fn fused_conv_instancenorm(
 
 /// A residual block on `x` `[B, C, H, W]`: `norm2(conv2(relu(norm1(conv1(x))))) + x`, no ReLU after the sum. Both
 /// convolutions must keep the shape.
+///
+/// # Errors
+/// As [`fused_conv_instancenorm`], and when a convolution gives another shape.
 pub fn fused_residual_block(
     x: &[f32],
     shape: [usize; 4],
     first: &ConvNormParams<'_>,
     second: &ConvNormParams<'_>,
 ) -> Result<Vec<f32>, ShapeError> {
-    let [batch, channels, height, width] = shape;
-    check_len(x.len(), batch * channels * height * width)?;
+    let [_, channels, height, width] = shape;
+    check_len(x.len(), volume(&shape))?;
     let (conv1, conv2, pool) = (first.conv.pack(shape)?, second.conv.pack(shape)?, pool());
     for (conv, norm) in [(&conv1, &first.norm), (&conv2, &second.norm)] {
         check_norm(norm, channels)?;

@@ -124,7 +124,6 @@ impl Picture for u8 {
         y.chunks_exact_mut(3).for_each(|y| y.copy_from_slice(&colour));
     }
     fn on_cpu(net: &cpu::Network, arena: &mut cpu::Arena, job: &Job, x: &[Self], y: &mut [Self]) -> Result<()> {
-        let refused = |e: cpu::ShapeError| GpuError::value("pictures", e.to_string());
         if job.policy == crate::SizePolicy::Crop && job.rounding == crate::mix::Rounding::Truncate {
             let size = 3 * job.h * job.w;
             for (x, y) in x.chunks_exact(size).zip(y.chunks_exact_mut(size)) {
@@ -157,10 +156,23 @@ impl Picture for u8 {
     }
 }
 
+/// What the network on the processor refuses.
+fn refused(error: cpu::ShapeError) -> GpuError {
+    match error {
+        cpu::ShapeError::ScratchFile(_) => GpuError::Io { path: std::env::temp_dir(), message: error.to_string() },
+        _ => GpuError::value("pictures", error.to_string()),
+    }
+}
+
 /// Runs planes on the processor: continued to the scene, run, cut to the size wanted.
 fn planes_on_cpu(net: &cpu::Network, arena: &mut cpu::Arena, job: &Job, x: &[f32], y: &mut [f32]) -> Result<()> {
-    let refused = |e: cpu::ShapeError| GpuError::value("pictures", e.to_string());
     let [h, w] = job.scene();
+    let [raw_h, raw_w] = cpu::Network::output_size(h, w);
+    let [out_h, out_w] = job.output();
+    // Large pictures are not copied more often than they must be.
+    if [h, w, raw_h, raw_w] == [job.h, job.w, out_h, out_w] {
+        return Ok(net.run_into(arena, x, [job.n, 3, h, w], y).map_err(refused)?);
+    }
     let raw = if [h, w] == [job.h, job.w] {
         net.run(arena, x, [job.n, 3, h, w]).map_err(refused)?
     } else {
@@ -172,8 +184,6 @@ fn planes_on_cpu(net: &cpu::Network, arena: &mut cpu::Arena, job: &Job, x: &[f32
         let padded: Vec<f32> = (0..job.n * 3 * h * w).map(value).collect();
         net.run(arena, &padded, [job.n, 3, h, w]).map_err(refused)?
     };
-    let [raw_h, raw_w] = cpu::Network::output_size(h, w);
-    let [out_h, out_w] = job.output();
     let planes = y.chunks_exact_mut(out_h * out_w).zip(raw.chunks_exact(raw_h * raw_w));
     for (to, from) in planes {
         for (to, from) in to.chunks_exact_mut(out_w).zip(from.chunks_exact(raw_w)) {

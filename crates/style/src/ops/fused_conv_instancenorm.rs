@@ -168,7 +168,7 @@ pub fn fused_conv_instancenorm_deferred<B: FusedConvInstancenorm<T>, T: Sample>(
 /// Sums without bias, in `f32`.
 fn raw_planes<T: Sample>(b: &Cpu, p: &ConvParams, conv: &Conv<Cpu, T>, x: View<'_, Cpu, T>) -> Result<Vec<f32>> {
     let planes = p.input().planes_of(p.layout(), b.read(x)?);
-    convolve_planes(&planes, p, conv, &vec![0.0; conv.shape().outputs])
+    convolve_planes(&planes, p.input(), conv, &vec![0.0; conv.shape().outputs])
 }
 
 impl<T: Sample> FusedConvInstancenorm<T> for Cpu {
@@ -204,7 +204,7 @@ impl<T: Sample> FusedConvInstancenorm<T> for Cpu {
         let each = planes.chunks_exact(out.area()).zip(self.write(coefficients)?);
         for (i, (plane, to)) in each.enumerate() {
             let c = i % out.channels;
-            let of = super::coefficients::Coefficients::of(plane, gamma[c], beta[c], norm.eps, T::ROUNDS);
+            let of = super::Coefficients::of(plane, gamma[c], beta[c], norm.eps, T::ROUNDS);
             *to = [of.mean, of.scale, of.shift, of.variance];
         }
         out.write_planes(p.layout(), &planes, self.write(raw)?);

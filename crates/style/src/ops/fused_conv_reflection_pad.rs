@@ -14,9 +14,10 @@
 use std::fmt::Debug;
 
 use gpu_core::{Backend, Cpu, Error, Result, Tensor, TensorView, TensorViewMut, View, ViewMut};
+use rayon::prelude::*;
 
 use super::conv::ConvParams;
-use super::{Conv, ConvShape, Layout, Sample};
+use super::{Conv, ConvShape, Layout, Sample, Sizes};
 use crate::cpu;
 
 /// The operation on one backend.
@@ -101,7 +102,7 @@ pub struct CpuWeights(Vec<f32>);
 /// The convolution of planes in `f32`, with bias or zeros instead.
 pub(crate) fn convolve_planes<T: Sample>(
     planes: &[f32],
-    p: &ConvParams,
+    x: Sizes,
     conv: &Conv<Cpu, T>,
     bias: &[f32],
 ) -> Result<Vec<f32>> {
@@ -114,9 +115,28 @@ pub(crate) fn convolve_planes<T: Sample>(
         stride: shape.stride,
         upsample: shape.upsample,
     };
-    let x = p.input();
     let done = cpu::fused_conv_reflection_pad(planes, [x.batch, x.channels, x.height, x.width], &params);
     done.map(|(y, _)| y).map_err(|e| Error::value("conv", e.to_string()))
+}
+
+/// Rows of an image with its channels last that the CPU makes at a time: planes of so many lie in memory, and not of all.
+const ROWS: usize = 64;
+
+/// The convolution in one layout, with bias and ReLU.
+fn convolve<T: Sample>(
+    p: &ConvParams,
+    [from, to]: [Sizes; 2],
+    conv: &Conv<Cpu, T>,
+    bias: &[f32],
+    x: &[T],
+    y: &mut [T],
+) -> Result<()> {
+    let mut out = convolve_planes(&from.planes_of(p.layout(), x), from, conv, bias)?;
+    if p.relu == 1 {
+        out.iter_mut().filter(|v| **v < 0.0).for_each(|v| *v = 0.0);
+    }
+    to.write_planes(p.layout(), &out, y);
+    Ok(())
 }
 
 impl<T: Sample> FusedConvReflectionPad<T> for Cpu {
@@ -133,12 +153,29 @@ impl<T: Sample> FusedConvReflectionPad<T> for Cpu {
         x: View<'_, Self, T>,
         y: ViewMut<'_, Self, T>,
     ) -> Result<()> {
-        let planes = p.input().planes_of(p.layout(), self.read(x)?);
-        let mut out = convolve_planes(&planes, &p, conv, self.read(conv.bias().flat())?)?;
-        if p.relu == 1 {
-            out.iter_mut().filter(|v| **v < 0.0).for_each(|v| *v = 0.0);
+        let (from, to, shape) = (p.input(), p.output(), conv.shape());
+        let (x, bias, y) = (self.read(x)?, self.read(conv.bias().flat())?, self.write(y)?);
+        if p.layout() == Layout::Nchw || shape.upsample || shape.stride != [1, 1] || to.height <= ROWS {
+            return convolve(&p, [from, to], conv, bias, x, y);
         }
-        p.output().write_planes(p.layout(), &out, self.write(y)?);
+        // Rows beside those that are needed, so that none of them is mirrored where only the stretch ends; and at the image's
+        // end all that its reflection shows.
+        let beside = 2 * shape.padding + shape.kernel[0];
+        let reflected = from.height.saturating_sub(1 + shape.padding);
+        let (row, row_out) = (from.width * from.channels, to.width * to.channels);
+        let images = x.chunks_exact(from.height * row).zip(y.chunks_exact_mut(to.height * row_out));
+        for (x, y) in images {
+            y.par_chunks_mut(ROWS * row_out).enumerate().try_for_each(|(i, y)| {
+                let rows = i * ROWS..i * ROWS + y.len() / row_out;
+                let read = rows.start.saturating_sub(beside).min(reflected)..(rows.end + beside).min(from.height);
+                let some = Sizes { batch: 1, height: read.len(), ..from };
+                let whole = shape.output(some)?;
+                let mut made = vec![T::nearest(0.0); whole.height * row_out];
+                convolve(&p, [some, whole], conv, bias, &x[read.start * row..read.end * row], &mut made)?;
+                y.copy_from_slice(&made[(rows.start - read.start) * row_out..][..y.len()]);
+                Ok::<_, Error>(())
+            })?;
+        }
         Ok(())
     }
 }

@@ -157,7 +157,7 @@ impl<T: Sample> FusedResidualBlock<T> for Cpu {
         let x = s.planes_of(p.layout, self.read(x)?);
         let none = vec![0.0; s.channels];
         let side = |x: &[f32], p: &ConvParams, conv: &Conv<Self, T>, norm: &Norm<'_, Self>, relu: bool| {
-            let mut planes = convolve_planes(x, p, conv, &none)?;
+            let mut planes = convolve_planes(x, p.input(), conv, &none)?;
             let parameters = (self.read(norm.gamma)?, self.read(norm.beta)?, norm.eps);
             normalise_planes::<T>(&mut planes, s, parameters, relu, true);
             Result::Ok(planes)

@@ -15,8 +15,7 @@ use gpu_core::{Backend, Cpu, Error, Result, Tensor, TensorView, TensorViewMut, V
 use rayon::prelude::*;
 use rustacuda_derive::DeviceCopy;
 
-use super::coefficients::Coefficients;
-use super::{Layout, Norm, Part, Sample, Sizes};
+use super::{Coefficients, Layout, Norm, Part, Sample, Sizes};
 
 /// Most pixels of a plane that one block normalises.
 #[cfg(feature = "cuda")]

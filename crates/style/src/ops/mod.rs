@@ -21,6 +21,7 @@ mod sample;
 
 use gpu_core::{Backend, Error, Result};
 
+pub(crate) use coefficients::Coefficients;
 pub use coefficients::Norm;
 pub use conv::{Conv, ConvShape, MAX_KERNEL_SIDE, MAX_STRIDE};
 pub use fused_attention::{Attention, AttentionWork, MAX_HEAD, WindowAttention, fused_attention, fused_attention_into};

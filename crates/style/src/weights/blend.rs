@@ -11,6 +11,9 @@ impl StyleModel {
     ///
     /// The weights are divided by their sum. A model whose weight is all of the sum comes out with
     /// the same bits. The sum is formed in f64 in the order given.
+    ///
+    /// # Errors
+    /// [`WeightsError::Blend`] when there is no model, shapes differ, or weights are negative, not finite or all 0.
     pub fn blend(models: &[(&Self, f32)]) -> Result<Self> {
         let fail = |detail: String| Err(WeightsError::Blend { detail });
         if let Some((_, w)) = models.iter().find(|(_, w)| !w.is_finite() || *w < 0.0) {

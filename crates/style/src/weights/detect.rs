@@ -109,6 +109,9 @@ fn describe(bytes: &[u8]) -> String {
     if bytes.starts_with(b"\x80") && bytes.get(1).is_some_and(|v| (2..=5).contains(v)) {
         return "a pickle that is not a PyTorch checkpoint; save the weights with torch.save or as safetensors".into();
     }
+    if [&b"\x89PNG"[..], b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*"].iter().any(|mark| bytes.starts_with(mark)) {
+        return "a picture; give the file of the model".into();
+    }
     let lower = head.to_ascii_lowercase();
     if lower.starts_with(b"<!doctype") || lower.starts_with(b"<html") {
         return "a web page; the download answered with a page in place of the file".into();

@@ -82,6 +82,9 @@ pub struct StyleModel {
 
 impl StyleModel {
     /// Reads a weight file of any accepted kind.
+    ///
+    /// # Errors
+    /// [`WeightsError::Io`] when it cannot be read; else what is wrong in it, by name. Never is a part of it loaded.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         Self::load_with(path, LoadOptions::default())
     }
@@ -90,6 +93,9 @@ impl StyleModel {
     ///
     /// The file is held in memory while it is read, besides the bounded memory of
     /// [`StyleModel::from_bytes`].
+    ///
+    /// # Errors
+    /// As [`StyleModel::load`].
     pub fn load_with(path: impl AsRef<Path>, options: LoadOptions) -> Result<Self> {
         let path = path.as_ref();
         let io = |source| WeightsError::Io { path: path.to_owned(), source };
@@ -105,11 +111,17 @@ impl StyleModel {
 
     /// Reads the content of a weight file; `name` is the file's name, used only where the bytes
     /// leave a choice. Allocates at most twice the size of `bytes` plus 64 MB.
+    ///
+    /// # Errors
+    /// What is wrong in it, by name.
     pub fn from_bytes(bytes: &[u8], name: &str) -> Result<Self> {
         Self::from_bytes_with(bytes, name, LoadOptions::default())
     }
 
     /// Like [`StyleModel::from_bytes`], with options.
+    ///
+    /// # Errors
+    /// As [`StyleModel::from_bytes`].
     pub fn from_bytes_with(bytes: &[u8], name: &str, options: LoadOptions) -> Result<Self> {
         let container = detect::container(bytes, name)?;
         let (raw, metadata) = match container {

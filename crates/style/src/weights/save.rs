@@ -37,6 +37,9 @@ impl StyleModel {
     ///
     /// The file appears whole or not at all. `metadata` is added to the model's own; the shape of
     /// the network is always recorded. The same model and metadata give the same bytes.
+    ///
+    /// # Errors
+    /// [`WeightsError::Io`] when it cannot be written, [`WeightsError::OutOfRange`] for a weight that `f16` does not hold.
     pub fn save_safetensors(
         &self,
         path: impl AsRef<Path>,
@@ -50,6 +53,9 @@ impl StyleModel {
     }
 
     /// The content that [`StyleModel::save_safetensors`] writes.
+    ///
+    /// # Errors
+    /// [`WeightsError::OutOfRange`] for a weight that `f16` does not hold.
     pub fn to_safetensors(
         &self,
         dtype: SaveDtype,
