@@ -64,9 +64,10 @@ fn one(document: &Value, row: &Value) -> Result<Row> {
         seconds_median: median,
         seconds_p10: seconds("p10_s")?,
         seconds_p90: seconds("p90_s")?,
-        ceiling: copy
-            .map(|speed| format!("copying at {:.0} GB/s", speed / 1e9))
-            .or_else(|| row["floor_s"].as_f64().map(|least| format!("at least {:.3} ms", least * 1e3))),
+        ceiling: copy.map(|speed| format!("copying at {:.0} GB/s", speed / 1e9)).or_else(|| {
+            let how = if row["floor_estimated"] == true { ", estimated" } else { "" };
+            row["floor_s"].as_f64().map(|least| format!("at least {:.3} ms{how}", least * 1e3))
+        }),
         ceiling_fraction: bytes
             .zip(copy)
             .map(|(bytes, copy)| bytes / median / copy)
@@ -136,6 +137,8 @@ mod tests {
             "p90_s":0.003,"floor_s":0.0005,"floor_share":0.25}]}"#;
         let row = &rows(text).unwrap()[0];
         assert_eq!((row.ceiling.as_deref(), row.ceiling_fraction), (Some("at least 0.500 ms"), Some(0.25)));
+        let guessed = text.replace("0.25}", "0.25,\"floor_estimated\":true}");
+        assert_eq!(rows(&guessed).unwrap()[0].ceiling.as_deref(), Some("at least 0.500 ms, estimated"));
     }
 
     #[test]

@@ -62,6 +62,25 @@ pub struct Arch {
     pub minor: u32,
 }
 
+/// The highest clocks of a CUDA device and the width of its memory, as the driver states them: what estimates of the least
+/// time for some work start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clocks {
+    /// Of the multiprocessors, in kHz.
+    pub units_khz: u32,
+    /// Of the memory, in kHz; each line carries two bits a clock.
+    pub memory_khz: u32,
+    /// Lines of the memory's bus.
+    pub memory_bits: u32,
+}
+
+impl Clocks {
+    /// Bytes from and to memory in a second at most.
+    pub fn bytes_per_second(&self) -> f64 {
+        2e3 * f64::from(self.memory_khz) * f64::from(self.memory_bits) / 8.0
+    }
+}
+
 /// What a backend runs on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -80,12 +99,23 @@ pub struct Device {
     pub shared_per_block: usize,
     /// Driver version as `1000 * major + 10 * minor`; `None` for the CPU.
     pub driver: Option<u32>,
+    /// `None` for the CPU, and where a driver does not tell all of them.
+    pub clocks: Option<Clocks>,
 }
 
 impl Device {
     /// A description of a device; backends call this.
     pub fn new(name: impl Into<String>, ordinal: usize) -> Self {
-        Self { name: name.into(), ordinal, arch: None, units: 1, memory: 0, shared_per_block: 0, driver: None }
+        Self {
+            name: name.into(),
+            ordinal,
+            arch: None,
+            units: 1,
+            memory: 0,
+            shared_per_block: 0,
+            driver: None,
+            clocks: None,
+        }
     }
 }
 

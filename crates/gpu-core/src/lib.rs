@@ -51,7 +51,7 @@ mod transfer;
 mod view;
 
 pub use any::{AnyBackend, Choice};
-pub use backend::{Arch, Backend, Buffer, Capability, Device, Elem, Event, MemoryUse, Owner, QueueId};
+pub use backend::{Arch, Backend, Buffer, Capability, Clocks, Device, Elem, Event, MemoryUse, Owner, QueueId};
 pub use capture::{Captured, Replay};
 pub use cpu::{Cpu, CpuBuffer, CpuEvent, CpuGraph, CpuPinned};
 #[cfg(feature = "cuda")]

@@ -59,6 +59,9 @@ fn cuda_devices_are_described() {
         assert!(device.arch.is_some_and(|arch| arch.major >= 5) && device.units > 0, "{device:?}");
         assert!(device.memory > 1 << 28 && device.shared_per_block >= 48 << 10, "{device:?}");
         assert!(device.driver.is_some_and(|version| version >= 11_000), "{device:?}");
+        // From the memory of a small laptop to that of several years from now.
+        let bytes = device.clocks.map(|clocks| clocks.bytes_per_second());
+        assert!(bytes.is_none_or(|bytes| (1e10..1e14).contains(&bytes)), "{device:?}");
         assert!(b.supports(Capability::Graphs) && !b.supports(Capability::Peer(usize::MAX)));
         let MemoryUse { limit, free, .. } = b.memory();
         assert!(limit == device.memory && free > 0 && free <= device.memory, "{limit} {free}");

@@ -14,7 +14,7 @@ use cust::sys::{self, CUdevice_attribute, CUmemoryPool, CUresult};
 use super::buffer::Machine;
 use super::driver;
 use super::module::Loaded;
-use crate::{Arch, Device, Error, Result};
+use crate::{Arch, Clocks, Device, Error, Result};
 
 /// One device with its primary context, opened once and kept for the life of the process.
 pub(super) struct Gpu {
@@ -120,6 +120,15 @@ impl Gpu {
         device.driver = cust::CudaApiVersion::get()
             .ok()
             .map(|version| (1000 * version.major() + 10 * version.minor()).max(0) as u32);
+        // Only told about: a driver that keeps them to itself is as good as any.
+        let stated = |which| attribute(which).ok().filter(|value| *value > 0);
+        device.clocks = (|| {
+            Some(Clocks {
+                units_khz: stated(DeviceAttribute::ClockRate)?,
+                memory_khz: stated(DeviceAttribute::MemoryClockRate)?,
+                memory_bits: stated(DeviceAttribute::GlobalMemoryBusWidth)?,
+            })
+        })();
         let limits = Limits {
             grid: [
                 attribute(DeviceAttribute::MaxGridDimX)?,

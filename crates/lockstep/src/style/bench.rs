@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ::style::weights::StyleModel;
 use ::style::{Engine, EngineOptions, SizePolicy, StyleBackend};
 use clap::Args;
-use gpu_core::with_backend;
+use gpu_core::{Clocks, Device, with_backend};
 use ndarray::{Array3, ArrayView3};
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
 use crate::pictures;
 use crate::session::{Session, seconds};
-use floor::{Clocks, Rates, Work, clocks};
+use floor::{ClocksNow, Rates, Work, clocks};
 
 /// Options of `style bench`.
 #[derive(Args, Debug)]
@@ -31,9 +31,10 @@ Examples:
 
 Sizes are rows by columns. Times are medians of at least 20 runs after warming up: `compute` on the device alone, from \
 its own clock, and `wall` with the copies of bytes to it and back. Operations and bytes are the least that the network \
-needs: 266,624 a pixel, and 886 in f16 (twice that in f32), for models 32 wide with five blocks. Where the device's rates \
-are known, the floor is the time in which it could do that at best, layer by layer the longer of operations and bytes, \
-and the share of the floor is that time over the median. Clocks are the driver's affair: nothing sets them, and what \
+needs: 266,624 a pixel, and 886 in f16 (twice that in f32), for models 32 wide with five blocks. The floor is the time in \
+which the device could do that at best, layer by layer the longer of operations and bytes, and the share of the floor is \
+that time over the median. What a device does at best was measured on an H200; of other GPUs it is estimated from their \
+clocks, multiprocessors and memory, which no real work reaches; of processors it is not known. Clocks are the driver's affair: nothing sets them, and what \
 nvidia-smi says of them is told.")]
 #[command(mut_arg("memory", |arg| arg.visible_alias("tile-mem")))]
 pub(crate) struct Bench {
@@ -87,7 +88,7 @@ impl Bench {
             [] => &[1],
             given => given,
         };
-        let rates = if on_gpu { Rates::of(&any.device().name) } else { None };
+        let rates = Rates::of(any.device());
         let mut rows = Vec::new();
         with_backend!(&any, |b| {
             for &(h, w) in sizes {
@@ -105,15 +106,13 @@ impl Bench {
         let clocks = if on_gpu { clocks(any.device().ordinal) } else { None };
         let told = match &clocks {
             _ if !on_gpu => "those of the processor are not controlled".to_owned(),
-            Some(Clocks { sm: [now, most], memory: [memory, memory_most] }) => {
+            Some(ClocksNow { sm: [now, most], memory: [memory, memory_most] }) => {
                 format!("not controlled; behind the last run {now} of {most} MHz, memory {memory} of {memory_most} MHz")
             }
             None => "not controlled and not known, since nvidia-smi does not tell".to_owned(),
         };
         session.say(format!("clocks: {told}"));
-        if on_gpu && rates.is_none() {
-            session.say(format!("floor: the rates of {} are not known", any.device().name));
-        }
+        session.say(format!("floor: {}", of_rates(rates.as_ref(), any.device())));
         session.document(&json!({
             "backend": any.name(), "device_name": any.device().name, "base_channels": model.nc(),
             "residual_blocks": model.residual_blocks(), "rows": rows,
@@ -123,7 +122,7 @@ impl Bench {
                 "memory_mhz": clocks.map(|c| c.memory[0]), "memory_most_mhz": clocks.map(|c| c.memory[1]),
             },
             "rates": rates.map(|r| json!({
-                "f16_flop_per_s": r.half, "f32_flop_per_s": r.single, "bytes_per_s": r.bytes,
+                "f16_flop_per_s": r.half, "f32_flop_per_s": r.single, "bytes_per_s": r.bytes, "estimated": r.estimated,
             })),
         }))?;
         Ok(Exit::Ok)
@@ -183,16 +182,22 @@ impl Bench {
             .find(|row| row["shape"] == shape && row["dtype"] == element && row["kernel"] == kernel)
             .and_then(|row| Some(row["median_s"].as_f64()? / median));
         let told = |text: Option<String>| text.unwrap_or_default();
+        let estimated = rates.is_some_and(|rates| rates.estimated);
+        let floor_is = if estimated { "estimated floor" } else { "floor" };
         let strips = if engine.strips() > 0 { "  in strips" } else { "" };
         session.say(format!(
             "{shape:>14} {element}  compute {:>9} (least {:>9})  wall {:>9}{}{}{}{}{strips}",
             seconds(median),
             seconds(compute[0]),
             seconds(at(wall, 0.5)),
-            told(work.flop.map(|flop| format!("  {:6.2} Tflop/s", flop / median * 1e-12))),
+            format!("  {:6.2} Tflop/s", work.flop / median * 1e-12),
             told(work.bytes.map(|bytes| format!(" {:7.1} GB/s", bytes / median * 1e-9))),
-            told(share.map(|share| format!("  {:4.1} % of the floor", 100.0 * share))),
-            told(ratio.map(|r| format!("  {r:.2} times as fast as before"))),
+            told(share.map(|share| format!("  {:4.1} % of the {floor_is}", 100.0 * share))),
+            match ratio {
+                Some(r) => format!("  {r:.2} times as fast as before"),
+                None if self.compare.is_some() => "  not measured before".to_owned(),
+                None => String::new(),
+            },
         ));
         Ok(json!({
             "kernel": kernel, "shape": shape, "dtype": element, "samples": self.samples, "median_s": median,
@@ -200,6 +205,7 @@ impl Bench {
             "flop": work.flop, "floor_bytes": work.bytes, "ratio": ratio, "in_strips": engine.strips() > 0,
             "floor_s": floor.as_ref().map(|f| f.seconds), "floor_flop_s": floor.as_ref().map(|f| f.of_flop),
             "floor_bytes_s": floor.as_ref().and_then(|f| f.of_bytes), "floor_share": share,
+            "floor_estimated": floor.as_ref().map(|_| estimated),
         }))
     }
 
@@ -242,6 +248,24 @@ impl Bench {
             "samples": ROUNDS * self.samples, "median_s": median, "p10_s": at(&times, 0.1), "p90_s": at(&times, 0.9),
             "compute_s": compute, "compute_share": compute / median, "frames_per_second": median.recip(),
         }))
+    }
+}
+
+/// Where the floor comes from, in words.
+fn of_rates(rates: Option<&Rates>, device: &Device) -> String {
+    let Some(rates) = rates else {
+        return format!("not known, since what {} does at best is not", device.name);
+    };
+    let half = rates.half.map_or_else(String::new, |half| format!("{:.0} Tflop/s in f16, ", half * 1e-12));
+    let all = format!("{half}{:.1} Tflop/s in f32, {:.0} GB/s", rates.single * 1e-12, rates.bytes * 1e-9);
+    match device.clocks.filter(|_| rates.estimated) {
+        None => format!("{all}, as measured on a {}", device.name),
+        Some(Clocks { units_khz, memory_khz, memory_bits }) => format!(
+            "{all}, estimated from {} multiprocessors at {} MHz and {memory_bits} lines of memory at {} MHz",
+            device.units,
+            units_khz / 1000,
+            memory_khz / 1000
+        ),
     }
 }
 

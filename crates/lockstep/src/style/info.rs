@@ -56,7 +56,7 @@ impl Info {
 }
 
 /// Operations of the network as it is defined, for each pixel of the picture: a product and a sum each.
-fn flops_a_pixel(model: &StyleModel) -> f64 {
+pub(super) fn flops_a_pixel(model: &StyleModel) -> f64 {
     if let Some(shape) = model.transformer() {
         return shape.flops_a_pixel();
     }
