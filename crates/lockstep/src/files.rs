@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::exit::{Failure, Result};
+use crate::exit::{Exit, Failure, Result};
 
 /// Bytes that the name of a file may have on all common file systems.
 const LONGEST_NAME: usize = 255;
@@ -39,11 +39,8 @@ impl Draft {
     /// Starts a file. Its folder must exist.
     pub(crate) fn create(path: &Path) -> Result<Self> {
         if path.is_dir() {
-            return Err(Failure::new(
-                crate::exit::Exit::Io,
-                format!("cannot write {}: it is a folder", path.display()),
-            )
-            .help("name a file with -o"));
+            return Err(Failure::new(Exit::Io, format!("cannot write {}: it is a folder", path.display()))
+                .help("name a file with -o"));
         }
         let name = path
             .file_name()
@@ -172,6 +169,10 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Makes a folder and those above it.
 pub(crate) fn make_folder(path: &Path) -> Result<()> {
+    if path.is_file() {
+        return Err(Failure::new(Exit::Io, format!("{} is a file, and a folder is needed there", path.display()))
+            .help("choose another place with -o"));
+    }
     std::fs::create_dir_all(path).map_err(|e| Failure::writing(path, &e))
 }
 

@@ -1,6 +1,7 @@
 //! How far a command is, on standard error: a bar where somebody looks at it, plain lines elsewhere.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,27 @@ impl Remark {
 
     fn words(&self) -> String {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Pixels that are done, a second: a remark on items of different sizes.
+pub(crate) struct PixelRate {
+    begun: Instant,
+    pixels: AtomicUsize,
+    remark: Remark,
+}
+
+impl PixelRate {
+    /// Told in this remark.
+    pub(crate) fn new(remark: Remark) -> Self {
+        Self { begun: Instant::now(), pixels: AtomicUsize::new(0), remark }
+    }
+
+    /// So many more.
+    pub(crate) fn add(&self, pixels: usize) {
+        let all = self.pixels.fetch_add(pixels, Ordering::Relaxed) + pixels;
+        let rate = all as f64 / 1e6 / self.begun.elapsed().as_secs_f64().max(1e-9);
+        self.remark.say(format!("{rate:.2} megapixels/s"));
     }
 }
 
@@ -126,17 +148,17 @@ impl Progress {
         Self::from(Shown::Bar(ProgressBar::new(len as u64).with_style(style).with_prefix(what)))
     }
 
-    /// A count of items whose number is not known.
-    pub(crate) fn counting(session: &Session, what: &'static str) -> Self {
+    /// A count of items whose number is not known, with what `remark` says.
+    pub(crate) fn counting(session: &Session, what: &'static str, remark: Remark) -> Self {
         if session.json || session.quiet {
-            return Self::from(Shown::Nothing);
+            return Self { shown: Shown::Nothing, remark };
         }
         if !std::io::stderr().is_terminal() {
-            return Self::from(Lines::start(what, None));
+            return Self { shown: Lines::start(what, None), remark };
         }
-        let style = ProgressStyle::with_template("{spinner} {pos} {prefix}, {per_sec}, {elapsed}")
+        let style = ProgressStyle::with_template("{spinner} {pos} {prefix}, {per_sec}, {elapsed}  {wide_msg:.dim}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
-        Self::from(Shown::Bar(ProgressBar::new_spinner().with_style(style).with_prefix(what)))
+        Self { shown: Shown::Bar(ProgressBar::new_spinner().with_style(style).with_prefix(what)), remark }
     }
 
     fn lines(&self, change: impl FnOnce(&mut Lines)) {
@@ -180,6 +202,9 @@ impl Progress {
     pub(crate) fn step(&self) {
         if let Shown::Bar(bar) = &self.shown {
             bar.inc(1);
+            if bar.length().is_none() {
+                bar.set_message(self.remark.words());
+            }
         }
         self.lines(|lines| {
             lines.count.done += 1;

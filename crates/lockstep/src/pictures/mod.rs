@@ -11,7 +11,7 @@ mod write;
 
 use std::path::Path;
 
-pub(crate) use read::{decode, profile, read, room};
+pub(crate) use read::{beside_the_first, decode, profile, read, room};
 pub(crate) use write::{Writing, encode_gray, encode_png, write, write_with};
 
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,10 @@
-use std::io::Cursor;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use gpu_core::{Backend, Cpu};
+use image::codecs::png::PngDecoder;
+use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use super::{Depth, Layout, Picture, READABLE, ending, npy};
@@ -79,7 +82,7 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Picture> {
     let (width, height) = decoder.dimensions();
     let colour = decoder.color_type();
     let pixels = u64::from(width) * u64::from(height);
-    // What the decoder makes, and its samples widened and sorted by channel.
+    // What the decoder makes, its samples widened and sorted by channel, and as much again for what becomes of them.
     room(path, pixels.saturating_mul(u64::from(colour.bytes_per_pixel()) + 16 * u64::from(colour.channel_count())))
         .map_err(|e| e.help(format!("it says that it has {width} x {height} pixels; cut or shrink it first")))?;
     let orientation = decoder.orientation().map_err(wrong)?;
@@ -93,6 +96,40 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<Picture> {
 pub(crate) fn profile(path: &Path) -> Option<Vec<u8>> {
     let reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
     reader.into_decoder().ok()?.icc_profile().ok()?
+}
+
+/// What a file holds beside the picture that is read, in words; nothing where it cannot be told.
+pub(crate) fn beside_the_first(path: &Path) -> Option<&'static str> {
+    const ANIMATED: &str = "it is animated";
+    let mut file = BufReader::new(File::open(path).ok()?);
+    match image::guess_format(file.fill_buf().ok()?).ok()? {
+        ImageFormat::WebP => WebPDecoder::new(file).ok()?.has_animation().then_some(ANIMATED),
+        ImageFormat::Png => PngDecoder::new(file).ok()?.is_apng().ok()?.then_some(ANIMATED),
+        ImageFormat::Tiff => has_pages(&mut file)?.then_some("it has several pages"),
+        _ => None,
+    }
+}
+
+/// Whether the first directory of a TIFF file names another one.
+fn has_pages(file: &mut (impl Read + Seek)) -> Option<bool> {
+    let mut head = [0; 8];
+    file.read_exact(&mut head).ok()?;
+    let big_endian = head[0] == b'M';
+    let number = |bytes: &[u8]| -> u32 {
+        let digit = |n: u32, byte: &u8| (n << 8) | u32::from(*byte);
+        if big_endian { bytes.iter().fold(0, digit) } else { bytes.iter().rev().fold(0, digit) }
+    };
+    // Larger files have 43 here, and another directory.
+    if number(&head[2..4]) != 42 {
+        return None;
+    }
+    let mut count = [0; 2];
+    file.seek(SeekFrom::Start(number(&head[4..]).into())).ok()?;
+    file.read_exact(&mut count).ok()?;
+    let mut next = [0; 4];
+    file.seek(SeekFrom::Current(12 * i64::from(number(&count)))).ok()?;
+    file.read_exact(&mut next).ok()?;
+    Some(number(&next) != 0)
 }
 
 /// Refuses what does not fit in memory before any of it is taken: a small file can claim to be a huge picture, and be
@@ -130,7 +167,7 @@ fn explain(path: &Path, format: ImageFormat, length: usize, error: &image::Image
             Failure::input(path, format!("this kind of {name} cannot be read: {error}"))
                 .help(format!("convert it to PNG; readable are {}", READABLE.join(", ")))
         }
-        _ => truncated(path, length, &format!("it cannot be decoded as {name}: {error}")),
+        _ => truncated(path, length, &format!("it cannot be decoded as {name}: {}", error.to_string().trim_end())),
     }
 }
 
@@ -156,36 +193,32 @@ fn jpeg_is_complete(bytes: &[u8]) -> bool {
 
 fn from_image(image: &DynamicImage) -> Result<Picture> {
     let (width, height) = (image.width() as usize, image.height() as usize);
-    let (depth, channels, alpha, interleaved): (_, usize, bool, Vec<f64>) = match image {
-        DynamicImage::ImageLuma8(p) => (Depth::U8, 1, false, widen(p.as_raw())),
-        DynamicImage::ImageLumaA8(p) => (Depth::U8, 1, true, widen(p.as_raw())),
-        DynamicImage::ImageRgb8(p) => (Depth::U8, 3, false, widen(p.as_raw())),
-        DynamicImage::ImageRgba8(p) => (Depth::U8, 3, true, widen(p.as_raw())),
-        DynamicImage::ImageLuma16(p) => (Depth::U16, 1, false, widen(p.as_raw())),
-        DynamicImage::ImageLumaA16(p) => (Depth::U16, 1, true, widen(p.as_raw())),
-        DynamicImage::ImageRgb16(p) => (Depth::U16, 3, false, widen(p.as_raw())),
-        DynamicImage::ImageRgba16(p) => (Depth::U16, 3, true, widen(p.as_raw())),
-        DynamicImage::ImageRgb32F(p) => (Depth::F32, 3, false, widen(p.as_raw())),
+    let (depth, channels, (samples, alpha)) = match image {
+        DynamicImage::ImageLuma8(p) => (Depth::U8, 1, sorted(p.as_raw(), 1, false)),
+        DynamicImage::ImageLumaA8(p) => (Depth::U8, 1, sorted(p.as_raw(), 1, true)),
+        DynamicImage::ImageRgb8(p) => (Depth::U8, 3, sorted(p.as_raw(), 3, false)),
+        DynamicImage::ImageRgba8(p) => (Depth::U8, 3, sorted(p.as_raw(), 3, true)),
+        DynamicImage::ImageLuma16(p) => (Depth::U16, 1, sorted(p.as_raw(), 1, false)),
+        DynamicImage::ImageLumaA16(p) => (Depth::U16, 1, sorted(p.as_raw(), 1, true)),
+        DynamicImage::ImageRgb16(p) => (Depth::U16, 3, sorted(p.as_raw(), 3, false)),
+        DynamicImage::ImageRgba16(p) => (Depth::U16, 3, sorted(p.as_raw(), 3, true)),
+        DynamicImage::ImageRgb32F(p) => (Depth::F32, 3, sorted(p.as_raw(), 3, false)),
         other => {
             return Err(Failure::usage(format!("pictures of kind {:?} cannot be read", other.color()))
                 .help("convert it to gray or RGB with 8 or 16 bits, or to .npy"));
         }
     };
-    let area = width * height;
-    let stored = channels + usize::from(alpha);
-    let mut samples = vec![0.0; channels * area];
-    for (c, plane) in samples.chunks_exact_mut(area.max(1)).enumerate() {
-        for (o, pixel) in plane.iter_mut().zip(interleaved.chunks_exact(stored)) {
-            *o = pixel[c];
-        }
-    }
-    let alpha = alpha.then(|| interleaved.chunks_exact(stored).map(|pixel| pixel[channels] as u16).collect());
     let layout = if channels == 1 { Layout::Hw } else { Layout::Hwc };
     Ok(Picture { shape: [1, channels, height, width], samples, depth, layout, alpha })
 }
 
-fn widen<T: Copy + Into<f64>>(values: &[T]) -> Vec<f64> {
-    values.iter().map(|&v| v.into()).collect()
+/// Samples by channel; transparency, where it is stored behind them, aside.
+fn sorted<T: Copy + Into<f64>>(interleaved: &[T], channels: usize, with_alpha: bool) -> (Vec<f64>, Option<Vec<u16>>) {
+    let stored = channels + usize::from(with_alpha);
+    let plane = |c: usize| interleaved.iter().skip(c).step_by(stored).map(|&v| v.into());
+    let mut samples = Vec::with_capacity(interleaved.len() / stored * channels);
+    (0..channels).for_each(|c| samples.extend(plane(c)));
+    (samples, with_alpha.then(|| plane(channels).map(|v: f64| v as u16).collect()))
 }
 
 /// A picture from an array of rank 2, 3 or 4.

@@ -15,6 +15,7 @@ use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
 use crate::jobs::{Batch, Item, JobArgs, list};
 use crate::pictures::{self, ending, is_picture};
+use crate::progress::PixelRate;
 use crate::session::Session;
 
 /// Endings that can be asked for.
@@ -66,10 +67,10 @@ pub(crate) struct Apply {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(5..=65536))]
     size: Option<u32>,
     /// Scale pictures by this factor
-    #[arg(long, value_name = "F", conflicts_with = "size", value_parser = parse_scale)]
+    #[arg(long, value_name = "F", conflicts_with = "size", value_parser = parse_scale, allow_negative_numbers = true)]
     scale: Option<f64>,
     /// How much of the style: 0 leaves the picture as it is, 1 is all
-    #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = parse_strength)]
+    #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = parse_strength, allow_negative_numbers = true)]
     strength: f32,
     /// Keep the colours of the picture; the style gives brightness alone
     #[arg(long)]
@@ -255,15 +256,19 @@ impl Apply {
         let jobs = JobArgs { force: self.jobs.force || self.overwrite, ..self.jobs.clone() };
         let exit = with_backend!(any, |b| {
             let mut styles = self.styles(session, b, masks)?;
+            let rate = PixelRate::new(batch.remark.clone());
             let precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
             batch.run_staged(
                 session,
                 &jobs,
                 &self.settings(precision),
                 usize::from(self.batch),
-                |item| self.read(item),
+                |item| self.read(session, item),
                 |group| self.styled(session, &mut styles, group),
-                |item, styled| self.write(session, b, item, styled),
+                |item, styled| {
+                    let pixels = styled.pixels();
+                    self.write(session, b, item, styled).inspect(|_| rate.add(pixels))
+                },
             )
         })?;
         if places.to_stdout() {

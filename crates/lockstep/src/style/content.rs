@@ -31,7 +31,10 @@ impl Content {
         }
         let scale = 255.0 / picture.depth.peak();
         let one = |c: usize| picture.plane(c).iter().map(move |v| (v * scale) as f32);
-        let planes = (0..3).flat_map(|c| one(c % channels)).collect();
+        let mut planes = Vec::with_capacity(3 * height * width);
+        for c in 0..3 {
+            planes.extend(one(c % channels));
+        }
         Ok(Self { height, width, planes, alpha: picture.alpha.clone(), depth: picture.depth })
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct OneModel {
     #[arg(long, value_name = "MODEL=SHARE,…", conflicts_with = "model", value_parser = parse_blend)]
     blend: Option<Blend>,
     /// How much of the style: 0 leaves frames as they are, 1 is all
-    #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = parse_strength)]
+    #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = parse_strength, allow_negative_numbers = true)]
     strength: f32,
     /// Keep the colours of the frames; the style gives brightness alone
     #[arg(long)]

@@ -57,6 +57,8 @@ impl Command {
 impl From<::style::Error> for Failure {
     fn from(error: ::style::Error) -> Self {
         match error {
+            ::style::Error::Gpu(error @ gpu_core::Error::OutOfMemory { .. }) => Self::from(error)
+                .help("give a larger --memory, a smaller --size, or a smaller --batch; the picture and its result must fit"),
             ::style::Error::Gpu(error) => error.into(),
             ::style::Error::NoStrips { .. } => Self::new(Exit::Memory, error.to_string()).help(
                 "give a larger --memory, a smaller --size, or another --model: candy16, like every convolutional network, \

@@ -15,8 +15,9 @@ use super::frames::{OneModel, fill, put, run, widen};
 use super::pixels::Pixels;
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
+use crate::jobs::same_place;
 use crate::pictures::{self, Layout};
-use crate::progress::Progress;
+use crate::progress::{PixelRate, Progress, Remark};
 use crate::session::{Session, seconds};
 
 /// Options of `style video`.
@@ -90,8 +91,14 @@ fn parse_statistics(text: &str) -> std::result::Result<Statistics, String> {
 
 impl Video {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
-        if !self.input.is_file() {
-            return Err(Failure::reading(&self.input, &std::io::Error::from(std::io::ErrorKind::NotFound)));
+        let kind = self.input.metadata().map_err(|e| Failure::reading(&self.input, &e))?;
+        if kind.is_dir() {
+            return Err(Failure::input(&self.input, "this is a folder, and a video is needed here")
+                .help("name a file of it; `style apply` takes folders of pictures"));
+        }
+        if same_place(&self.input, &self.output) {
+            return Err(Failure::usage(format!("the output {} is the input", self.output.display()))
+                .help("choose another file with -o"));
         }
         if self.output.exists() && !self.overwrite {
             return Err(
@@ -109,8 +116,9 @@ impl Video {
             crate::files::sweep(folder);
         }
         let unfinished = unfinished(&self.output);
-        let bar = Progress::counting(session, "frames");
         let size = [format.height, format.width];
+        let remark = Remark::default();
+        let bar = Progress::counting(session, "frames", remark.clone());
         let (passed, decoder, encoder) = with_backend!(&any, |b| {
             // Before ffmpeg begins a file that nobody would end.
             let mut engine = self.ready(b, size)?;
@@ -121,20 +129,29 @@ impl Video {
             };
             widen(&frames);
             widen(&sink);
+            let rate = PixelRate::new(remark);
             let passed = run(
                 &mut engine,
                 &self.model,
                 size,
                 move |frame| fill(&mut frames, Pixels::Rgb24.raw(frame, size[0], size[1]), "the decoded video"),
                 move |frame| put(&mut sink, &frame.rgb, "to ffmpeg"),
-                |_| bar.step(),
+                |_| {
+                    rate.add(size[0] * size[1]);
+                    bar.step();
+                },
             );
             (passed, decoder, encoder)
         });
         drop(bar);
-        // Its own words tell more than a broken pipe.
         let ended = finish(decoder, "reading", &self.input).and(finish(encoder, "writing", &self.output));
-        let passed = ended.and(passed).inspect_err(|_| {
+        let passed = match passed {
+            // What has nothing to do with its pipes made it stop, and not the other way around.
+            Err(e) if e.exit != Exit::Io => Err(e),
+            // Its own words tell more than a broken pipe.
+            passed => ended.and(passed),
+        };
+        let passed = passed.inspect_err(|_| {
             let _ = std::fs::remove_file(&unfinished);
         })?;
         if passed.frames == 0 {
@@ -144,9 +161,10 @@ impl Video {
         std::fs::rename(&unfinished, &self.output).map_err(|e| Failure::writing(&self.output, &e))?;
         let rate = passed.frames as f64 / passed.seconds;
         session.note(format!(
-            "{} frames in {}, {rate:.1} a second: {}",
+            "{} frames in {}, {rate:.1} a second, {:.2} megapixels/s: {}",
             passed.frames,
             seconds(passed.seconds),
+            rate * (size[0] * size[1]) as f64 / 1e6,
             self.output.display()
         ));
         session.document(&json!({
@@ -227,8 +245,22 @@ fn finish(mut child: Child, doing: &str, path: &Path) -> Result<()> {
     if status.success() {
         return Ok(());
     }
-    let last = words.lines().last().unwrap_or("it says nothing").trim();
-    Err(Failure::new(Exit::Io, format!("ffmpeg failed {doing} {}: {last}", path.display())))
+    Err(Failure::new(Exit::Io, format!("ffmpeg failed {doing} {}: {}", path.display(), told(&words))))
+}
+
+/// What ffmpeg says of a failure: the cause first, and at the end what failed by it.
+fn told(words: &str) -> String {
+    // Lines may begin with the part of ffmpeg that speaks and its address.
+    let line = |line: &str| match line.trim().split_once("] ") {
+        Some((part, rest)) if part.starts_with('[') => rest.trim().to_owned(),
+        _ => line.trim().to_owned(),
+    };
+    let mut lines = words.lines().map(line).filter(|line| !line.is_empty());
+    match (lines.next(), lines.last()) {
+        (None, _) => "it says nothing".to_owned(),
+        (Some(first), Some(last)) if last != first => format!("{first}; {last}"),
+        (Some(first), _) => first,
+    }
 }
 
 /// Size and rate of a video, from the header of its first frame as YUV4MPEG2: ffmpeg itself has then turned and scaled
@@ -277,6 +309,15 @@ mod tests {
         for bad in ["", "P6 4 4", "YUV4MPEG2 W0 H4 F25:1", "YUV4MPEG2 H4 F25:1"] {
             assert_eq!(parse_header(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn the_cause_of_a_failure_is_told_first() {
+        assert_eq!(told(""), "it says nothing");
+        assert_eq!(told("\nin.mp4: Invalid data\n"), "in.mp4: Invalid data");
+        let words = "[libx264 @ 0x55] width not divisible by 2 (97x65)\n[vost#0:0/libx264 @ 0x56] Error while opening \
+            encoder\n[out#0/mp4 @ 0x57] Nothing was written into output file\n";
+        assert_eq!(told(words), "width not divisible by 2 (97x65); Nothing was written into output file");
     }
 
     #[test]

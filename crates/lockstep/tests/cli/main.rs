@@ -13,6 +13,7 @@ mod grid_tools;
 mod style;
 mod style_files;
 mod style_options;
+mod style_scores;
 mod tools;
 
 use std::path::{Path, PathBuf};

@@ -64,6 +64,24 @@ fn strength_and_masks_mix() {
         let expected = if i / 3 % 40 < 20 { &all } else { &source };
         assert_eq!(*value, expected[i], "value {i}");
     }
+    // A mask of another size is scaled: even gray is that strength everywhere.
+    image::GrayImage::from_pixel(9, 70, image::Luma([102])).save(place.path("even.png")).unwrap();
+    place.ok(&format!("style apply {ONE} --mask even.png --in colour.png --out even_mask.png"));
+    place.ok(&format!("style apply {ONE} --strength 0.4 --in colour.png --out even_strength.png"));
+    let [masked, even] = ["even_mask.png", "even_strength.png"].map(|name| pixels(&place.path(name)));
+    assert!(masked.iter().zip(&even).all(|(a, b)| a.abs_diff(*b) <= 1) && masked != source);
+    // Several models lie over one another, each where its mask says.
+    let rest = image::GrayImage::from_fn(40, 32, |x, _| image::Luma([if x < 12 { 0 } else { 255 }]));
+    rest.save(place.path("rest.png")).unwrap();
+    let two = "--model weights/two.safetensors";
+    place.ok(&format!("style apply {two} --in colour.png --out two.png"));
+    place.ok(&format!("style apply {ONE} --mask mask.png {two} --mask rest.png --in colour.png --out both.png"));
+    let (second, both) = (pixels(&place.path("two.png")), pixels(&place.path("both.png")));
+    for (i, value) in both.iter().enumerate() {
+        // The second covers what the first has between columns 12 and 20.
+        let expected = if i / 3 % 40 < 12 { &all } else { &second };
+        assert_eq!(*value, expected[i], "value {i}");
+    }
     place.ok(&format!("style apply {ONE} --in gray.png --out colours.png --original-colors"));
     assert!(
         pixels(&place.path("colours.png"))
@@ -207,6 +225,13 @@ fn models_are_found_by_name() {
     let wrong = named("style apply --model onw --in colour.png --out named.png");
     let message = String::from_utf8(wrong.stderr).unwrap();
     assert!(wrong.status.code() == Some(2) && message.contains("did you mean one?"), "{message}");
+    // The user's own folder, behind the one that is named.
+    let data = place.path("data");
+    place.write("data/lockstep/models/own.safetensors", &place.read("weights/one.safetensors"));
+    let mut command = place.command("style apply --model own --in colour.png --out own.png");
+    let own = command.env("XDG_DATA_HOME", &data).output().unwrap();
+    assert!(own.status.success(), "{}", String::from_utf8_lossy(&own.stderr));
+    assert_eq!(place.read("own.png"), place.read("named.png"));
     place.fails("style apply --model lost.pth --in colour.png --out x.png", 5, &["lost.pth"]);
 }
 

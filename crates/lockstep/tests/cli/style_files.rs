@@ -18,6 +18,33 @@ const CMYK: &str = "\
     01000000000000000000000000000a0900ffc40014100100000000000000000000000000000000ffda000e0443004d0059004b00003f00bf83fe\
     3febf80f6bc0640cffd9";
 
+/// An animation of two pictures of 8 x 8 pixels, 200, 30, 60 and 10, 20, 30.
+const MOVING_WEBP: &str = "\
+    524946468800000057454250565038580a00000002000000070000070000414e494d06000000000000000000414e4d462a00000000000000\
+    0000070000070000640000025650384c110000002f07c0010007508f2297a7ff8188e87f0000414e4d462a00000000000000000007000007\
+    0000640000005650384c110000002f07c0010007508a2ad4a3ff8188e87f0000";
+
+/// The same.
+const MOVING_PNG: &str = "\
+    89504e470d0a1a0a0000000d49484452000000080000000808020000004b6d29dc000000086163544c0000000200000000f38d9370000000\
+    1a6663544c00000000000000080000000800000000000000000001000a0000f24eba620000001449444154789c633c2167c3800d3061151d\
+    b41200e7e00132671fda2c0000001a6663544c00000001000000080000000800000000000000000001000a0000693d50b600000018666441\
+    5400000002789c63e4129163c00698b08a0e5a0900355c004c5493cffd0000000049454e44ae426082";
+
+/// Two gray pages of 8 x 8 pixels, 84 and 18.
+const PAGES: &str = "\
+    49492a0008000000090000010400010000000800000001010400010000000800000002010300010000000800000003010300010000000100\
+    000006010300010000000100000011010400010000007a0000001601040001000000080000001701040001000000400000001c0103000100\
+    000001000000c800000054545454545454545454545454545454545454545454545454545454545454545454545454545454545454545454\
+    54545454545454545454545454545454545400000000000049492a0008000000090000010400010000000800000001010400010000000800\
+    000002010300010000000800000003010300010000000100000006010300010000000100000011010400010000003a010000160104000100\
+    0000080000001701040001000000400000001c01030001000000010000000000000012121212121212121212121212121212121212121212\
+    121212121212121212121212121212121212121212121212121212121212121212121212121212121212000000000000";
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len() / 2).map(|i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap()).collect()
+}
+
 /// What the network makes of a picture.
 fn styled(model: &Path, picture: &RgbImage) -> Vec<u8> {
     let (w, h) = picture.dimensions();
@@ -74,8 +101,7 @@ fn kinds_of_pictures_give_what_they_show() {
 #[test]
 fn colours_for_print_become_rgb() {
     let place = place();
-    let bytes = (0..CMYK.len() / 2).map(|i| u8::from_str_radix(&CMYK[2 * i..2 * i + 2], 16).unwrap());
-    place.write("cmyk.jpg", &bytes.collect::<Vec<_>>());
+    place.write("cmyk.jpg", &bytes(CMYK));
     place.ok(&format!("style apply {ONE} --in cmyk.jpg --out same.png --strength 0"));
     let same = image::open(place.path("same.png")).unwrap().into_rgb8();
     assert_eq!(same.dimensions(), (16, 8));
@@ -89,6 +115,94 @@ fn colours_for_print_become_rgb() {
     let cut = place.read("cmyk.jpg");
     place.write("cut.jpg", &cut[..cut.len() - 30]);
     place.fails(&format!("style apply {ONE} --in cut.jpg --out x.png"), 2, &["cut.jpg"]);
+}
+
+/// 16 bits count as fractions of 8: no picture of 8 bits gives the same.
+#[test]
+fn sixteen_bits_are_fractions_of_eight() {
+    let place = place();
+    let value = |x: u32, y: u32, c: u32| (x * 1543 + y * 977 + c * 20011 + x * y * 31) as u16;
+    let deep =
+        image::ImageBuffer::<image::Rgb<u16>, _>::from_fn(21, 18, |x, y| image::Rgb([0, 1, 2].map(|c| value(x, y, c))));
+    deep.save(place.path("deep.png")).unwrap();
+    let x = ndarray::Array4::from_shape_fn((1, 3, 18, 21), |(_, c, y, x)| {
+        f32::from(value(x as u32, y as u32, c as u32)) / 257.0
+    });
+    let model = StyleModel::load(place.path("weights/one.safetensors")).unwrap();
+    let wanted = Engine::new(&gpu_core::Cpu::new(), &model).unwrap().run(x.view(), SizePolicy::Crop).unwrap();
+    for (bits, peak) in [(8, 255.0f32), (16, 65535.0)] {
+        place.ok(&format!("style apply {ONE} --backend cpu --in deep.png --out out.png --bits {bits}"));
+        let out = image::open(place.path("out.png")).unwrap();
+        let got: Vec<u16> = match &out {
+            DynamicImage::ImageRgb8(p) if bits == 8 => p.as_raw().iter().map(|&v| v.into()).collect(),
+            DynamicImage::ImageRgb16(p) if bits == 16 => p.as_raw().clone(),
+            other => panic!("{bits} bits: {:?}", other.color()),
+        };
+        for (i, &got) in got.iter().enumerate() {
+            let value = wanted[[0, i % 3, i / 63, i / 3 % 21]] * (peak / 255.0);
+            // The widening to f32 may take another way to the same number.
+            let most = if bits == 8 { 0.01 } else { 1.0 };
+            assert!((f32::from(got) - value.clamp(0.0, peak)).abs() < 1.0 + most, "{bits} bits, value {i}");
+        }
+    }
+    // With its fractions cut off it is another picture.
+    let cut = image::RgbImage::from_fn(21, 18, |x, y| image::Rgb([0, 1, 2].map(|c| (value(x, y, c) / 257) as u8)));
+    cut.save(place.path("cut.png")).unwrap();
+    place.ok(&format!("style apply {ONE} --backend cpu --in cut.png --out cut_out.png --bits 16"));
+    assert!(image::open(place.path("cut_out.png")).unwrap() != image::open(place.path("out.png")).unwrap());
+}
+
+/// The first of several pictures is taken, and that there are more is said.
+#[test]
+fn of_several_pictures_in_a_file_the_first_is_styled() {
+    let place = place();
+    for (name, hex, words, colour) in [
+        ("a.webp", MOVING_WEBP, "a.webp: it is animated; the first one", [200, 30, 60]),
+        ("b.png", MOVING_PNG, "b.png: it is animated; the first one", [200, 30, 60]),
+        ("c.tif", PAGES, "c.tif: it has several pages; the first one", [84; 3]),
+    ] {
+        place.write(name, &bytes(hex));
+        let told = place.ok(&format!("style apply {ONE} --in {name} --out first.png --strength 0"));
+        assert!(told.contains(words), "{name}: {told}");
+        assert_eq!(pixels(&place.path("first.png")), colour.repeat(64), "{name}");
+    }
+    for still in ["colour.png", "first.png"] {
+        assert!(!place.ok(&format!("style apply {ONE} --in {still} --out x.tif")).contains("first"), "{still}");
+    }
+    assert!(!place.ok(&format!("style apply {ONE} --in x.tif --out x.png")).contains("first"));
+}
+
+/// With a stand-in for ffmpeg, whose videos are raw frames of 4 x 4 pixels.
+#[cfg(unix)]
+#[test]
+fn videos_that_cannot_be_styled_tell_why() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let place = place();
+    let script = "#!/bin/sh\ncase \"$*\" in\n*broken*) echo '[mov @ 0x1] moov atom not found' >&2; \
+        echo 'Error opening input files' >&2; exit 1 ;;\n*yuv4mpegpipe*) echo 'YUV4MPEG2 W4 H4 F25:1' ;;\n\
+        *'-i -'*) cat > /dev/null ;;\n*) cat small.mp4 ;;\nesac\n";
+    place.write("ffmpeg", script.as_bytes());
+    std::fs::set_permissions(place.path("ffmpeg"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    place.write("small.mp4", &[7; 48 * 5]);
+    place.write("broken.mp4", b"no video");
+    place.write("folder/a.txt", b"");
+    std::os::unix::fs::symlink("small.mp4", place.path("link.mp4")).unwrap();
+    for (line, code, words) in [
+        ("--in small.mp4 --out out.mp4", 2, "4 x 4 pixels"),
+        ("--in broken.mp4 --out out.mp4", 5, "broken.mp4: moov atom not found; Error opening input files"),
+        ("--in small.mp4 --out link.mp4 --overwrite", 2, "the output link.mp4 is the input"),
+        ("--in folder --out out.mp4", 2, "folder: this is a folder"),
+        ("--in lost.mp4 --out out.mp4", 5, "cannot read lost.mp4: No such file"),
+    ] {
+        let line = format!("style video {ONE} --backend cpu {line}");
+        let ran = place.command(&line).env("FFMPEG", place.path("ffmpeg")).output().unwrap();
+        let told = String::from_utf8_lossy(&ran.stderr).replace(['│', '×'], " ");
+        let told = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(ran.status.code() == Some(code) && told.contains(words), "{line}: {:?} {told}", ran.status);
+        assert!(place.list(".").iter().all(|name| !name.contains("out.mp4") && !name.contains("unfinished")), "{line}");
+    }
+    assert_eq!(place.read("small.mp4"), [7; 48 * 5]);
 }
 
 /// One table for all commands: a script need not know which failed.
@@ -121,6 +235,11 @@ fn exit_codes_are_those_of_every_command() {
     place.fails(&format!("style apply --model vit:candy {tight}"), 6, &words);
     assert!(!place.path("x.png").exists());
     place.ok(&format!("style apply {ONE} {tight}"));
+    // Strips lie in scratch files, and there must be a place for them.
+    let line = format!("style apply {ONE} --in wide.png --out y.png --backend cpu --memory 10M");
+    let ran = place.command(&line).env("TMPDIR", place.path("nowhere")).output().unwrap();
+    let told = String::from_utf8_lossy(&ran.stderr).into_owned();
+    assert!(ran.status.code() == Some(5) && told.contains("TMPDIR") && !place.path("y.png").exists(), "{told}");
 }
 
 /// A clip that ffmpeg makes comes back as a clip that ffmpeg reads, frame by frame as `pipe` styles it.

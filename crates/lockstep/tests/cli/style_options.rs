@@ -39,6 +39,18 @@ fn options_that_do_not_fit_tell_what_does() {
         place.fails(&format!("style {command} --precision tf32"), 2, &["tf32 is not there", "Write f16"]);
         place.fails(&format!("style {command} --precision f8"), 2, &["`f8` is no precision"]);
     }
+    for (option, word) in [("--strength", "is no strength"), ("--scale", "is no factor")] {
+        for value in ["-0.1", "-1e9", "nan", "inf", "x"] {
+            place.fails(&format!("style apply --in colour.png --out x.png {option} {value}"), 2, &[value, word]);
+        }
+    }
+    place.fails("style pipe --width 8 --height 8 --strength -1", 2, &["`-1` is no strength"]);
+    place.fails(
+        &format!("style apply {ONE} --in colour.png --out x.png --backend cpu --memory 100"),
+        6,
+        &["out of memory", "a smaller --size"],
+    );
+    place.fails(&format!("style apply {ONE} --in colour.png --out gray.png/x.png"), 5, &["gray.png is a file"]);
     let two = format!("{ONE} --model weights/two.safetensors");
     place.fails(
         &format!("style apply {two} --in colour.png --out x.png"),
@@ -111,7 +123,10 @@ fn progress_without_a_terminal_is_plain_lines() {
     let line = format!("style apply {ONE} --in in --out out --backend cpu");
     let ran = place.run(&line);
     let told = ran.err.lines().last().unwrap();
-    assert!(ran.code == 0 && told.starts_with("3/3 pictures, ") && told.ends_with(" pictures/s"), "{}", ran.err);
+    assert!(ran.code == 0 && told.starts_with("3/3 pictures, ") && told.contains(" pictures/s, "), "{}", ran.err);
+    // All pixels of all pictures in that time, but for the digits: 480 are few.
+    let rate = told.rsplit_once(", ").and_then(|(_, words)| words.strip_suffix(" megapixels/s"));
+    assert!(rate.is_some_and(|rate| rate.parse::<f64>().is_ok()), "{told}");
     assert!(ran.err.chars().all(|c| c == '\n' || !c.is_control()), "{:?}", ran.err);
     assert_eq!(place.run(&format!("{line} --force --quiet")).err, "");
     assert_eq!(place.run(&format!("{line} --force --json")).err, "");
@@ -128,8 +143,14 @@ fn bench_says_what_was_measured_at_which_clocks() {
         (1, Some("style"), Some("1x12x16"))
     );
     assert_eq!(rows[0]["flop"], 266_624.0 * 192.0);
-    // Of a processor no rates are known.
-    assert!(rows[0]["floor_share"].is_null() && told["clocks"]["controlled"] == false);
+    // What a processor does at best is not known.
+    assert!(rows[0]["floor_share"].is_null() && told["rates"].is_null() && told["clocks"]["controlled"] == false);
+    // Ratios to an earlier run, and rows that it does not have.
+    place.write("before.json", serde_json::to_string(&told).unwrap().as_bytes());
+    let both = bench("--sizes 20x16 --compare before.json");
+    assert!(both["rows"][0]["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0) && both["rows"][1]["ratio"].is_null());
+    let words = place.ok("style bench --backend cpu --sizes 20x16 --samples 2 --compare before.json");
+    assert!(words.contains("not measured before") && words.contains("floor: not known"), "{words}");
     let told = bench("--stream");
     let rows = told["rows"].as_array().unwrap();
     assert_eq!((rows.len(), rows[1]["kernel"].as_str()), (2, Some("style-stream")));

@@ -34,15 +34,25 @@ pub(super) struct Styled {
     precision: Precision,
 }
 
+impl Styled {
+    /// Those of the picture.
+    pub(super) fn pixels(&self) -> usize {
+        self.ready.content.height * self.ready.content.width
+    }
+}
+
 impl Apply {
     fn writing(&self) -> Writing {
         Writing { bits: Some(self.bits), quality: Some(self.quality), ..Writing::default() }
     }
 
     /// Reads a picture.
-    pub(super) fn read(&self, item: &Item) -> Result<Ready> {
+    pub(super) fn read(&self, session: &Session, item: &Item) -> Result<Ready> {
         let start = Instant::now();
         let picture = pictures::read(&item.inputs[0], Layout::Auto)?;
+        if let Some(more) = pictures::beside_the_first(&item.inputs[0]) {
+            session.note(format!("{}: {more}; the first one is styled", item.name));
+        }
         let content = self.scaled(&item.inputs[0], Content::of(&picture)?)?;
         self.writing().check(&item.output, [1, 3, content.height, content.width], picture.depth)?;
         Ok(Ready { content, transparent: picture.alpha.is_some(), start })
@@ -138,7 +148,8 @@ impl Apply {
             if self.original_colors {
                 keep_colours(samples, &content.planes);
             }
-            if same {
+            // All of the style, everywhere: nothing of what lies below is seen.
+            if same && (mask.is_some() || self.strength < 1.0) {
                 let mut under = match before {
                     Some(before) => before.into_raw_vec_and_offset().0,
                     None => content.planes.clone(),
@@ -163,7 +174,9 @@ impl Apply {
     ) -> Result<Outcome> {
         let Styled { ready: Ready { content, transparent, start }, result, seconds, precision } = styled;
         let rounding = if self.round { Rounding::Nearest } else { Rounding::Truncate };
+        let (width, height) = (content.width, content.height);
         let finished = content.finish(&result, self.bits, rounding);
+        drop((content, result));
         if let Some(parent) = item.output.parent().filter(|p| !p.as_os_str().is_empty()) {
             make_folder(parent)?;
         }
@@ -174,7 +187,7 @@ impl Apply {
         }
         tracing::info!(output = %item.output.display(), seconds = start.elapsed().as_secs_f64(), "styled");
         let value = json!({
-            "item": item.name, "output": item.output, "width": content.width, "height": content.height,
+            "item": item.name, "output": item.output, "width": width, "height": height,
             "seconds": seconds, "backend": B::NAME, "precision": precision.to_string(),
         });
         Ok(Outcome { files: vec![item.output.clone()], value })
