@@ -185,19 +185,19 @@ impl Bench {
         let estimated = rates.is_some_and(|rates| rates.estimated);
         let floor_is = if estimated { "estimated floor" } else { "floor" };
         let strips = if engine.strips() > 0 { "  in strips" } else { "" };
+        let compared = match ratio {
+            Some(r) => format!("  {r:.2} times as fast as before"),
+            None if self.compare.is_some() => "  not measured before".to_owned(),
+            None => String::new(),
+        };
         session.say(format!(
-            "{shape:>14} {element}  compute {:>9} (least {:>9})  wall {:>9}{}{}{}{}{strips}",
+            "{shape:>14} {element}  compute {:>9} (least {:>9})  wall {:>9}  {:6.2} Tflop/s{}{}{compared}{strips}",
             seconds(median),
             seconds(compute[0]),
             seconds(at(wall, 0.5)),
-            format!("  {:6.2} Tflop/s", work.flop / median * 1e-12),
+            work.flop / median * 1e-12,
             told(work.bytes.map(|bytes| format!(" {:7.1} GB/s", bytes / median * 1e-9))),
             told(share.map(|share| format!("  {:4.1} % of the {floor_is}", 100.0 * share))),
-            match ratio {
-                Some(r) => format!("  {r:.2} times as fast as before"),
-                None if self.compare.is_some() => "  not measured before".to_owned(),
-                None => String::new(),
-            },
         ));
         Ok(json!({
             "kernel": kernel, "shape": shape, "dtype": element, "samples": self.samples, "median_s": median,

@@ -256,7 +256,7 @@ fn told(words: &str) -> String {
         _ => line.trim().to_owned(),
     };
     let mut lines = words.lines().map(line).filter(|line| !line.is_empty());
-    match (lines.next(), lines.last()) {
+    match (lines.next(), lines.next_back()) {
         (None, _) => "it says nothing".to_owned(),
         (Some(first), Some(last)) if last != first => format!("{first}; {last}"),
         (Some(first), _) => first,
