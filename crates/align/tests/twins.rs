@@ -9,7 +9,7 @@ use align::kernels::{self, *};
 use align::testing::{Random, xtrans};
 use align::{BlackLevel, Cfa, Rect};
 use gpu_core::testing::proptest::prelude::*;
-use gpu_core::testing::{Output, Outputs, Tolerance, parts};
+use gpu_core::testing::{Output, Outputs, Tolerance, parts, starting_with};
 use gpu_core::{Backend, Result, Tensor, twins};
 use num_complex::Complex32;
 
@@ -85,6 +85,20 @@ mod planes {
                 seed,
             },
         )
+    }
+
+    fn whole(count: usize, rows: usize, columns: usize) -> Case {
+        Case { count, h: rows + 1, w: columns + 2, rows, columns, alpha: 0.5, part: None, seed: 5 }
+    }
+
+    /// More rows and columns than a block of threads has.
+    pub(super) fn tall() -> Vec<Case> {
+        vec![whole(2, 37, 66)]
+    }
+
+    /// Lines of more elements than a warp asks for at once, of which some lanes have one more.
+    pub(super) fn long() -> Vec<Case> {
+        vec![whole(2, 520, 2), whole(2, 3, 520)]
     }
 
     /// Sizes that the crate's own transforms take, with every radix and several together, and more planes than blocks.
@@ -252,24 +266,24 @@ twins! {
 twins! {
     kernels = ["window_rows_f32", "window_fold_f32"];
     /// window factors are rounded to f32, one unit each relative to the mean; sums in f64, in one order
-    window_sums_close: planes::many(), planes::Case => |b, c| planes::means(b, c),
+    window_sums_close: starting_with(planes::long(), planes::many()), planes::Case => |b, c| planes::means(b, c),
         oracle = planes::means_oracle, tolerance = Tolerance::abs(4.0 * UNIT), twins = Tolerance::EXACT;
 }
 
 twins! {
     kernels = ["window_apply_f32"];
     /// roundings of the mean, the difference, two window factors, their product and the result
-    window_apply_close: planes::many(), planes::Case => |b, c| planes::windowed(b, c),
+    window_apply_close: starting_with(planes::long(), planes::many()), planes::Case => |b, c| planes::windowed(b, c),
         oracle = planes::windowed_oracle, tolerance = Tolerance::abs(10.0 * UNIT), twins = Tolerance::EXACT;
 }
 
 twins! {
     kernels = ["fft_spectrum_f32"];
     /// the promised error of the norm, spread over the elements
-    fft_r2c_close: planes::cases(), planes::Case => |b, c| planes::forward(b, c, FourierPlan::new),
+    fft_r2c_close: starting_with(planes::tall(), planes::cases()), planes::Case => |b, c| planes::forward(b, c, FourierPlan::new),
         oracle = planes::forward_oracle, tolerance = |c: &planes::Case| Tolerance::abs(c.transform_bound());
     /// the same for a spectrum with elements of at most sqrt(2) and two halves, divided by the number of pixels
-    fft_c2r_close: planes::cases(), planes::Case => |b, c| planes::backward(b, c, FourierPlan::new),
+    fft_c2r_close: starting_with(planes::tall(), planes::cases()), planes::Case => |b, c| planes::backward(b, c, FourierPlan::new),
         oracle = planes::backward_oracle,
         tolerance = |c: &planes::Case| Tolerance::abs(4.0 * c.transform_bound() / (c.rows * c.columns) as f64);
 }
@@ -296,14 +310,14 @@ twins! {
 twins! {
     kernels = ["cross_weight_f32"];
     /// three products and sums a plane, two products of weights, of values up to 6
-    cross_weight_close: spectra::many(), spectra::Case => |b, c| spectra::crossed(b, c),
+    cross_weight_close: starting_with(spectra::none(), spectra::many()), spectra::Case => |b, c| spectra::crossed(b, c),
         oracle = spectra::crossed_oracle, tolerance = Tolerance::abs(48.0 * UNIT), twins = Tolerance::EXACT;
 }
 
 twins! {
     kernels = ["refine_phases_f32", "refine_rows_f32", "refine_columns_f32"];
-    /// sums of at most 24 rows and 13 columns of elements up to sqrt(2), twice, divided by the number of pixels
-    refine_grid_close: spectra::cases(), spectra::Case => |b, c| spectra::grids(b, c),
+    /// sums of at most 24 rows of elements up to sqrt(2), twice, divided by the number of pixels; over columns in f64
+    refine_grid_close: starting_with(spectra::wide(), spectra::cases()), spectra::Case => |b, c| spectra::grids(b, c),
         oracle = spectra::grids_oracle, tolerance = Tolerance::abs(100.0 * UNIT);
     /// the same for up to 300 rows: their sums are split on a device
     refine_grid_tall_close: spectra::tall(), spectra::Case => |b, c| spectra::grids(b, c),
@@ -313,17 +327,17 @@ twins! {
 twins! {
     kernels = ["peak_rows_f32", "peak_fold_f32"];
     /// places, ties and values are exact
-    peak_window_exact: figures::cases(), figures::Case => |b, c| figures::peaks(b, c),
+    peak_window_exact: starting_with(figures::ranges(), figures::cases()), figures::Case => |b, c| figures::peaks(b, c),
         oracle = figures::peaks_oracle, tolerance = Tolerance::EXACT;
     /// sums in f64; the variance is a difference of numbers of at most 0.6
-    peak_window_close: figures::cases(), figures::Case => |b, c| figures::spreads(b, c),
+    peak_window_close: starting_with(figures::ranges(), figures::cases()), figures::Case => |b, c| figures::spreads(b, c),
         oracle = figures::spreads_oracle, tolerance = Tolerance::abs(1e-12), twins = Tolerance::EXACT;
 }
 
 twins! {
     kernels = ["mad_rows_f32", "mad_fold_f32"];
     /// a product and a difference of at most 1, each rounded to f32; sums in f64, in one order
-    mad_pair_close: figures::cases(), figures::Case => |b, c| figures::mads(b, c),
+    mad_pair_close: starting_with(figures::lines(), figures::cases()), figures::Case => |b, c| figures::mads(b, c),
         oracle = figures::mads_oracle, tolerance = Tolerance::abs(4.0 * UNIT), twins = Tolerance::EXACT;
 }
 
@@ -351,7 +365,7 @@ twins! {
 twins! {
     kernels = ["rect_sums_f32"];
     /// exact values added in f64
-    rect_sums_close: figures::cases(), figures::Case => |b, c| figures::summed(b, c),
+    rect_sums_close: starting_with(figures::lines(), figures::cases()), figures::Case => |b, c| figures::summed(b, c),
         oracle = figures::summed_oracle, tolerance = Tolerance::abs(1e-11), twins = Tolerance::EXACT;
 }
 

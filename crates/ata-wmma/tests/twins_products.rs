@@ -6,7 +6,7 @@ mod oracle;
 use ata_wmma::kernels::{self, Batch, Vectors};
 use ata_wmma::{AtaBackend, AtaError, BlockDiag, Engine, Layout, Plan, PlanOptions, Precision, SymmetryPolicy};
 use gpu_core::testing::proptest::prelude::*;
-use gpu_core::testing::{Output, Outputs, Tolerance};
+use gpu_core::testing::{Output, Outputs, Tolerance, starting_with};
 use gpu_core::{Error, Result, Tensor, twins};
 use ndarray::Array5;
 use oracle::matrix::Recipe;
@@ -391,11 +391,27 @@ mod cast {
         )
     }
 
+    /// Lines of several warps, of which another one has the largest element each time.
+    pub(super) fn several_warps() -> Vec<Case> {
+        let case = |n, precision| Case {
+            recipe: Recipe { n, channels: 3, frames: 4, diagonals: 1, holes: 0, seed: 1, exact: false },
+            precision,
+            exponent: 3,
+        };
+        vec![case(300, Precision::F16), case(200, Precision::F16x2)]
+    }
+
     fn x(c: &Case) -> Vec<f64> {
         let n = c.recipe.n;
         let scale = 2f64.powi(c.exponent);
-        // Every fifth line is zero.
-        c.recipe.x().iter().enumerate().map(|(i, v)| if i / n % 5 == 4 { 0.0 } else { v * scale }).collect()
+        let one = |(i, v): (usize, &f64)| match (i / n, i % n) {
+            // Every fifth line is zero.
+            (line, _) if line % 5 == 4 => 0.0,
+            // One element of each is larger than the others.
+            (line, at) if at == (160 + 97 * line) % n => 8.0 * v.signum() * scale,
+            _ => v * scale,
+        };
+        c.recipe.x().iter().enumerate().map(one).collect()
     }
 
     fn batch(c: &Case) -> Batch {
@@ -425,6 +441,7 @@ mod cast {
 twins! {
     kernels = ["ata_cast_x"];
     /// rounding to nearest has one answer
-    cast_x: cast::cases(&[Precision::F16, Precision::F16x2]), cast::Case => |b, c| cast::run(b, c),
+    cast_x: starting_with(cast::several_warps(), cast::cases(&[Precision::F16, Precision::F16x2])), cast::Case => |b, c|
+        cast::run(b, c),
         oracle = cast::expected, tolerance = Tolerance::EXACT;
 }

@@ -17,7 +17,7 @@ fn rectified(c: &Case) -> bool {
 fn run<B: FusedConvReflectionPad<T>, T: Sample + Twin>(b: &B, c: &Case) -> Result<Outputs> {
     let (x, conv) = c.on::<B, T>(b)?;
     let conv = if rectified(c) { conv.with_relu() } else { conv };
-    let y = fused_conv_reflection_pad(b, c.layout, x.view(), &conv)?;
+    let y = fused_conv_reflection_pad(b, c.layout, c.view(&x)?, &conv)?;
     Ok(vec![Output::of(b, &y)?])
 }
 

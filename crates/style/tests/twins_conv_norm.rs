@@ -3,16 +3,14 @@
 mod bounds;
 mod convolutions;
 mod oracle;
-mod starting_with;
 
 use bounds::{norm_error, stored};
 use convolutions::{Case, LOUD, cases, hold, in_layout, noise, sparse, tensor_shape, vector, wide};
 use gpu_core::testing::proptest::prelude::*;
-use gpu_core::testing::{Output, Outputs, Tolerance, Twin};
+use gpu_core::testing::{Output, Outputs, Tolerance, Twin, starting_with};
 use gpu_core::{Cpu, Result, Tensor, twins};
 use half::f16;
 use oracle::{Filter, Images};
-use starting_with::starting_with;
 use style::ops::{
     Conv, ConvShape, FusedConvInstancenorm, Layout, Norm, Plan, Sample, fused_conv_instancenorm,
     fused_conv_instancenorm_deferred,
@@ -54,6 +52,7 @@ fn deferred() -> BoxedStrategy<Normed> {
             fill,
             exact: false,
             sparse: false,
+            apart: false,
         }));
     prop_oneof![2 => ordinary(), 1 => whole].boxed()
 }
@@ -73,6 +72,7 @@ fn large() -> BoxedStrategy<Normed> {
         fill,
         exact: false,
         sparse: false,
+        apart: false,
     });
     // Several launches more often: tests of large sizes have few cases.
     let plan = prop_oneof![1 => Just(Plan::Auto), 2 => Just(Plan::Launches)];
@@ -97,10 +97,17 @@ fn around() -> Vec<Normed> {
     ]
 }
 
-/// More tiles than four a lane of a warp.
+/// More tiles than four a lane of a warp; a last pixel that is a piece of its own; and four phases, each of whose last tile
+/// is one pixel.
 fn many() -> Vec<Normed> {
-    let case = sparse(Layout::Nchw, [1, 1, 130, 131], 1, 9);
-    vec![Normed { case, relu: false, plan: Plan::Launches, gain: 1.0 }]
+    let normed = |case, plan| Normed { case, relu: false, plan, gain: 1.0 };
+    let mut doubled = sparse(Layout::Nchw, [1, 1, 33, 33], 1, 9);
+    doubled.conv.upsample = true;
+    vec![
+        normed(sparse(Layout::Nchw, [1, 1, 130, 131], 1, 9), Plan::Launches),
+        normed(sparse(Layout::Nhwc, [1, 1, 43, 127], 3, 9), Plan::Launches),
+        normed(doubled, Plan::Auto),
+    ]
 }
 
 fn run<B: FusedConvInstancenorm<T>, T: Sample + Twin>(b: &B, c: &Normed) -> Result<Outputs> {
@@ -108,7 +115,7 @@ fn run<B: FusedConvInstancenorm<T>, T: Sample + Twin>(b: &B, c: &Normed) -> Resu
     let (x, conv) = case.on::<B, T>(b)?;
     let (gamma, beta) = (vector(b, &c.gamma())?, vector(b, &case.beta())?);
     let norm = Norm { gamma: gamma.flat(), beta: beta.flat(), eps: EPS };
-    let y = fused_conv_instancenorm(b, *plan, case.layout, x.view(), &conv, norm, *relu)?;
+    let y = fused_conv_instancenorm(b, *plan, case.layout, case.view(&x)?, &conv, norm, *relu)?;
     Ok(vec![Output::of(b, &y)?])
 }
 
@@ -137,7 +144,7 @@ fn run_deferred<B: FusedConvInstancenorm<T>, T: Sample + Twin>(b: &B, c: &Normed
     let (x, conv) = case.on::<B, T>(b)?;
     let (gamma, beta) = (vector(b, &c.gamma())?, vector(b, &case.beta())?);
     let norm = Norm { gamma: gamma.flat(), beta: beta.flat(), eps: EPS };
-    let deferred = fused_conv_instancenorm_deferred(b, case.layout, x.view(), &conv, norm)?;
+    let deferred = fused_conv_instancenorm_deferred(b, case.layout, case.view(&x)?, &conv, norm)?;
     let (raw, shape) = (deferred.raw.to_vec(b)?, deferred.raw.shape());
     let coefficients = deferred.coefficients.to_vec(b)?;
     let channels = case.conv.outputs;

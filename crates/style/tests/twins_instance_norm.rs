@@ -1,14 +1,12 @@
 //! Instance norm: the CPU against plain f64 loops, CUDA against the CPU.
 
 mod oracle;
-mod starting_with;
 
 use gpu_core::testing::proptest::prelude::*;
-use gpu_core::testing::{Fill, FillKind, Output, Outputs, Tolerance, Twin};
+use gpu_core::testing::{Fill, FillKind, Output, Outputs, Tolerance, Twin, starting_with};
 use gpu_core::{Result, Tensor, twins};
 use half::f16;
 use oracle::Images;
-use starting_with::starting_with;
 use style::ops::{InstanceNorm, Layout, Norm, Sample, instance_norm, instance_norm_work};
 
 const EPS: f32 = 1e-5;
@@ -190,6 +188,10 @@ fn around(rows: usize, cols: usize) -> Vec<Case> {
         case(Layout::Nhwc, [3, rows, cols], 1.0 / 64.0, 65536.0),
         case(Layout::Nhwc, [8, rows, cols], 1.0, 1.0),
         case(Layout::Nchw, [1, rows, cols + 1], 1.0, 65536.0),
+        // One element behind a block's packs.
+        case(Layout::Nchw, [3, 27, 19], 1.0 / 64.0, 1.0),
+        // One pixel behind the seventh of a thread.
+        case(Layout::Nhwc, [3, 27, 19], 1.0 / 64.0, 1.0),
     ]
 }
 
@@ -198,6 +200,8 @@ fn many() -> Vec<Case> {
     let mut cases = around(257, 259);
     // Parts have 64 pixels here, the fewest.
     cases[1].shape = [1, 1025, 60, 107];
+    // And two pixels in the last one of a plane.
+    (cases[3].shape, cases[3].scale) = ([1, 1, 198, 331], 1.0 / 64.0);
     cases
 }
 

@@ -141,6 +141,17 @@ mod tests {
     }
 
     #[test]
+    fn entries_of_this_repository_fit_its_kernels() {
+        let root = crate::workspace::root().unwrap();
+        let text = read(&root.join("docs/equivalent-faults.toml")).unwrap();
+        let kernels = crate::mutate::kernels(&root, &[], &[]).unwrap();
+        let all = Equivalents::parse(&text, &kernels).unwrap();
+        assert_eq!(all.complaints(&[], false), Vec::<String>::new());
+        let entries = toml::from_str::<File>(&text).unwrap().fault.len();
+        assert_eq!(all.found.len(), entries, "an entry names a kernel that is not there");
+    }
+
+    #[test]
     fn entries_that_fit_nothing_are_told() {
         let stale = Equivalents::parse(&entry("bar.sync 0;", "", "nth = 3"), &kernels()).unwrap();
         assert!(stale.complaints(&[], false)[0].ends_with("the kernel has no such instruction"));

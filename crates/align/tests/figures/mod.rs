@@ -36,6 +36,18 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
     )
 }
 
+const PLAIN: Case = Case { count: 2, h: 17, w: 17, limit: 8, values: 1 << 20, shift: [0, 0], peak: None, seed: 35 };
+
+/// Ranges of more elements than half of what a warp asks for at once.
+pub(super) fn ranges() -> Vec<Case> {
+    vec![Case { h: 263, w: 265, limit: 130, ..PLAIN }]
+}
+
+/// Lines that end between a warp's loads, and such of several rounds of loads.
+pub(super) fn lines() -> Vec<Case> {
+    vec![Case { w: 217, ..PLAIN }, Case { w: 530, ..PLAIN }]
+}
+
 impl Case {
     fn plane(&self) -> Vec<f32> {
         let mut random = Random::new(self.seed);
@@ -115,14 +127,21 @@ pub(super) fn opened_oracle(c: &Case) -> Outputs {
 
 const QUANTILES: [f64; 5] = [0.0, 0.1, 0.5, 0.9999, 1.0];
 
+/// Also with zeros whose bits are those of a large number.
+fn ranked(c: &Case) -> Vec<f32> {
+    let mut x = c.plane();
+    x.iter_mut().step_by(97).for_each(|v| *v = -0.0);
+    x
+}
+
 pub(super) fn quantiles<B: RankCounts>(b: &B, c: &Case) -> Result<Outputs> {
-    let x = up(b, &c.plane())?;
+    let x = up(b, &ranked(c))?;
     let all: Result<Vec<f32>> = QUANTILES.iter().map(|&q| kernels::quantile(b, x.flat(), q)).collect();
     Ok(vec![Output::F32(vec![QUANTILES.len()], all?)])
 }
 
 pub(super) fn quantiles_oracle(c: &Case) -> Outputs {
-    let x = c.plane();
+    let x = ranked(c);
     vec![Output::F32(vec![QUANTILES.len()], QUANTILES.iter().map(|&q| oracle::quantile(&x, q)).collect())]
 }
 

@@ -33,6 +33,27 @@ pub(super) fn cases() -> impl Strategy<Value = Case> {
     )
 }
 
+/// More columns than a block sums at once, in each of the two sums.
+pub(super) fn wide() -> Vec<Case> {
+    let case = |h, w| Case {
+        pictures: 2,
+        planes: 1,
+        h,
+        w,
+        sum: true,
+        pairs: vec![],
+        centre: [0.25, -1.5],
+        radius: 1.0,
+        seed: 3,
+    };
+    vec![case(5, 150), case(2, 1030)]
+}
+
+/// A sum over no planes, which is 0 for every pair.
+pub(super) fn none() -> Vec<Case> {
+    vec![Case { pictures: 3, planes: 0, h: 5, w: 6, pairs: vec![[0, 1]; 5], ..wide().remove(0) }]
+}
+
 /// Also more pairs than blocks.
 pub(super) fn many() -> impl Strategy<Value = Case> {
     let pairs = prop::collection::vec([0..3_usize, 0..3_usize], 1025..1040);

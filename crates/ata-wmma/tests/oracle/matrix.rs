@@ -44,7 +44,22 @@ impl Recipe {
     /// The vectors, `[F, C, n]`.
     pub fn x(&self) -> Vec<f64> {
         let len = self.frames * self.channels * self.n;
-        (0..len as u64).map(|i| value(self.seed ^ 0xFACE, i, self.exact)).collect()
+        (0..len as u64).map(|i| self.x_at(i)).collect()
+    }
+
+    /// Of numbers that no narrow format holds, some lie halfway between two of `bf16`, or of `f16` and `tf32`.
+    fn x_at(&self, i: u64) -> f64 {
+        let v = value(self.seed ^ 0xFACE, i, self.exact);
+        let halfway = |bits: i32| {
+            let unit = 2f64.powi(bits);
+            ((v.abs() + 1.0) / 2.0 * unit / 2.0).floor().mul_add(2.0, 1.0) / unit * v.signum()
+        };
+        match i % 5 {
+            _ if self.exact => v,
+            1 => halfway(9),
+            3 => halfway(12),
+            _ => v,
+        }
     }
 
     /// What `y` holds before.

@@ -7,6 +7,7 @@
 mod fill;
 mod report;
 mod runner;
+mod starting_with;
 pub mod timing;
 mod tolerance;
 mod twins;
@@ -14,6 +15,7 @@ mod twins;
 pub use fill::{Fill, FillKind};
 pub use report::{Proof, Record, record};
 pub use runner::{cases, prove};
+pub use starting_with::{StartingWith, starting_with};
 pub use tolerance::{Bound, Comparison, Tolerance, Value, compare, parts};
 pub use twins::{Output, Outputs, Twin};
 

@@ -3,7 +3,7 @@
 
 use gpu_core::testing::proptest::prelude::*;
 use gpu_core::testing::{Fill, FillKind};
-use gpu_core::{Backend, Result, Tensor};
+use gpu_core::{Backend, Result, Tensor, TensorView};
 use style::ops::{Conv, ConvShape, FusedConvReflectionPad, Layout, Sample};
 
 use crate::oracle::{Filter, Images};
@@ -17,8 +17,11 @@ pub struct Case {
     pub fill: Fill,
     /// Small dyadic weights, so that every sum is exact; else any.
     pub exact: bool,
-    /// Two products a sum: bounds of errors are small, and a wrong element shows.
+    /// Two products a sum: bounds of errors are small, and a wrong element shows; and an input that rises towards one corner,
+    /// so that a tile which is missing from the statistics shows, too.
     pub sparse: bool,
+    /// The input begins one element behind where wide loads may.
+    pub apart: bool,
 }
 
 /// `[B, C, H, W]` in the order of a layout.
@@ -101,13 +104,14 @@ pub fn cases(fill: BoxedStrategy<Fill>, exact: bool) -> impl Strategy<Value = Ca
         fill,
         exact,
         sparse: false,
+        apart: false,
     })
 }
 
 /// A 3 x 3 convolution of `[B, C, H, W]` with few products, of noise.
 pub fn sparse(layout: Layout, shape: [usize; 4], outputs: usize, seed: u32) -> Case {
     let conv = ConvShape { outputs, inputs: shape[1], kernel: [3, 3], padding: 1, stride: [1, 1], upsample: false };
-    Case { layout, shape, conv, fill: Fill::of(FillKind::Noise(seed)), exact: false, sparse: true }
+    Case { layout, shape, conv, fill: Fill::of(FillKind::Noise(seed)), exact: false, sparse: true, apart: false }
 }
 
 /// Gammas of cases whose results leave the range of f16.
@@ -133,7 +137,13 @@ pub fn noise() -> BoxedStrategy<Fill> {
 
 impl Case {
     pub fn x<T: Sample>(&self) -> Vec<T> {
-        self.fill.values::<f32>(self.shape.iter().product()).iter().map(|&v| T::nearest(v)).collect()
+        let [_, c, h, w] = self.shape;
+        let rise = |i: usize| {
+            let pixel = if self.layout == Layout::Nchw { i } else { i / c } % (h * w);
+            if self.sparse { 2.0 * (pixel / w) as f32 / h as f32 + 2.0 * (pixel % w) as f32 / w as f32 } else { 0.0 }
+        };
+        let values = self.fill.values::<f32>(self.shape.iter().product());
+        values.iter().enumerate().map(|(i, &v)| T::nearest(v + rise(i))).collect()
     }
 
     pub fn taps(&self) -> usize {
@@ -165,9 +175,16 @@ impl Case {
         (0..self.conv.outputs).map(|c| (c % 7) as f32 * 0.5 - 1.0).collect()
     }
 
-    pub fn on<B: FusedConvReflectionPad<T>, T: Sample>(&self, b: &B) -> Result<(Tensor<B, T, 4>, Conv<B, T>)> {
-        let x = Tensor::from_slice(b, tensor_shape(self.layout, self.shape), &self.x::<T>())?;
+    /// The elements that [`view`](Self::view) looks at, and the convolution.
+    pub fn on<B: FusedConvReflectionPad<T>, T: Sample>(&self, b: &B) -> Result<(Tensor<B, T, 1>, Conv<B, T>)> {
+        let mut x = vec![T::nearest(0.0); usize::from(self.apart)];
+        x.extend(self.x::<T>());
+        let x = Tensor::from_slice(b, [x.len()], &x)?;
         Ok((x, Conv::new(b, self.conv, &self.weight::<T>(), &self.bias())?))
+    }
+
+    pub fn view<'a, B: Backend, T: Sample>(&self, x: &'a Tensor<B, T, 1>) -> Result<TensorView<'a, B, T, 4>> {
+        TensorView::new(x.flat().slice(usize::from(self.apart)..x.len())?, tensor_shape(self.layout, self.shape))
     }
 
     pub fn images<T: Sample>(&self) -> Images {

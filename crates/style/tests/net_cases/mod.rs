@@ -3,17 +3,15 @@
 
 #[path = "../oracle/net.rs"]
 pub(crate) mod oracle;
-#[path = "../starting_with/mod.rs"]
-mod starting_with;
 
 use std::any::Any;
 
 use gpu_core::testing::proptest::prelude::*;
+pub(crate) use gpu_core::testing::starting_with;
 use gpu_core::testing::{Fill, FillKind, Output, Outputs, Tolerance, Value};
 use gpu_core::{Backend, Result, Tensor};
 use half::f16;
 use oracle::Images;
-pub(crate) use starting_with::starting_with;
 use style::kernels::{NET_EPSILON, NetElem, Plane, Tiles};
 
 /// What a case looks at.
@@ -51,6 +49,10 @@ pub(crate) struct Case {
     pub(crate) faint: bool,
     /// The layer runs twice in the same scratch memory.
     pub(crate) again: bool,
+    /// Every fourth channel of the input has one value, which `f16` does not hold.
+    pub(crate) flat: bool,
+    /// Outputs a thousandth as large: what does not belong to their statistics shows.
+    pub(crate) quiet: bool,
 }
 
 impl Case {
@@ -71,6 +73,8 @@ impl Case {
         loud: false,
         faint: false,
         again: false,
+        flat: false,
+        quiet: false,
     };
 
     /// How often the layer runs.
@@ -96,29 +100,33 @@ pub(crate) fn around_both(tile: [usize; 2]) -> Vec<Case> {
 }
 
 /// Such cases in `f32`, whose statistics are merged in groups when they have more than 64 parts; a tile has `parts`. The
-/// one of many parts takes the longest and is the fifth: the four of a simulated device do without it.
+/// one of many parts takes the longest and is the fifth: the four of a simulated device do without it and what follows, two
+/// rows of tiles in which each turn of the merge meets ragged ones, and tiles of a few rows.
 pub(crate) fn merged([h, w]: [usize; 2], parts: usize) -> Vec<Case> {
-    let rows = 32 / parts + 1;
-    vec![
+    let statistics = |h, w| Case { look: Look::Statistics, h, w, ..Case::TILE };
+    let two_rows = |columns| statistics(h + 3, w * (columns / parts - 1) + 11);
+    let mut all = vec![
         Case { h, w, ..Case::TILE },
-        Case { look: Look::Statistics, n: 2, h: 3, w: 2, add: false, again: true, ..Case::TILE },
-        Case { look: Look::Statistics, h: h + 3, w: w + 11, ..Case::TILE },
-        Case { h: h + 1, w: w + 1, seed: 2, ..Case::TILE },
-        Case { look: Look::Statistics, h: h * (rows - 1) + 3, w: w + 11, ..Case::TILE },
-    ]
+        Case { n: 2, add: false, again: true, ..statistics(3, 2) },
+        statistics(h + 3, w + 11),
+        Case { h: h + 1, w: w + 1, seed: 2, flat: true, ..Case::TILE },
+        Case { quiet: true, ..two_rows(40) },
+    ];
+    all.extend([8, 16, 32].map(two_rows));
+    all.extend((1..8).map(|eighths| statistics((h * eighths / 8).max(2), 9)));
+    all
 }
 
 /// The same with the one of many parts first: one kernel shows the merge on a simulated device, too.
 pub(crate) fn merged_early(tile: [usize; 2], parts: usize) -> Vec<Case> {
     let mut cases = merged(tile, parts);
-    cases.rotate_right(1);
+    cases[..5].rotate_right(1);
     cases
 }
 
-/// Such cases of one image, a row of tiles at a time.
-pub(crate) fn strips(fixed: Vec<Case>, [h, w]: [usize; 2]) -> Vec<Case> {
-    let whole = |c: Case| if (c.h, c.w) == (h, w) { Case { h: 2 * h, ..c } } else { c };
-    let several = |c: Case| Case { h: c.h.max(h + 1), n: 1, strips: true, ..whole(c) };
+/// Such cases of one image, a row of tiles at a time: more than one row, whose last is as ragged as the case was.
+pub(crate) fn strips(fixed: Vec<Case>, [h, _]: [usize; 2]) -> Vec<Case> {
+    let several = |c: Case| Case { h: if c.h > h { c.h } else { h + c.h }, n: 1, strips: true, ..c };
     fixed.into_iter().map(several).collect()
 }
 
@@ -159,8 +167,20 @@ pub(crate) fn fill(c: &Case, which: u32) -> Fill {
 
 /// Small noise, or whole numbers; multiples of 2¹³ where they are to leave the range of `f16`, whose sums are as exact.
 pub(crate) fn values<T: Value>(c: &Case, which: u32, count: usize) -> Vec<T> {
-    let value = |v: f64| if c.loud { v.clamp(-7.0, 7.0) * LOUD } else { v };
-    fill(c, which).values::<f64>(count).into_iter().map(|v| T::from_f64(value(v))).collect()
+    let value = |(i, v): (usize, f64)| match c {
+        _ if which == 3 && is_flat(c, i) => FLAT,
+        Case { loud: true, .. } => v.clamp(-7.0, 7.0) * LOUD,
+        _ => v,
+    };
+    fill(c, which).values::<f64>(count).into_iter().enumerate().map(|at| T::from_f64(value(at))).collect()
+}
+
+/// Between two numbers of `f16`; what a flat plane's scale makes of the way to the nearer one is no rounding.
+const FLAT: f64 = 10.003;
+
+/// Whether a channel, or an element of it, is one of a flat plane: channels lie last, in fours.
+fn is_flat(c: &Case, i: usize) -> bool {
+    c.flat && i % 4 == 3
 }
 
 const LOUD: f64 = 8192.0;
@@ -178,6 +198,7 @@ pub(crate) fn weights(c: &Case, count: usize, products: usize) -> Vec<f32> {
         Look::Exact if c.loud && c.bytes => 8.0,
         Look::Exact if c.loud => (unit / 5.0).log2().round().exp2(),
         Look::Exact => 0.25,
+        _ if c.quiet => unit / 1024.0,
         _ => unit,
     };
     let round = |v: f64| f16::from_f64(v * gain).to_f32();
@@ -196,7 +217,7 @@ pub(crate) struct Normed<T: NetElem> {
     pub(crate) meant: Vec<[f64; 2]>,
 }
 
-/// Planes of variance 1 − ε, whose scale is exactly `γ`.
+/// Planes of variance 1 − ε, whose scale is exactly `γ`, and flat ones.
 pub(crate) fn norm<T: NetElem>(c: &Case, cin: usize) -> Normed<T> {
     let exact = c.look == Look::Exact;
     let (of_channels, of_planes) = (fill(c, 2).values::<f32>(2 * cin), fill(c, 5).values::<f64>(c.n * cin));
@@ -214,13 +235,16 @@ pub(crate) fn norm<T: NetElem>(c: &Case, cin: usize) -> Normed<T> {
         let channel = i % cin;
         let [gamma, beta] = [gamma_beta[2 * channel], gamma_beta[2 * channel + 1]];
         let mean = match c.look {
+            _ if is_flat(c, channel) => FLAT,
             Look::Exact if c.loud => 0.0,
             Look::Exact => [1.0, -1.0, 0.0, 2.0][(i + i / cin) % 4],
             _ => mean * 0.5,
         };
-        let plane = Plane { pixels: c.h * c.w, mean, variance: 1.0 - f64::from(NET_EPSILON) };
+        let variance = if is_flat(c, channel) { 0.0 } else { 1.0 - f64::from(NET_EPSILON) };
+        let plane = Plane { pixels: c.h * c.w, mean, variance };
         T::record(&mut stats[i / cin * each..][..each], channel, plane, [gamma, beta]);
-        meant.push([f64::from(gamma), f64::from(beta) - f64::from(gamma) * mean]);
+        let scale = if is_flat(c, channel) { 0.0 } else { f64::from(gamma) };
+        meant.push([scale, f64::from(beta) - scale * mean]);
     }
     if let Some(sums) = (&mut stats as &mut dyn Any).downcast_mut::<Vec<i64>>() {
         sums.chunks_exact_mut(each).for_each(|sums| spread(sums, cin));
@@ -241,7 +265,8 @@ fn spread(sums: &mut [i64], channels: usize) {
                 sums[first + k] -= some;
                 sums[at + k] += some;
             }
-            let finer = sums[at + 1] / 2;
+            // What all copies of the finer ones add up to is a number, too.
+            let finer = (sums[at + 1] / 2).min(1 << 28);
             sums[at + 1] -= finer;
             sums[at + 2] += finer << 30;
         }

@@ -8,7 +8,7 @@ pub(super) fn fixed(tile: [usize; 2], bytes: bool, tiles: Tiles) -> Vec<Case> {
     let of = |(i, c): (usize, Case)| {
         let [h, w] = [c.h.max(5), c.w.max(5)];
         let more = if i == 0 { [0, 0] } else { [1, 3] };
-        Case { h: h + more[0], w: w + more[1], more, bytes, tiles, loud: false, ..c }
+        Case { h: h + more[0], w: w + more[1], more, bytes, tiles, loud: false, flat: i == 2, ..c }
     };
     around(tile).into_iter().enumerate().map(of).collect()
 }
