@@ -88,7 +88,7 @@ pub struct PatternCost {
     pub nodes: u64,
     /// How often it was computed as a whole.
     pub ran: u64,
-    /// How often it declined, and its nodes were computed one by one.
+    /// How often its nodes were computed one by one: it declined, or the back end computes no patterns as a whole.
     pub declined: u64,
     /// Seconds of both, of all threads together.
     pub seconds: f64,
@@ -147,13 +147,19 @@ impl From<&crate::exec::Profile> for Profile {
             ("multi_gpu_min", knobs.multi_gpu_min.to_string()),
             ("mem_fraction", knobs.mem_fraction.to_string()),
             ("max_batch", automatic(knobs.max_batch)),
-            ("cell_min", knobs.cell_min.to_string()),
             ("cache_bytes", knobs.cache_bytes.to_string()),
             ("memory", automatic(knobs.memory)),
             ("fuel", knobs.fuel.to_string()),
         ];
         let cost =
             |from: &crate::exec::OpcodeProfile| Cost { calls: from.calls, errors: from.errors, seconds: from.seconds };
+        let pattern = |from: &crate::exec::PatternProfile| PatternCost {
+            found: from.found,
+            nodes: from.nodes,
+            ran: 0,
+            declined: from.computed,
+            seconds: from.seconds,
+        };
         let count = from.levels.keys().next_back().map_or(0, |&most| most as usize + 1);
         let mut levels = vec![LevelCost::default(); count];
         for (&level, &seconds) in &from.levels {
@@ -171,6 +177,7 @@ impl From<&crate::exec::Profile> for Profile {
             knobs: knobs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             opcodes: from.opcodes.iter().map(|(name, from)| ((*name).to_owned(), cost(from))).collect(),
             levels,
+            patterns: from.patterns.iter().map(|(name, from)| ((*name).to_owned(), pattern(from))).collect(),
             cache: Cache { hits: from.cache.hits, misses: from.cache.misses, bytes: from.cache.bytes },
             spills: from
                 .opcodes

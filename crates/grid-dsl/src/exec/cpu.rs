@@ -10,6 +10,7 @@ use crate::dag::{Batch, Dag, Node, NodeId};
 use crate::error::{ErrClass, Limits, Result};
 use crate::fast::{Fast, Val, Wide};
 use crate::lang::{Argument, Callee, Program};
+use crate::patterns::{Found, Pattern, Patterns, detect};
 use crate::prim::Prim;
 use crate::run::{Outcome, Sample};
 use crate::value::Value;
@@ -68,6 +69,7 @@ impl Backend for Cpu {
             }
         }
         counted.report(profile);
+        run.report(&counted, samples.len(), profile);
         RunResult::new(outputs, (0..dag.programs().len()).map(|program| dag.outputs(program).len()))
     }
 }
@@ -83,12 +85,20 @@ pub(crate) struct Run<'r> {
     keys: Vec<(u128, u8)>,
     /// Whether the nodes of a level are spread over threads, too.
     spread: bool,
+    /// The patterns whose time is told apart, and each node's place in [`Pattern::ALL`]; no entries where there are none.
+    found: Vec<Found>,
+    pattern_of: Vec<Option<u8>>,
 }
 
 impl<'r> Run<'r> {
     pub(crate) fn new(dag: &'r Dag, opts: &'r Options, cache: &'r Cache, spread: bool) -> Self {
         let literal = |node: &Node| if let Node::Literal(value) = node { Some(Val::from(value)) } else { None };
         let keys = if cache.is_off() { Vec::new() } else { expression_keys(dag, &opts.limits) };
+        let found = if opts.patterns == Patterns::NONE { Vec::new() } else { detect(dag, opts.patterns) };
+        let mut pattern_of = if found.is_empty() { Vec::new() } else { vec![None; dag.nodes().len()] };
+        for found in &found {
+            found.nodes().iter().for_each(|&id| pattern_of[id as usize] = Some(found.pattern() as u8));
+        }
         Self {
             plan: Plan::new(dag),
             literals: dag.nodes().iter().map(literal).collect(),
@@ -97,6 +107,8 @@ impl<'r> Run<'r> {
             cache,
             keys,
             spread: spread && rayon::current_num_threads() > 1,
+            found,
+            pattern_of,
         }
     }
 
@@ -114,6 +126,17 @@ impl<'r> Run<'r> {
         let outputs = (0..self.dag.programs().len()).flat_map(|p| self.outputs(p, &slots, sample, &mut counted));
         let outputs = outputs.collect();
         (outputs, counted)
+    }
+
+    /// What patterns took on all samples.
+    fn report(&self, counted: &Counted, samples: usize, profile: &mut Profile) {
+        for found in &self.found {
+            let pattern = profile.patterns.entry(found.pattern().name()).or_default();
+            pattern.found += 1;
+            pattern.nodes += found.nodes().len() as u64;
+            pattern.computed += samples as u64;
+            pattern.seconds = counted.patterns[found.pattern() as usize] as f64 * 1e-9;
+        }
     }
 
     /// All nodes, those of a level side by side.
@@ -202,7 +225,10 @@ impl<'r> Run<'r> {
             (value, used)
         });
         let container = node.operands().any(|operand| is_container(&slots[operand as usize].0));
-        counted.node(node, self.dag.level(id), slot.0.is_err(), container);
+        let nanos = counted.node(node, self.dag.level(id), slot.0.is_err(), container);
+        if let Some(pattern) = self.pattern_of.get(id as usize).copied().flatten() {
+            counted.patterns[usize::from(pattern)] += nanos;
+        }
         slot
     }
 
@@ -348,6 +374,7 @@ pub(crate) struct Counted {
     /// Calls, errors, nanoseconds, calls of the definition and calls with containers, by primitive; calls of closures last.
     opcodes: Vec<[u64; 5]>,
     levels: Vec<u64>,
+    patterns: [u64; Pattern::ALL.len()],
     bytes: usize,
     reruns: u64,
     /// When the last node was done.
@@ -359,6 +386,7 @@ impl Counted {
         Self {
             opcodes: vec![[0; 5]; Prim::ALL.len() + 1],
             levels: Vec::new(),
+            patterns: [0; Pattern::ALL.len()],
             bytes: 0,
             reruns: 0,
             clock: Instant::now(),
@@ -370,8 +398,8 @@ impl Counted {
         self.clock = Instant::now();
     }
 
-    /// A node that began when the one before was done.
-    fn node(&mut self, node: &Node, level: u32, failed: bool, container: bool) {
+    /// A node that began when the one before was done; its nanoseconds.
+    fn node(&mut self, node: &Node, level: u32, failed: bool, container: bool) -> u64 {
         let now = Instant::now();
         let nanos = (now - std::mem::replace(&mut self.clock, now)).as_nanos() as u64;
         let at = if let Node::Prim(prim, _) = node { *prim as usize } else { Prim::ALL.len() };
@@ -385,6 +413,7 @@ impl Counted {
             self.levels.resize(level + 1, 0);
         }
         self.levels[level] += nanos;
+        nanos
     }
 
     /// Takes over how often the definition was called.
@@ -402,6 +431,7 @@ impl Counted {
             self.levels.resize(other.levels.len(), 0);
         }
         self.levels.iter_mut().zip(&other.levels).for_each(|(mine, theirs)| *mine += theirs);
+        self.patterns.iter_mut().zip(other.patterns).for_each(|(mine, theirs)| *mine += theirs);
         self.bytes = self.bytes.max(other.bytes);
         self.reruns += other.reruns;
     }

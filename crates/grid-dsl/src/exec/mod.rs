@@ -12,6 +12,7 @@ use crate::dag::{Batch, Dag, ExecOpts};
 use crate::error::{ErrClass, Limits, Result};
 use crate::lang::Program;
 use crate::machine::Machine;
+use crate::patterns::Patterns;
 use crate::prim::Prim;
 use crate::run::{Outcome, Sample};
 use crate::value::Value;
@@ -20,7 +21,7 @@ pub use cache::{Cache, CacheCounts};
 pub use cpu::Cpu;
 pub(crate) use cpu::{Counted, Run, is_container, run_program};
 pub(crate) use plan::Plan;
-pub use profile::{Knobs, OpcodeProfile, Profile};
+pub use profile::{Knobs, OpcodeProfile, PatternProfile, Profile};
 pub(crate) use result::Output;
 pub use result::RunResult;
 
@@ -38,8 +39,6 @@ pub struct Options {
     pub mem_fraction: f64,
     /// Samples at once; `None` for as many as the memory allows.
     pub max_batch: Option<usize>,
-    /// Grids with fewer cells stay on the CPU.
-    pub cell_min: usize,
     /// Bytes that values kept for later runs may take; 0 keeps none.
     pub cache_bytes: usize,
     /// Bytes that values of samples in progress may take on the CPU; `None` for no bound.
@@ -47,6 +46,8 @@ pub struct Options {
     /// Whether the CPU runs the programs that a device cannot evaluate altogether while devices run the others. Without,
     /// devices evaluate what they can of each program, and the CPU the rest of it.
     pub overlap: bool,
+    /// Patterns whose time the profile tells apart, where nodes are computed on the CPU.
+    pub patterns: Patterns,
 }
 
 impl Default for Options {
@@ -57,10 +58,10 @@ impl Default for Options {
             multi_gpu_min: 120,
             mem_fraction: 0.8,
             max_batch: None,
-            cell_min: 70,
             cache_bytes: 1 << 30,
             memory: None,
             overlap: true,
+            patterns: Patterns::NONE,
         }
     }
 }

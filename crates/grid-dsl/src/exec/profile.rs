@@ -32,6 +32,8 @@ pub struct Profile {
     pub opcodes: BTreeMap<&'static str, OpcodeProfile>,
     /// Seconds of calls by level of the graph, threads added up.
     pub levels: BTreeMap<u32, f64>,
+    /// The patterns of [`Options::patterns`] that the graph has, by name.
+    pub patterns: BTreeMap<&'static str, PatternProfile>,
     /// Hits and misses of the cache in this run.
     pub cache: CacheCounts,
     /// Parts that the batch was split into.
@@ -59,6 +61,19 @@ pub struct OpcodeProfile {
     pub containers: u64,
 }
 
+/// Time and counts of a pattern, whose nodes were computed one by one.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PatternProfile {
+    /// How often it is in the graph.
+    pub found: u64,
+    /// The nodes that it covers.
+    pub nodes: u64,
+    /// How often it was computed, all samples counted.
+    pub computed: u64,
+    /// Seconds, threads added up.
+    pub seconds: f64,
+}
+
 /// The options of a run, as reports show them.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Knobs {
@@ -70,8 +85,6 @@ pub struct Knobs {
     pub mem_fraction: f64,
     /// See [`Options::max_batch`].
     pub max_batch: Option<usize>,
-    /// See [`Options::cell_min`].
-    pub cell_min: usize,
     /// See [`Options::cache_bytes`].
     pub cache_bytes: usize,
     /// See [`Options::memory`].
@@ -90,7 +103,6 @@ impl Profile {
             multi_gpu_min: opts.multi_gpu_min,
             mem_fraction: opts.mem_fraction,
             max_batch: opts.max_batch,
-            cell_min: opts.cell_min,
             cache_bytes: opts.cache_bytes,
             memory: opts.memory,
             overlap: opts.overlap,

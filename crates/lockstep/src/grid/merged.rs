@@ -11,6 +11,7 @@ use grid_dsl::{Batch, Cpu, Dag, ExecOpts, Limits, Pattern, Patterns, Program, Ru
 use serde_json::json;
 
 use super::machine::{Machine, Opened, Share};
+use crate::backend::parse_size;
 use crate::exit::{Exit, Failure, Result};
 use crate::files;
 use crate::session::{Session, seconds};
@@ -18,7 +19,8 @@ use crate::session::{Session, seconds};
 /// Which patterns and rewrites a graph has.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct Rewriting {
-    /// Compute the nodes of this pattern one by one: P1 to P5
+    /// Compute the nodes of this pattern one by one: P1 to P5. `--backend cpu` computes all of them so, and tells what the
+    /// others take
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
     no_pattern: Vec<Pattern>,
     /// Rewrite the graph first: compositions of mirrors, `compose` with `identity`, maps that share their calls
@@ -56,11 +58,61 @@ pub(super) struct Merged {
     /// Thresholds that `lockstep grid tune` wrote
     #[arg(long, value_name = "FILE", requires = "merged")]
     tuning: Option<PathBuf>,
+    #[command(flatten)]
+    knobs: Knobs,
     /// Outputs that the profile keeps, to be drawn
     #[arg(long, value_name = "N", default_value_t = 12, requires = "merged")]
     pictures: usize,
     #[command(flatten)]
     rewriting: Rewriting,
+}
+
+/// How work is spread. Nothing here changes a result.
+#[derive(Args, Debug)]
+struct Knobs {
+    /// With fewer inputs than this the nodes of a level are spread over threads, and GPUs are left out
+    /// [default: 30, or what --tuning says]
+    #[arg(long, value_name = "N", requires = "merged")]
+    min_batch: Option<usize>,
+    /// Fewer inputs than this stay on one GPU [default: 120, or what --tuning says]
+    #[arg(long, value_name = "N", requires = "merged")]
+    multi_gpu_min: Option<usize>,
+    /// The share of a GPU's memory that may be in use [default: 0.8]
+    #[arg(long, value_name = "SHARE", value_parser = share, requires = "merged")]
+    mem_fraction: Option<f64>,
+    /// Inputs at once at most [default: as many as the memory allows]
+    #[arg(long, value_name = "N", value_parser = at_least_one, requires = "merged")]
+    max_batch: Option<usize>,
+    /// Bytes of values that are kept and looked up, such as 500M; 0 keeps none [default: 1G]
+    #[arg(long, value_name = "SIZE", value_parser = bytes, requires = "merged")]
+    cache_bytes: Option<usize>,
+}
+
+fn share(text: &str) -> std::result::Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "a number such as 0.8 is expected".to_owned())?;
+    if share > 0.0 && share <= 1.0 { Ok(share) } else { Err("it must be above 0 and at most 1".to_owned()) }
+}
+
+fn at_least_one(text: &str) -> std::result::Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "a whole number from 1 on is expected".to_owned())
+}
+
+/// A size that may be nothing.
+fn bytes(text: &str) -> std::result::Result<usize, String> {
+    if text == "0" { Ok(0) } else { parse_size(text) }
+}
+
+impl Knobs {
+    /// These, and those of a file for what is not given.
+    fn set(&self, options: &mut Options, tuning: Option<&Tuning>) {
+        let min_batch = self.min_batch.or(tuning.map(|tuning| tuning.min_batch));
+        options.min_batch = min_batch.unwrap_or(options.min_batch);
+        let multi_gpu_min = self.multi_gpu_min.or(tuning.map(|tuning| tuning.multi_gpu_min));
+        options.multi_gpu_min = multi_gpu_min.unwrap_or(options.multi_gpu_min);
+        options.mem_fraction = self.mem_fraction.unwrap_or(options.mem_fraction);
+        options.max_batch = self.max_batch.or(options.max_batch);
+        options.cache_bytes = self.cache_bytes.unwrap_or(options.cache_bytes);
+    }
 }
 
 /// Samples, what they are called, and what a task expects of them.
@@ -144,13 +196,14 @@ impl Merged {
     ) -> Result<Exit> {
         let samples = Samples::new(grids, tasks);
         let (dag, simplified) = self.rewriting.graph(programs);
-        let mut opts = ExecOpts { limits, ..ExecOpts::default() };
-        if let Some(path) = &self.tuning {
-            opts.min_batch = tuning(path)?.min_batch;
+        let mut options = Options { limits, overlap: machine.overlap(), ..Options::default() };
+        let tuned = self.tuning.as_deref().map(tuning).transpose()?;
+        self.knobs.set(&mut options, tuned.as_ref());
+        if self.profile.is_some() {
+            options.patterns = self.rewriting.patterns();
         }
+        let opts = ExecOpts { limits: options.limits.clone(), min_batch: options.min_batch };
         let opened = machine.open(false)?;
-        let (limits, overlap) = (opts.limits.clone(), machine.overlap());
-        let options = Options { limits, min_batch: opts.min_batch, overlap, ..Options::default() };
         let started = std::time::Instant::now();
         let share: Option<Share>;
         let (found, mut profile) = match opened {

@@ -163,7 +163,11 @@ const SHOWN: usize = 40;
 fn patterns(page: &mut Page, profile: &Profile) {
     page.section("Time by pattern");
     if profile.patterns.is_empty() {
-        page.text("No pattern was found, or all are switched off.");
+        page.text(if profile.backend == "cuda" {
+            "On GPUs steps compute functions, not patterns: run on the CPU to see what the patterns take."
+        } else {
+            "No pattern was found, or all are switched off."
+        });
         return;
     }
     let most = profile.patterns.values().map(|cost| cost.seconds).fold(0.0, f64::max);

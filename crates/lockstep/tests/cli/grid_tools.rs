@@ -48,10 +48,18 @@ fn a_merged_run_has_one_digest_whatever_its_settings() {
         "--backend reference --simplify",
         "--simplify",
         "--tuning tuning.toml",
+        "--min-batch 1 --max-batch 2 --cache-bytes 0 --profile knobs.json",
+        "--tuning tuning.toml --min-batch 100 --multi-gpu-min 7 --mem-fraction 0.5 --cache-bytes 1M --profile more.json",
     ] {
         let found = place.ok_json(&format!("grid run two.grid --tasks tasks.jsonl --grid 0110 --merged {settings}"));
         assert_eq!(found["digest"], plain["digest"], "{settings}");
     }
+    let knobs = ["min_batch", "max_batch", "cache_bytes", "multi_gpu_min", "mem_fraction"];
+    let set = |name: &str| knobs.map(|knob| place.json(name)["knobs"][knob].as_str().unwrap().to_owned());
+    assert_eq!(set("knobs.json"), ["1", "2", "0", "120", "0.8"]);
+    assert_eq!(set("more.json"), ["100", "automatic", "1048576", "7", "0.5"]);
+    place.fails("grid run two.grid --tasks tasks.jsonl --merged --mem-fraction 1.5", 2, &["above 0 and at most 1"]);
+    place.fails("grid run two.grid --tasks tasks.jsonl --merged --max-batch 0", 2, &["from 1 on"]);
     place.write("wrong.grid", b"program solve_abc(I)\n  x = rot90(I)\nreturn x\nend\n");
     let ran = place.run("grid run wrong.grid --tasks tasks.jsonl --merged");
     assert!(ran.code == 1 && ran.out.contains("outputs of tasks: 0 right, 3 wrong"), "{}", ran.out);
@@ -63,6 +71,14 @@ fn a_report_is_one_page_that_loads_nothing() {
     let place = place();
     place.ok("grid run two.grid --tasks tasks.jsonl --merged --profile fast.json");
     place.ok("grid report fast.json -o fast.html");
+    let patterns = &place.json("fast.json")["patterns"];
+    for (name, nodes) in [("P2", 2), ("P3", 2), ("P5", 5)] {
+        let found = &patterns[name];
+        assert_eq!((&found["found"], &found["nodes"], &found["declined"]), (&1.into(), &nodes.into(), &3.into()));
+        assert!(found["seconds"].as_f64().unwrap() > 0.0, "{patterns}");
+    }
+    place.ok("grid run two.grid --tasks tasks.jsonl --merged --no-pattern P2 --profile less.json");
+    assert!(place.json("less.json")["patterns"].get("P2").is_none());
     place.ok("grid run two.grid --tasks tasks.jsonl --merged --backend reference --profile profile.json");
     let profile = place.json("profile.json");
     assert_eq!((&profile["schema"], &profile["samples"]), (&1.into(), &3.into()));
