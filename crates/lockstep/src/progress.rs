@@ -221,8 +221,7 @@ impl Drop for Progress {
         }
         self.lines(|lines| {
             if lines.stepped {
-                // A command that remarks something says it of the whole in the end.
-                lines.tell("");
+                lines.tell(&self.remark.words());
             }
         });
     }

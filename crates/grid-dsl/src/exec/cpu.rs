@@ -163,7 +163,9 @@ impl<'r> Run<'r> {
                     .collect();
                 for (done, counts) in parts {
                     counted.add(&counts);
-                    done.into_iter().for_each(|(id, slot)| values.put(id, slot));
+                    for (id, slot) in done {
+                        values.put(id, slot);
+                    }
                 }
             }
             // What nothing reads any more goes, so that a sample's memory is that of its widest level.

@@ -182,7 +182,13 @@ impl Run {
                 files.push(item.output.clone());
                 spent += finished.spent;
                 spent.wrote += writing.elapsed().as_secs_f64();
-                remark.say(spent.words(begun.elapsed().as_secs_f64(), queue.held_up()));
+                // Of the whole the note below says it.
+                let more = count < todo.len();
+                remark.say(if more {
+                    spent.words(begun.elapsed().as_secs_f64(), queue.held_up())
+                } else {
+                    String::new()
+                });
                 Ok(Outcome { files, value: Value::Null })
             })
         })?;
