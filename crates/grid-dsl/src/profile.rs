@@ -144,6 +144,7 @@ impl From<&crate::exec::Profile> for Profile {
         let automatic = |n: Option<usize>| n.map_or("automatic".to_owned(), |n| n.to_string());
         let knobs = [
             ("min_batch", knobs.min_batch.to_string()),
+            ("spread_below", knobs.spread_below.to_string()),
             ("multi_gpu_min", knobs.multi_gpu_min.to_string()),
             ("mem_fraction", knobs.mem_fraction.to_string()),
             ("max_batch", automatic(knobs.max_batch)),
@@ -175,7 +176,13 @@ impl From<&crate::exec::Profile> for Profile {
             seconds: from.seconds,
             busy_seconds: from.opcodes.values().map(|cost| cost.seconds).sum(),
             knobs: knobs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            opcodes: from.opcodes.iter().map(|(name, from)| ((*name).to_owned(), cost(from))).collect(),
+            // Functions that only maps call have no calls of their own.
+            opcodes: from
+                .opcodes
+                .iter()
+                .filter(|(_, cost)| cost.calls > 0)
+                .map(|(name, from)| ((*name).to_owned(), cost(from)))
+                .collect(),
             levels,
             patterns: from.patterns.iter().map(|(name, from)| ((*name).to_owned(), pattern(from))).collect(),
             cache: Cache { hits: from.cache.hits, misses: from.cache.misses, bytes: from.cache.bytes },
@@ -186,6 +193,7 @@ impl From<&crate::exec::Profile> for Profile {
                 .map(|(name, cost)| (format!("no fixed layout for `{name}`"), cost.generic))
                 .collect(),
             host_peak_bytes: peak(),
+            progress: from.progress.clone(),
             ..Self::default()
         }
     }
@@ -361,18 +369,10 @@ impl Recorder {
 
     /// Samples done at some moments, the last one included.
     fn progress(&self, elapsed: f64) -> Vec<(f64, u64)> {
-        let mut done = self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        done.sort_by(f64::total_cmp);
-        // Few samples at few moments: each step should have some.
-        let moments = (done.len() / 4).clamp(4, MOMENTS);
-        let moment = |k: usize| elapsed * k as f64 / moments as f64;
-        let at = |k: usize| (moment(k), done.partition_point(|&t| t <= moment(k)) as u64);
-        if done.is_empty() { Vec::new() } else { (0..=moments).map(at).collect() }
+        let done = self.done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        crate::exec::curve(done.iter().map(|&at| (at, 1)).collect(), elapsed)
     }
 }
-
-/// Moments at which progress is told, at most.
-const MOMENTS: usize = 60;
 
 /// The most memory that this process has held, where the system tells.
 fn peak() -> Option<u64> {

@@ -71,7 +71,7 @@ fn results_do_not_depend_on_how_work_is_cut() {
     assert!(classes.contains(&grid_dsl::ErrClass::Fuel) && classes.len() > 2, "{classes:?}");
     let some = &samples[..90];
     for (part, threads, min_batch) in [(1, 2, 30), (1, 16, 30), (7, 3, 0), (7, 16, 30), (30, 1, 1000), (90, 5, 30)] {
-        let opts = Options { min_batch, ..off.clone() };
+        let opts = Options { spread_below: min_batch, ..off.clone() };
         let found = on(threads, || {
             let executor = Executor::new(Cpu, opts.clone());
             some.chunks(part).flat_map(|part| digests(&executor.run(&dag, &Batch::from(part.to_vec())))).collect()

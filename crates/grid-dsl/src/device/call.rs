@@ -27,6 +27,22 @@ fn operation(prim: Prim, args: &[Value]) -> Option<(Op, u32)> {
     }
 }
 
+/// The slots of calls, and an instruction for each that a device has an operation for.
+pub(super) fn prepared(calls: &[(Prim, Vec<Value>)], limits: &Limits) -> (Vec<Slot>, Vec<Instruction>) {
+    let mut values = vec![Slot::Spilled(Spill::Function); calls.len() * SLOTS];
+    let mut instructions = Vec::new();
+    for (n, (prim, args)) in calls.iter().enumerate() {
+        let Some((op, key)) = operation(*prim, args).filter(|_| super::enough(limits)) else { continue };
+        let slot = |k: usize| (n * SLOTS + k) as u32;
+        let plain = args.iter().enumerate().filter(|(at, _)| Some(*at) != op.function_at());
+        for (k, (_, value)) in plain.enumerate() {
+            values[n * SLOTS + k] = Slot::Known(Ok(value.clone()));
+        }
+        instructions.push(Instruction { op, target: slot(4), operands: [0, 1, 2, 3].map(slot), key });
+    }
+    (values, instructions)
+}
+
 /// Calls primitives with their arguments, each with all the fuel of the limits, and says where. Results are those of
 /// [`call`](crate::call) within the limits, wherever a call is evaluated.
 ///
@@ -48,17 +64,7 @@ pub fn call_batch<B: GridBackend>(
 ) -> Done<(Vec<Result<Value>>, Coverage)> {
     let (mut results, mut coverage) = (Vec::with_capacity(calls.len()), Coverage::default());
     for calls in calls.chunks(TOGETHER) {
-        let mut values = vec![Slot::Spilled(Spill::Function); calls.len() * SLOTS];
-        let mut instructions = Vec::new();
-        for (n, (prim, args)) in calls.iter().enumerate() {
-            let Some((op, key)) = operation(*prim, args).filter(|_| super::enough(limits)) else { continue };
-            let slot = |k: usize| (n * SLOTS + k) as u32;
-            let plain = args.iter().enumerate().filter(|(at, _)| Some(*at) != op.function_at());
-            for (k, (_, value)) in plain.enumerate() {
-                values[n * SLOTS + k] = Slot::Known(Ok(value.clone()));
-            }
-            instructions.push(Instruction { op, target: slot(4), operands: [0, 1, 2, 3].map(slot), key });
-        }
+        let (values, instructions) = prepared(calls, limits);
         let mut arena = Arena::of(b, 1, &values)?;
         step(b, &mut arena, &instructions)?;
         let after = arena.to_slots(b)?;

@@ -1,8 +1,9 @@
 //! Where evaluations took place.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use crate::exec::Profile;
+use crate::exec::{OpcodeProfile, Profile};
 use crate::kernels::Spill;
 
 /// Where evaluations of nodes took place.
@@ -29,6 +30,23 @@ pub struct Coverage {
     pub device_seconds: f64,
     /// Seconds of the host at work for them, with the copies that it takes.
     pub host_seconds: f64,
+    /// What each queue did, in their order.
+    pub queues: Vec<Share>,
+    /// What calls took, wherever they took place: see [`Profile::opcodes`].
+    pub opcodes: BTreeMap<&'static str, OpcodeProfile>,
+    /// What levels took, of the graph as it runs on a device: see [`Profile::levels`].
+    pub levels: BTreeMap<u32, f64>,
+    /// When samples were done, and how many then.
+    pub(super) finished: Vec<(Instant, u64)>,
+}
+
+/// What one queue did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Share {
+    /// Evaluations with at least one operand that is a container.
+    pub calls: u64,
+    /// Seconds at work, copies to and from the host included.
+    pub seconds: f64,
 }
 
 /// Evaluations of one function.
@@ -80,8 +98,39 @@ impl Coverage {
         self.functions.values_mut().for_each(|[_, host]| *host = 0);
     }
 
+    /// A part of a level that took so long: each function gets its part by the number of evaluations.
+    pub(super) fn took(&mut self, level: u32, time: Duration, calls: &[(&'static str, u64)]) {
+        *self.levels.entry(level).or_default() += time.as_secs_f64();
+        let all: u64 = calls.iter().map(|(_, n)| n).sum();
+        for &(name, n) in calls {
+            self.opcodes.entry(name).or_default().seconds += time.as_secs_f64() * n as f64 / all.max(1) as f64;
+        }
+    }
+
+    /// What is counted here was done by one queue.
+    pub(super) fn of_queue(&mut self, queue: usize) {
+        self.queues = vec![Share::default(); queue + 1];
+        self.queues[queue] = Share { calls: self.on_device, seconds: self.device_seconds };
+    }
+
+    /// Adds what calls on the CPU took.
+    pub(super) fn add_times(&mut self, opcodes: &BTreeMap<&'static str, OpcodeProfile>, levels: &BTreeMap<u32, f64>) {
+        for (name, theirs) in opcodes {
+            let own = self.opcodes.entry(name).or_default();
+            own.calls += theirs.calls;
+            own.errors += theirs.errors;
+            own.seconds += theirs.seconds;
+            own.generic += theirs.generic;
+            own.containers += theirs.containers;
+        }
+        for (level, seconds) in levels {
+            *self.levels.entry(*level).or_default() += seconds;
+        }
+    }
+
     /// Adds what the CPU did of graphs.
     pub(super) fn add_host(&mut self, profile: &Profile) {
+        self.add_times(&profile.opcodes, &profile.levels);
         for (name, opcode) in profile.opcodes.iter().filter(|(_, opcode)| opcode.containers > 0) {
             self.functions.entry(name).or_default()[1] += opcode.containers;
             self.on_host += opcode.containers;
@@ -107,5 +156,13 @@ impl Coverage {
         self.failures.extend(other.failures.iter().cloned());
         self.device_seconds += other.device_seconds;
         self.host_seconds += other.host_seconds;
+        if self.queues.len() < other.queues.len() {
+            self.queues.resize(other.queues.len(), Share::default());
+        }
+        for (own, theirs) in self.queues.iter_mut().zip(&other.queues) {
+            (own.calls, own.seconds) = (own.calls + theirs.calls, own.seconds + theirs.seconds);
+        }
+        self.add_times(&other.opcodes, &other.levels);
+        self.finished.extend_from_slice(&other.finished);
     }
 }

@@ -8,16 +8,18 @@
 mod call;
 mod coverage;
 mod plan;
+mod probe;
 mod run;
 mod split;
 
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 use gpu_core::Error;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 
-use crate::dag::{Batch, Dag, NodeId};
+use crate::dag::{Batch, Dag};
 use crate::error::{ErrClass, Limits, Result};
 use crate::exec::{Backend, Cache, Cpu, Options, Output, Profile, RunResult};
 use crate::kernels::{Arena, GridBackend, SIDE};
@@ -30,7 +32,7 @@ use plan::Plan;
 
 pub use crate::kernels::objects_batch;
 pub use call::call_batch;
-pub use coverage::Coverage;
+pub use coverage::{Coverage, Share};
 
 /// Most samples of one wave, unless options say otherwise.
 const MOST_SAMPLES: usize = 1 << 16;
@@ -123,7 +125,12 @@ impl<B: GridBackend> DeviceExecutor<B> {
             .par_iter()
             .with_max_len(1)
             .zip(bounds.par_windows(2))
-            .map(|(b, bounds)| part(b, plan, &samples[bounds[0]..bounds[1]], opts, how))
+            .enumerate()
+            .map(|(queue, (b, bounds))| {
+                let (values, mut coverage) = part(b, plan, &samples[bounds[0]..bounds[1]], opts, how);
+                coverage.of_queue(queue);
+                (values, coverage)
+            })
             .collect();
         let (mut values, mut coverage) = (Vec::with_capacity(samples.len()), Coverage::default());
         for (part, counted) in all {
@@ -179,11 +186,14 @@ fn part<B: GridBackend, T>(
 
 /// Runs samples on the host altogether.
 fn on_host(dag: &Dag, samples: &[Sample], opts: &Options, why: String) -> (run::Values, Coverage) {
-    let started = std::time::Instant::now();
+    let (started, mut profile) = (Instant::now(), Profile::default());
     let batch = Batch::from(samples.to_vec());
-    let done = Cpu.graph(dag, &batch, opts, &Cache::new(0), &mut Profile::default());
+    let done = Cpu.graph(dag, &batch, opts, &Cache::new(0), &mut profile);
     let host_seconds = started.elapsed().as_secs_f64();
-    (done.into_outputs(), Coverage { failures: vec![why], host_seconds, ..Coverage::default() })
+    let mut coverage =
+        Coverage { failures: vec![why], host_seconds, finished: profile.finished, ..Coverage::default() };
+    coverage.add_times(&profile.opcodes, &profile.levels);
+    (done.into_outputs(), coverage)
 }
 
 impl<B: GridBackend> Backend for DeviceExecutor<B> {
@@ -199,7 +209,8 @@ impl<B: GridBackend> Backend for DeviceExecutor<B> {
     /// When the device fails, the host calls.
     fn calls(&self, calls: &[(Prim, Vec<Value>)], limits: &Limits) -> Vec<Result<Value>> {
         match call_batch(&self.queues[0], calls, limits) {
-            Ok((results, coverage)) => {
+            Ok((results, mut coverage)) => {
+                coverage.of_queue(0);
                 self.took_place(&coverage);
                 results
             }
@@ -241,11 +252,10 @@ impl<B: GridBackend> Backend for DeviceExecutor<B> {
         let mem_fraction = opts.mem_fraction.clamp(0.01, 1.0);
         let (values, coverage) = self.values(dag, batch, &Options { mem_fraction, ..opts.clone() });
         profile.node_evaluations = profile.samples as u64 * profile.nodes as u64;
-        let nodes = dag.nodes().iter().enumerate().filter(|(_, node)| node.is_call());
-        for (id, node) in nodes {
-            profile.opcodes.entry(node.opcode()).or_default().calls += profile.samples as u64;
-            profile.levels.entry(dag.level(id as NodeId)).or_default();
-        }
+        profile.opcodes.clone_from(&coverage.opcodes);
+        profile.levels.clone_from(&coverage.levels);
+        profile.errors = profile.opcodes.values().map(|cost| cost.errors).sum();
+        profile.finished.clone_from(&coverage.finished);
         self.took_place(&coverage);
         RunResult::new(values, (0..dag.programs().len()).map(|program| dag.outputs(program).len()))
     }

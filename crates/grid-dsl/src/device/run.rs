@@ -3,7 +3,7 @@
 mod whole;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gpu_core::Result as Done;
 use rayon::prelude::*;
@@ -92,10 +92,13 @@ pub(super) fn wave<B: GridBackend>(
     limits: &Limits,
 ) -> Done<(Values, Coverage)> {
     let mut wave = Wave::new(b, dag, plan, samples, limits)?;
-    for (level, dead) in plan.levels.iter().zip(&plan.last) {
-        wave.level(level)?;
+    for (number, (level, dead)) in plan.levels.iter().zip(&plan.last).enumerate() {
+        wave.level(number as u32, level)?;
+        let begun = Instant::now();
         let returned: Vec<NodeId> = level.iter().copied().filter(|&id| plan.returned[id as usize]).collect();
         wave.fetch(returned.iter().map(|&id| (id, (0..samples.len() as u32).collect())).collect())?;
+        wave.coverage.device_seconds += begun.elapsed().as_secs_f64();
+        wave.took(number as u32, begun.elapsed(), &returned);
         wave.release(dead);
     }
     let this = &wave;
@@ -118,6 +121,7 @@ pub(super) fn wave<B: GridBackend>(
         outputs.collect()
     };
     let values = (0..samples.len()).into_par_iter().map(one).collect();
+    wave.coverage.finished = vec![(Instant::now(), samples.len() as u64)];
     Ok((values, wave.coverage))
 }
 
@@ -233,6 +237,9 @@ impl<B: GridBackend> Wave<'_, B> {
                 held.containers.resize(samples, false);
                 held.containers[s as usize] = is_container(&value);
                 held.fuel = held.fuel.max(fuel);
+                if value.is_err() && self.dag.nodes()[id as usize].is_call() {
+                    self.coverage.opcodes.entry(self.dag.nodes()[id as usize].opcode()).or_default().errors += 1;
+                }
                 held.each[s as usize] = Some(value);
             }
         }
@@ -258,7 +265,7 @@ impl<B: GridBackend> Wave<'_, B> {
         Ok(())
     }
 
-    fn level(&mut self, level: &[NodeId]) -> Done<()> {
+    fn level(&mut self, number: u32, level: &[NodeId]) -> Done<()> {
         let samples = self.samples.len() as u32;
         let (mut instructions, mut on_device, mut on_host): (Vec<Instruction>, Vec<NodeId>, Items) = Default::default();
         for &id in level {
@@ -271,6 +278,7 @@ impl<B: GridBackend> Wave<'_, B> {
                 Way::Host => on_host.extend((0..samples).map(|s| (id, s))),
             }
         }
+        self.counts_calls(level);
         let started = Instant::now();
         self.fetch(self.operands(&on_host))?;
         self.on_host(&on_host)?;
@@ -281,7 +289,9 @@ impl<B: GridBackend> Wave<'_, B> {
             }
         }
         self.coverage.host_seconds += started.elapsed().as_secs_f64();
-        let started = Instant::now();
+        let nodes: Vec<NodeId> = on_host.chunk_by(|a, b| a.0 == b.0).map(|of_node| of_node[0].0).collect();
+        self.took(number, started.elapsed(), &nodes);
+        let (started, mut of_host) = (Instant::now(), Duration::ZERO);
         step(self.b, &mut self.arena, &instructions)?;
         let each = self.nodes_at_once();
         for (nodes, instructions) in on_device.chunks(each).zip(instructions.chunks(each)) {
@@ -289,11 +299,37 @@ impl<B: GridBackend> Wave<'_, B> {
             let begun = Instant::now();
             self.fetch(self.operands(&left))?;
             self.on_host(&left)?;
-            self.coverage.host_seconds += begun.elapsed().as_secs_f64();
-            self.coverage.device_seconds -= begun.elapsed().as_secs_f64();
+            let took = begun.elapsed();
+            of_host += took;
+            let calls = left.chunk_by(|a, b| a.0 == b.0).map(|of| (self.opcode(of[0].0), of.len() as u64));
+            let calls: Vec<_> = calls.collect();
+            self.coverage.took(number, took, &calls);
         }
-        self.coverage.device_seconds += started.elapsed().as_secs_f64();
+        let of_device = started.elapsed().saturating_sub(of_host);
+        self.coverage.host_seconds += of_host.as_secs_f64();
+        self.coverage.device_seconds += of_device.as_secs_f64();
+        self.took(number, of_device, &on_device);
         Ok(())
+    }
+
+    fn opcode(&self, id: NodeId) -> &'static str {
+        self.dag.nodes()[id as usize].opcode()
+    }
+
+    /// Counts the calls of a level's nodes.
+    fn counts_calls(&mut self, level: &[NodeId]) {
+        for &id in level.iter().filter(|&&id| self.dag.nodes()[id as usize].is_call()) {
+            let opcode = self.opcode(id);
+            self.coverage.opcodes.entry(opcode).or_default().calls += self.samples.len() as u64;
+        }
+    }
+
+    /// Nodes of a level took so long together, for all samples. Inputs and literals are no functions.
+    fn took(&mut self, level: u32, time: Duration, nodes: &[NodeId]) {
+        let dag = self.dag;
+        let calls = nodes.iter().map(|&id| &dag.nodes()[id as usize]).filter(|node| node.is_call());
+        let calls: Vec<_> = calls.map(|node| (node.opcode(), 1)).collect();
+        self.coverage.took(level, time, &calls);
     }
 
     /// A literal, or a function of literals.
@@ -331,6 +367,8 @@ impl<B: GridBackend> Wave<'_, B> {
         let looked: Vec<_> = heads.par_chunks_exact(HEAD * samples.max(1)).map(of_node).collect();
         let mut left = Vec::new();
         for (&id, (held, spills)) in nodes.iter().zip(looked) {
+            let errors = held.each.iter().filter(|value| matches!(value, Some(Err(_)))).count();
+            self.coverage.opcodes.entry(self.dag.nodes()[id as usize].opcode()).or_default().errors += errors as u64;
             left.extend(spills.iter().filter(|(_, spill)| spill.is_some()).map(|(s, _)| (id, *s as u32)));
             self.held[id as usize] = held;
             self.count(id, spills);

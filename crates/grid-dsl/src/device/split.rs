@@ -2,6 +2,8 @@
 //!
 //! A value that has no form on the device costs its programs their place there: the CPU runs them again for that sample.
 
+use std::time::Instant;
+
 use gpu_core::Result as Done;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -11,7 +13,7 @@ use super::run::{self, Known, Values};
 use super::{Coverage, DeviceExecutor};
 use crate::dag::{Batch, Dag};
 use crate::error::Result;
-use crate::exec::{Backend, Cache, Counted, Cpu, Options, Output, Profile, Run};
+use crate::exec::{Backend, Cache, Counted, Cpu, Moments, Options, Output, Profile, Run, lesser};
 use crate::kernels::GridBackend;
 use crate::run::Sample;
 
@@ -37,8 +39,12 @@ impl<B: GridBackend> DeviceExecutor<B> {
         let (graph, again, rest) = (inlined.part(&ours), dag.part(&ours), dag.part(&others));
         let plan = Plan::new(&graph);
 
-        let wave =
-            |b: &B, now: &[Sample]| -> Done<(Vec<Known>, Coverage)> { run::whole(b, &graph, &plan, now, &opts.limits) };
+        let wave = |b: &B, now: &[Sample]| -> Done<(Vec<Known>, Coverage)> {
+            let (known, mut coverage) = run::whole(b, &graph, &plan, now, &opts.limits)?;
+            let done = known.iter().filter(|known| known.redo.is_empty()).count();
+            coverage.finished = vec![(Instant::now(), done as u64)];
+            Ok((known, coverage))
+        };
         let instead = |now: &[Sample], why: String| {
             let all = || Known { outputs: Vec::new(), redo: (0..ours.len() as u32).collect() };
             (now.iter().map(|_| all()).collect(), Coverage { failures: vec![why], ..Coverage::default() })
@@ -57,13 +63,21 @@ impl<B: GridBackend> DeviceExecutor<B> {
             None => (device(), host()),
         };
         coverage.add_host(&profile);
+        if both {
+            coverage.finished = lesser(&coverage.finished, &profile.finished);
+        } else if ours.is_empty() {
+            coverage.finished = std::mem::take(&mut profile.finished);
+        }
         coverage.programs_on_host += (others.len() * samples.len()) as u64;
 
-        let (cache, count) = (Cache::new(0), dag.all_outputs().count());
+        let (cache, last, count) = (Cache::new(0), Moments::default(), dag.all_outputs().count());
         let run = Run::new(&again, opts, &cache, false);
         let one = |((known, rest), sample): ((Known, Vec<Result<Output>>), &Sample)| {
             let mut counted = Counted::new();
             let redone = if known.redo.is_empty() { Vec::new() } else { run.some(sample, &known.redo, &mut counted) };
+            if !known.redo.is_empty() {
+                last.done(1);
+            }
             let redone_of = known.redo.iter().map(|&program| ours[program as usize]).zip(redone);
             let mut redone_of = redone_of.peekable();
             let (mut found, mut rest) = (known.outputs.into_iter(), rest.into_iter());
@@ -88,6 +102,7 @@ impl<B: GridBackend> DeviceExecutor<B> {
         let mut profile = Profile::default();
         counted.report(&mut profile);
         coverage.add_host(&profile);
+        coverage.finished.extend(last.all());
         (values, coverage)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::{Backend, Cache, OpcodeProfile, Options, Output, Plan, Profile, RunResult, refused};
+use super::{Backend, Cache, Moments, OpcodeProfile, Options, Output, Plan, Profile, RunResult, refused};
 use crate::dag::{Batch, Dag, Node, NodeId};
 use crate::error::{ErrClass, Limits, Result};
 use crate::fast::{Fast, Val, Wide};
@@ -44,9 +44,9 @@ impl Backend for Cpu {
 
     fn graph(&self, dag: &Dag, batch: &Batch, opts: &Options, cache: &Cache, profile: &mut Profile) -> RunResult {
         let samples = batch.samples();
-        let run = Run::new(dag, opts, cache, samples.len() < opts.min_batch);
+        let run = Run::new(dag, opts, cache, samples.len() < opts.spread_below);
         let mut outputs = Vec::with_capacity(samples.len());
-        let mut counted = Counted::new();
+        let (mut counted, finished) = (Counted::new(), Moments::default());
         // Without a budget all samples are in progress at once, as far as there are threads.
         let mut at_once = opts.max_batch.unwrap_or(samples.len()).max(1);
         profile.parts = 0;
@@ -57,7 +57,8 @@ impl Backend for Cpu {
             let part = &samples[outputs.len()..end];
             // One at a time: some take a hundred times as long as others.
             let each = part.par_iter().with_max_len(1);
-            let done: Vec<(Vec<Result<Output>>, Counted)> = each.map(|sample| run.sample(sample)).collect();
+            let done: Vec<(Vec<Result<Output>>, Counted)> =
+                each.map(|sample| run.sample(sample)).inspect(|_| finished.done(1)).collect();
             for (of_sample, counts) in done {
                 outputs.push(of_sample);
                 counted.add(&counts);
@@ -70,6 +71,7 @@ impl Backend for Cpu {
         }
         counted.report(profile);
         run.report(&counted, samples.len(), profile);
+        profile.finished = finished.all();
         RunResult::new(outputs, (0..dag.programs().len()).map(|program| dag.outputs(program).len()))
     }
 }

@@ -2,6 +2,7 @@
 
 mod cache;
 mod cpu;
+mod moments;
 mod plan;
 mod profile;
 mod result;
@@ -20,6 +21,7 @@ use crate::value::Value;
 pub use cache::{Cache, CacheCounts};
 pub use cpu::Cpu;
 pub(crate) use cpu::{Counted, Run, is_container, run_program};
+pub(crate) use moments::{Moments, curve, lesser};
 pub(crate) use plan::Plan;
 pub use profile::{Knobs, OpcodeProfile, PatternProfile, Profile};
 pub(crate) use result::Output;
@@ -30,9 +32,10 @@ pub use result::RunResult;
 pub struct Options {
     /// The limits of each program on each sample.
     pub limits: Limits,
-    /// A batch with fewer samples than this spreads each level's nodes over threads, too. On a device: a group with fewer
-    /// items runs on the CPU.
+    /// Where there is a device: fewer samples than this run on the CPU.
     pub min_batch: usize,
+    /// On the CPU: a batch with fewer samples than this spreads each level's nodes over threads, too.
+    pub spread_below: usize,
     /// Fewer items than this stay on one GPU.
     pub multi_gpu_min: usize,
     /// The share of a device's memory that may be in use.
@@ -55,6 +58,7 @@ impl Default for Options {
         Self {
             limits: Limits::default(),
             min_batch: 30,
+            spread_below: 30,
             multi_gpu_min: 120,
             mem_fraction: 0.8,
             max_batch: None,
@@ -109,9 +113,10 @@ impl Backend for Reference {
     }
 
     fn graph(&self, dag: &Dag, batch: &Batch, opts: &Options, _: &Cache, profile: &mut Profile) -> RunResult {
-        let (limits, min_batch) = (opts.limits.clone(), opts.min_batch);
+        let (limits, min_batch) = (opts.limits.clone(), opts.spread_below);
         profile.node_evaluations = profile.samples as u64 * profile.nodes as u64;
         let done = dag.run(batch, &ExecOpts { limits, min_batch });
+        profile.finished = vec![(Instant::now(), done.samples() as u64)];
         let outputs = |program: usize| 0..dag.outputs(program).len();
         let of_sample = |sample: usize| {
             let one = |program, output| done.value(program, output, sample).cloned().map(Output::Value);
@@ -172,6 +177,9 @@ impl<B: Backend> Executor<B> {
         let mut profile = Profile::new(self.backend.name(), &self.opts, dag, batch);
         let mut result = self.backend.graph(dag, batch, &self.opts, &self.cache, &mut profile);
         profile.seconds = started.elapsed().as_secs_f64();
+        let seconds = |&(at, samples): &(Instant, u64)| (at.saturating_duration_since(started).as_secs_f64(), samples);
+        profile.progress = curve(profile.finished.iter().map(seconds).collect(), profile.seconds);
+        profile.finished = Vec::new();
         profile.cache = self.cache.counts().since(&before);
         result.finish(profile, batch);
         result

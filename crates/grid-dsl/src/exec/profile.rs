@@ -1,6 +1,7 @@
 //! What a run took, for reports.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -28,9 +29,11 @@ pub struct Profile {
     pub node_evaluations: u64,
     /// Of those, calls that gave an error, their operands' errors included.
     pub errors: u64,
-    /// By function: calls of the graph, not those inside of maps.
+    /// By function: calls of the graph, not those inside of maps. On a device: calls of the graph as it runs there, where
+    /// calls of known functions are those that they make.
     pub opcodes: BTreeMap<&'static str, OpcodeProfile>,
-    /// Seconds of calls by level of the graph, threads added up.
+    /// Seconds of calls by level of the graph, threads added up. On a device: the time from where a level is handed over to
+    /// where its results are known, devices added up.
     pub levels: BTreeMap<u32, f64>,
     /// The patterns of [`Options::patterns`] that the graph has, by name.
     pub patterns: BTreeMap<&'static str, PatternProfile>,
@@ -44,6 +47,12 @@ pub struct Profile {
     pub high_water_bytes: usize,
     /// Programs that ran again alone because their lines together used more fuel than there is.
     pub reruns: u64,
+    /// Samples that were done after some of the time: seconds, samples. Where the CPU runs programs beside a device: those
+    /// that both have done.
+    pub progress: Vec<(f64, u64)>,
+    /// When samples were done, and how many then.
+    #[serde(skip)]
+    pub(crate) finished: Vec<(Instant, u64)>,
 }
 
 /// Time and counts of one function.
@@ -53,7 +62,7 @@ pub struct OpcodeProfile {
     pub calls: u64,
     /// Calls that gave an error.
     pub errors: u64,
-    /// Seconds, threads added up.
+    /// Seconds, threads added up. On a device: a part of its level's time, by the number of calls.
     pub seconds: f64,
     /// Calls, those inside of maps included, that no fixed layout was for: the definition computed them.
     pub generic: u64,
@@ -79,6 +88,8 @@ pub struct PatternProfile {
 pub struct Knobs {
     /// See [`Options::min_batch`].
     pub min_batch: usize,
+    /// See [`Options::spread_below`].
+    pub spread_below: usize,
     /// See [`Options::multi_gpu_min`].
     pub multi_gpu_min: usize,
     /// See [`Options::mem_fraction`].
@@ -100,6 +111,7 @@ impl Profile {
     pub fn new(backend: &'static str, opts: &Options, dag: &Dag, batch: &Batch) -> Self {
         let knobs = Knobs {
             min_batch: opts.min_batch,
+            spread_below: opts.spread_below,
             multi_gpu_min: opts.multi_gpu_min,
             mem_fraction: opts.mem_fraction,
             max_batch: opts.max_batch,

@@ -47,7 +47,7 @@ impl fmt::Display for Where {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Where to compute")]
 pub(super) struct Machine {
-    /// auto (the CPU, which is faster at programs; for `bench` GPUs when there are some), cpu, cuda (all GPUs), cuda:N, or
+    /// auto (the CPU, which is faster at programs; for `bench` and `tune` GPUs when there are some), cpu, cuda (all GPUs), cuda:N, or
     /// reference (the definition, value by value)
     #[arg(long, value_name = "WHERE", default_value = "auto")]
     backend: Where,
@@ -132,6 +132,15 @@ impl Opened {
         }
     }
 
+    /// What can be measured of GPUs; nothing without any.
+    pub(super) fn probe(&self) -> Option<&dyn grid_dsl::tune::Probe> {
+        match self {
+            Self::Host(_) => None,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(executor) => Some(executor),
+        }
+    }
+
     /// What GPUs did since this was asked last; nothing without any.
     pub(super) fn share(&self) -> Option<Share> {
         match self {
@@ -153,14 +162,16 @@ impl Share {
     pub(super) fn of<B: grid_dsl::kernels::GridBackend>(executor: &grid_dsl::device::DeviceExecutor<B>) -> Self {
         let coverage = executor.coverage();
         let queues = executor.queues();
-        let device = |b: &B| Device {
+        // A queue that samples did not suffice for has no share.
+        let shares = coverage.queues.iter().copied().chain(std::iter::repeat(Default::default()));
+        let device = |(b, share): (&B, grid_dsl::device::Share)| Device {
             name: b.device().name.clone(),
-            calls: coverage.on_device / queues.len() as u64,
-            seconds: coverage.device_seconds / queues.len() as f64,
+            calls: share.calls,
+            seconds: share.seconds,
             peak_bytes: b.memory().peak as u64,
             memory_bytes: b.memory().limit as u64,
         };
-        Self { devices: queues.iter().map(device).collect(), coverage }
+        Self { devices: queues.iter().zip(shares).map(device).collect(), coverage }
     }
 
     /// As it stands in documents.
@@ -176,6 +187,7 @@ impl Share {
             failures,
             device_seconds,
             host_seconds,
+            ..
         } = &self.coverage;
         let mut most: Vec<_> = reasons.iter().collect();
         most.sort_by_key(|(_, n)| std::cmp::Reverse(**n));

@@ -70,10 +70,13 @@ pub(super) struct Merged {
 /// How work is spread. Nothing here changes a result.
 #[derive(Args, Debug)]
 struct Knobs {
-    /// With fewer inputs than this the nodes of a level are spread over threads, and GPUs are left out
-    /// [default: 30, or what --tuning says]
+    /// GPUs are left out with fewer inputs than this [default: 30, or what --tuning says]
     #[arg(long, value_name = "N", requires = "merged")]
     min_batch: Option<usize>,
+    /// With fewer inputs than this the processor spreads the nodes of a level over threads, too
+    /// [default: 30, or what --tuning says]
+    #[arg(long, value_name = "N", requires = "merged")]
+    spread_below: Option<usize>,
     /// Fewer inputs than this stay on one GPU [default: 120, or what --tuning says]
     #[arg(long, value_name = "N", requires = "merged")]
     multi_gpu_min: Option<usize>,
@@ -103,12 +106,11 @@ fn bytes(text: &str) -> std::result::Result<usize, String> {
 }
 
 impl Knobs {
-    /// These, and those of a file for what is not given.
-    fn set(&self, options: &mut Options, tuning: Option<&Tuning>) {
-        let min_batch = self.min_batch.or(tuning.map(|tuning| tuning.min_batch));
-        options.min_batch = min_batch.unwrap_or(options.min_batch);
-        let multi_gpu_min = self.multi_gpu_min.or(tuning.map(|tuning| tuning.multi_gpu_min));
-        options.multi_gpu_min = multi_gpu_min.unwrap_or(options.multi_gpu_min);
+    /// Those that are given.
+    fn set(&self, options: &mut Options) {
+        options.min_batch = self.min_batch.unwrap_or(options.min_batch);
+        options.multi_gpu_min = self.multi_gpu_min.unwrap_or(options.multi_gpu_min);
+        options.spread_below = self.spread_below.unwrap_or(options.spread_below);
         options.mem_fraction = self.mem_fraction.unwrap_or(options.mem_fraction);
         options.max_batch = self.max_batch.or(options.max_batch);
         options.cache_bytes = self.cache_bytes.unwrap_or(options.cache_bytes);
@@ -196,13 +198,16 @@ impl Merged {
     ) -> Result<Exit> {
         let samples = Samples::new(grids, tasks);
         let (dag, simplified) = self.rewriting.graph(programs);
-        let mut options = Options { limits, overlap: machine.overlap(), ..Options::default() };
-        let tuned = self.tuning.as_deref().map(tuning).transpose()?;
-        self.knobs.set(&mut options, tuned.as_ref());
+        let mut options = Options { limits: limits.clone(), overlap: machine.overlap(), ..Options::default() };
+        if let Some(path) = &self.tuning {
+            options = tuning(path)?.apply(options);
+        }
+        self.knobs.set(&mut options);
         if self.profile.is_some() {
             options.patterns = self.rewriting.patterns();
         }
-        let opts = ExecOpts { limits: options.limits.clone(), min_batch: options.min_batch };
+        let opts = ExecOpts { limits, min_batch: options.spread_below };
+        let thresholds = (options.min_batch, options.multi_gpu_min, options.spread_below);
         let opened = machine.open(false)?;
         let started = std::time::Instant::now();
         let share: Option<Share>;
@@ -259,7 +264,8 @@ impl Merged {
         session.document(&json!({
             "programs": programs.len(), "samples": found.samples(), "counts": counts,
             "backend": profile.backend, "gpus": share.map(|share| share.json()), "digest": hex(digest),
-            "seconds": elapsed, "min_batch": opts.min_batch, "simplified": simplified,
+            "seconds": elapsed, "min_batch": thresholds.0, "multi_gpu_min": thresholds.1,
+            "spread_below": thresholds.2, "simplified": simplified,
             "patterns": self.rewriting.patterns().iter().map(Pattern::name).collect::<Vec<_>>(),
         }))?;
         Ok(if counts.wrong > 0 { Exit::Check } else { Exit::Ok })

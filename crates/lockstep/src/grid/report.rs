@@ -133,6 +133,9 @@ fn speed(page: &mut Page, profile: &Profile) {
 fn opcodes(page: &mut Page, profile: &Profile) {
     page.section("Time by function");
     page.text("Calls in the graph, time of all threads together; calls inside of maps count for the map. What patterns computed is below.");
+    if !profile.devices.is_empty() {
+        page.text("On a device a function's time is its part of each level's, by the number of calls; a level's is from where it is handed over to where its results are known.");
+    }
     let mut all: Vec<(&String, &Cost)> = profile.opcodes.iter().collect();
     all.sort_by(|a, b| b.1.seconds.total_cmp(&a.1.seconds));
     let most = all.first().map_or(0.0, |(_, cost)| cost.seconds);
@@ -189,7 +192,7 @@ fn patterns(page: &mut Page, profile: &Profile) {
 fn levels(page: &mut Page, profile: &Profile) {
     page.section("Time by level");
     let most = profile.levels.iter().map(|level| level.seconds).fold(0.0, f64::max);
-    let counted = profile.levels.iter().enumerate().filter(|(_, level)| level.nodes > 0);
+    let counted = profile.levels.iter().enumerate().filter(|(_, level)| level.nodes > 0 || level.seconds > 0.0);
     let row = |(at, level): (usize, &grid_dsl::profile::LevelCost)| {
         vec![
             at.to_string().into(),

@@ -2,8 +2,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use grid_dsl::conform::Task;
+use grid_dsl::exec::Options;
 use grid_dsl::{Program, Value, tune};
 
+use super::machine::Machine;
 use super::sources::{Reading, tasks};
 use crate::exit::{Exit, Failure, Result};
 use crate::files;
@@ -16,11 +18,15 @@ use crate::session::Session;
 Examples:
   lockstep grid tune -o tuning.toml
   lockstep grid tune solvers.py --tasks arc/training.jsonl -o tuning.toml
+  lockstep grid tune solvers.py --backend cuda --devices 1 -o gpu.toml
   lockstep grid run solvers.py --tasks arc/training.jsonl --merged --tuning tuning.toml
 
-What is measured: from how many inputs on a batch is spread over threads by its inputs (`min_batch`), and what a call of \
-each function costs. Without programs those of the package's examples are measured, without tasks grids that are always \
-the same. Thresholds never change a result.")]
+What is measured: from how many inputs on a batch is spread over threads by its inputs (`spread_below`), and what a call of \
+each function costs. With GPUs, too: from how many inputs on the programs as one graph are done sooner with a GPU \
+(`min_batch`) and with all of them (`multi_gpu_min`; four times `min_batch` where there is one), and for each function the \
+cost of a launch and of a call and the number of calls from which on a GPU is faster. 4294967295 stands for never, as \
+far as was tried. Without programs those of the package's examples are measured, without tasks grids that are always the \
+same. Thresholds never change a result.")]
 pub(crate) struct Tune {
     /// Files of programs, or of solvers in Python (.py)
     #[arg(value_name = "FILE")]
@@ -31,6 +37,8 @@ pub(crate) struct Tune {
     /// The file to write; standard output without it
     #[arg(short, long, value_name = "FILE.toml")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    machine: Machine,
     #[command(flatten)]
     reading: Reading,
 }
@@ -58,8 +66,14 @@ impl Tune {
                 inputs.into_iter().step_by(step).collect()
             }
         };
+        if self.machine.is_reference() {
+            let why = "--backend reference: the definition has no thresholds";
+            return Err(Failure::new(Exit::Usage, why).help("auto, cpu, cuda or cuda:N"));
+        }
+        let opened = self.machine.open(true)?;
+        let opts = Options { overlap: self.machine.overlap(), ..Options::default() };
         let bar = Progress::new(session, 100, "measured");
-        let tuning = tune::measure(&programs, &grids, None, |done| bar.to((100.0 * done) as usize));
+        let tuning = tune::measure(&programs, &grids, opened.probe(), &opts, |done| bar.to((100.0 * done) as usize));
         drop(bar);
         let text = toml::to_string(&tuning).map_err(|e| Failure::new(Exit::Io, format!("cannot write TOML: {e}")))?;
         let text =
@@ -69,12 +83,19 @@ impl Tune {
             None => session.say(text.trim_end()),
         }
         if self.output.is_some() {
+            let number = |n: usize| if n == tune::NEVER { "never".to_owned() } else { n.to_string() };
+            let thresholds = [("min_batch", tuning.min_batch), ("multi_gpu_min", tuning.multi_gpu_min)];
+            let of_device = thresholds.iter().filter_map(|(name, n)| Some(format!(", {name} {}", number((*n)?))));
+            let (functions, threads) = (tuning.opcodes.len(), tuning.threads);
             session.note(format!(
-                "min_batch {}, {} functions, {} threads",
-                tuning.min_batch,
-                tuning.opcodes.len(),
-                tuning.threads
+                "spread_below {}{}, {functions} functions, {threads} threads",
+                tuning.spread_below,
+                of_device.collect::<String>()
             ));
+            if let Some(device) = &tuning.device {
+                let pays = tuning.opcodes.values().filter(|group| group.break_even.is_some()).count();
+                session.note(format!("{device}: {pays} functions are faster there from some number of calls on"));
+            }
         }
         session.document(&tuning)?;
         Ok(Exit::Ok)

@@ -68,6 +68,13 @@ fn graphs_are_the_same_on_cuda() {
     let profile = place.json("profile.json");
     assert_eq!((&profile["backend"], &profile["devices"][0]["name"]), (&"cuda".into(), &gpus["devices"][0]["name"]));
     assert_eq!(profile["spills"]["`downscale`: error or odd value"], 40);
+    for name in ["objects", "argmax", "fill", "order"] {
+        assert!(profile["opcodes"][name]["seconds"].as_f64().unwrap() > 0.0, "{name}: {profile}");
+    }
+    let levels = profile["levels"].as_array().unwrap();
+    assert!(levels[1..].iter().all(|level| level["seconds"].as_f64().unwrap() > 0.0), "{profile}");
+    assert!(profile["devices"][0]["seconds"].as_f64().unwrap() > 0.0, "{profile}");
+    assert_eq!(profile["progress"].as_array().unwrap().last().unwrap()[1], 40, "{profile}");
     let told = place.ok(&format!("{line} --backend cuda"));
     assert!(told.contains("% of") && told.contains("left to the processor"), "{told}");
     place.ok("grid report profile.json -o report.html");
@@ -82,8 +89,34 @@ fn graphs_are_the_same_on_cuda() {
     };
     let (cpu, both) = (on("--backend cpu"), on("--backend cuda"));
     assert_eq!((&cpu["digest"], &cpu["counts"]), (&both["digest"], &both["counts"]));
+    let devices = both["gpus"]["devices"].as_array().unwrap();
+    assert!(devices.iter().all(|device| device["seconds"].as_f64().unwrap() > 0.0), "{devices:?}");
     let few = place.ok_json("grid run p.grid --merged --grid 010 --backend cuda");
     assert!(few["gpus"]["on_host_altogether"][0].as_str().unwrap().contains("1 samples stay on the host"));
+}
+
+#[test]
+#[ignore = "needs a CUDA device"]
+fn gpus_are_measured_and_thresholds_kept() {
+    let place = place();
+    place.ok("grid tune p.grid --tasks tasks.jsonl --backend cuda --devices 1 -o tuning.toml");
+    let text = String::from_utf8(place.read("tuning.toml")).unwrap();
+    for words in ["\ndevice = ", "\nmin_batch = ", "\nmulti_gpu_min = ", "launch_ns = ", "device_ns = "] {
+        assert!(text.contains(words), "no `{words}` in {text}");
+    }
+    let line = "grid run p.grid --merged --tasks tasks.jsonl";
+    let cpu = place.ok_json(&format!("{line} --backend cpu"));
+    for min_batch in ["1", "41"] {
+        let lines = text.lines().map(|line| match line.split_once(" = ") {
+            Some(("min_batch", _)) => format!("min_batch = {min_batch}\n"),
+            _ => format!("{line}\n"),
+        });
+        place.write("one.toml", lines.collect::<String>().as_bytes());
+        let ran = place.ok_json(&format!("{line} --backend cuda --devices 1 --tuning one.toml"));
+        assert_eq!((&ran["digest"], &ran["counts"]), (&cpu["digest"], &cpu["counts"]));
+        let on_host = ran["gpus"]["on_host_altogether"].as_array().unwrap().len();
+        assert_eq!(on_host, usize::from(min_batch == "41"), "{ran}");
+    }
 }
 
 #[test]

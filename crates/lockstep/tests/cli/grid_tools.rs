@@ -41,7 +41,7 @@ fn a_merged_run_has_one_digest_whatever_its_settings() {
     let plain = place.ok_json("grid run two.grid --tasks tasks.jsonl --grid 0110 --merged");
     assert_eq!((&plain["counts"]["right"], &plain["counts"]["wrong"]), (&3.into(), &0.into()));
     assert_eq!((&plain["samples"], &plain["counts"]["values"]), (&4.into(), &8.into()));
-    place.ok("grid tune two.grid --tasks tasks.jsonl -o tuning.toml");
+    place.ok("grid tune two.grid --tasks tasks.jsonl --backend cpu -o tuning.toml");
     for settings in [
         "--backend reference",
         "--backend reference --no-pattern P1 --no-pattern P2 --no-pattern P3 --no-pattern P4 --no-pattern P5",
@@ -70,6 +70,9 @@ fn a_merged_run_has_one_digest_whatever_its_settings() {
 fn a_report_is_one_page_that_loads_nothing() {
     let place = place();
     place.ok("grid run two.grid --tasks tasks.jsonl --merged --profile fast.json");
+    let fast = place.json("fast.json");
+    assert_eq!(fast["progress"].as_array().unwrap().last().unwrap()[1], 3, "{fast}");
+    assert!(fast["levels"].as_array().unwrap().iter().any(|level| level["seconds"].as_f64().unwrap() > 0.0), "{fast}");
     place.ok("grid report fast.json -o fast.html");
     let patterns = &place.json("fast.json")["patterns"];
     for (name, nodes) in [("P2", 2), ("P3", 2), ("P5", 5)] {
@@ -79,6 +82,8 @@ fn a_report_is_one_page_that_loads_nothing() {
     }
     place.ok("grid run two.grid --tasks tasks.jsonl --merged --no-pattern P2 --profile less.json");
     assert!(place.json("less.json")["patterns"].get("P2").is_none());
+    let page = String::from_utf8(place.read("fast.html")).unwrap();
+    assert!(page.contains("Inputs a second, over time"), "no curve on the page");
     place.ok("grid run two.grid --tasks tasks.jsonl --merged --backend reference --profile profile.json");
     let profile = place.json("profile.json");
     assert_eq!((&profile["schema"], &profile["samples"]), (&1.into(), &3.into()));
@@ -157,17 +162,28 @@ fn variants_go_back_to_the_task() {
 #[test]
 fn thresholds_are_measured_and_read() {
     let place = place();
-    place.ok("grid tune two.grid --tasks tasks.jsonl -o tuning.toml");
+    place.ok("grid tune two.grid --tasks tasks.jsonl --backend cpu -o tuning.toml");
     let text = String::from_utf8(place.read("tuning.toml")).unwrap();
     assert!(
-        text.contains("min_batch = ") && text.contains("[opcodes.objects]") && text.contains("cpu_ns = "),
+        text.contains("spread_below = ")
+            && !text.contains("min_batch")
+            && text.contains("[opcodes.objects]")
+            && text.contains("cpu_ns = "),
         "{text}"
     );
-    let found = place.ok_json("grid tune two.grid --tasks tasks.jsonl");
+    let found = place.ok_json("grid tune two.grid --tasks tasks.jsonl --backend cpu");
     assert!(found["opcodes"]["rot90"]["cpu_ns"].as_f64().unwrap() > 0.0);
     place.write("bad.toml", b"min_batch = 3\n");
+    place.fails("grid tune two.grid --backend reference", 2, &["--backend reference", "cuda"]);
     place.fails("grid run two.grid --grid 0 --merged --tuning bad.toml", 2, &["bad.toml", "lockstep grid tune"]);
     let newer = text.replace("schema = 1", "schema = 2");
     place.write("newer.toml", newer.as_bytes());
     place.fails("grid run two.grid --grid 0 --merged --tuning newer.toml", 2, &["schema 2"]);
+    // All thresholds of a file are those of the run.
+    let of_gpu = text.replacen("spread_below = ", "min_batch = 5\nmulti_gpu_min = 70\nspread_below = 3 # ", 1);
+    place.write("gpu.toml", of_gpu.as_bytes());
+    let ran = place.ok_json("grid run two.grid --grid 0 --merged --tuning gpu.toml --profile p.json");
+    assert_eq!((&ran["min_batch"], &ran["multi_gpu_min"], &ran["spread_below"]), (&5.into(), &70.into(), &3.into()));
+    let knobs = &place.json("p.json")["knobs"];
+    assert_eq!((&knobs["min_batch"], &knobs["multi_gpu_min"]), (&"5".into(), &"70".into()));
 }

@@ -33,9 +33,12 @@ pub(in crate::device) fn whole<B: GridBackend>(
 ) -> Done<(Vec<Known>, Coverage)> {
     let started = Instant::now();
     let mut wave = Wave::new(b, dag, plan, samples, limits)?;
-    for (level, dead) in plan.levels.iter().zip(&plan.last) {
+    for (number, (level, dead)) in plan.levels.iter().zip(&plan.last).enumerate() {
+        let begun = Instant::now();
+        wave.counts_calls(level);
         let spilled = wave.operations(level)?;
         wave.read_returned(level, &spilled)?;
+        wave.took(number as u32, begun.elapsed(), level);
         wave.release(dead);
     }
     let this = &wave;
