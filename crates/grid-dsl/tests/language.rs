@@ -93,6 +93,62 @@ fn python_of_the_known_shape() {
     assert_eq!(places, [(16, 12), (19, 15), (24, 1), (25, 1)]);
 }
 
+/// Names of the programs of a Python file, and the lines of what is wrong with it.
+fn imported(text: &str) -> (Vec<String>, Vec<usize>) {
+    let found = python::import(text, Dialect::Core);
+    (found.programs.iter().map(|p| p.name().to_owned()).collect(), found.diagnostics.iter().map(|d| d.line).collect())
+}
+
+#[test]
+fn text_in_strings_of_python_is_no_code() {
+    let solver = |name: &str| format!("def solve_{name}(I):\n    O = rot90(I)\n    return O\n");
+    let (s, t) = (solver("s"), solver("t"));
+    for quotes in ["\"\"\"", "'''", "r\"\"\""] {
+        let end = quotes.trim_start_matches('r');
+        let text = format!("x = {quotes}\n{s}  # \" ' \\{end}\n{end}\n{t}");
+        assert_eq!(imported(&text), (vec!["solve_t".to_owned()], vec![1]), "{text}");
+    }
+    // A string that never ends, one that goes on behind a backslash, and a broken function with text at the margin.
+    assert_eq!(imported(&format!("{t}x = \"\"\"\n{s}")), (vec!["solve_t".to_owned()], vec![4]));
+    assert_eq!(imported(&format!("x = 'a\\\n{s}\n{t}")).0, ["solve_t"]);
+    let text = format!("def solve_s(I):\n    \"\"\"text\n{s}    \"\"\"\n    O = rot90(I)\n    return O\n{t}");
+    assert_eq!(imported(&text), (vec!["solve_t".to_owned()], vec![2]));
+    // Quotes in comments and a quote that ends with its line open nothing.
+    let text = format!("# \"\"\"\n{s}# don't\nx = 'it\n{t}");
+    assert_eq!(imported(&text), (vec!["solve_s".to_owned(), "solve_t".to_owned()], vec![6]));
+    assert_eq!(imported(&format!("x = '\"\"\"'\n{s}")), (vec!["solve_s".to_owned()], vec![1]));
+}
+
+#[test]
+fn decorated_functions_of_python_are_errors_alone() {
+    let solver = |name: &str| format!("def solve_{name}(I):\n    O = rot90(I)\n    return O\n");
+    let text = format!("@deco\n{}@a\n@b(\n    1,\n)\n\n{}{}", solver("s"), solver("t"), solver("u"));
+    assert_eq!(imported(&text), (vec!["solve_u".to_owned()], vec![1, 5]));
+}
+
+#[test]
+fn conditions_of_python_take_one_line_or_two() {
+    let with = |lines: &str| imported(&format!("def solve_s(I):\n    x1 = rot90(I)\n{lines}    return x1\n"));
+    for lines in [
+        "    if x == 1: return x1\n",
+        "    if x == 1:\n        return x1\n",
+        "    if x == 1:  # one\n\n# two\n      return x1\n    if x == 2:\n\t\n      return x2\n",
+    ] {
+        assert_eq!(with(lines), (vec!["solve_s".to_owned()], vec![]), "{lines}");
+    }
+    for (lines, at) in [
+        ("    if x == 1:\n", 4),
+        ("    if x == 1:\n        O = rot90(I)\n", 4),
+        ("    if x == 1:\n        return x1\n        return x1\n", 5),
+        ("    if x == 1:\n        return x1, x1\n", 4),
+        ("    if x > 1:\n        return x1\n", 3),
+        ("      x2 = rot90(I)\n", 3),
+    ] {
+        assert_eq!(with(lines), (vec![], vec![at]), "{lines}");
+    }
+    assert_eq!(imported("def solve_s(I):\n  if x == 1:\n"), (vec![], vec![1]));
+}
+
 #[test]
 fn the_dialect() {
     let text = "program a(S, I)\n x = o_g_t(I, R5)\n y = get_nth_t(x, L1)\n h = height_f(y)\n p = p_g(I)\n \
