@@ -18,30 +18,34 @@ pub const ARC: [[u8; 3]; 10] = [
     [0x87, 0x0c, 0x25],
 ];
 
-/// What lies outside of 0..9.
+/// What lies outside of 0..9, below its number in black.
 const OTHER: [u8; 3] = [0xff, 0xff, 0xff];
 
-/// Lines that show a grid, two columns a cell, or `None` if the value is no grid.
+/// Lines that show a grid and how many columns they take, or `None` if the value is no grid.
 ///
-/// With `colour` they carry 24-bit escape codes, else the digits themselves; other numbers are `?`.
-pub fn grid(value: &Value, colour: bool) -> Option<Vec<String>> {
+/// With `colour` they carry 24-bit escape codes, else the digits themselves; other numbers are written out either way. A
+/// cell takes two columns, or what the longest number and a space need.
+pub fn grid(value: &Value, colour: bool) -> Option<(Vec<String>, usize)> {
     let rows = value.to_rows()?;
+    let of = |cell: i32| usize::try_from(cell).ok().and_then(|cell| ARC.get(cell)).copied();
+    let longest = rows.iter().flatten().map(|cell| cell.to_string().len()).max().unwrap_or(1);
+    let columns = rows.first().map_or(0, Vec::len) * (longest + 1);
     let line = |row: Vec<i32>| {
         let mut line = String::new();
         for cell in row {
-            let digit = u32::try_from(cell).ok().and_then(|c| char::from_digit(c, 10)).unwrap_or('?');
-            if colour {
-                let [r, g, b] = usize::try_from(cell).ok().and_then(|c| ARC.get(c)).copied().unwrap_or(OTHER);
-                // Writing to a string cannot fail.
-                let _ = write!(line, "\x1b[48;2;{r};{g};{b}m{}", if digit == '?' { "\x1b[30m? " } else { "  " });
-            } else {
-                line.push(digit);
-                line.push(' ');
-            }
+            // Writing to a string cannot fail.
+            let _ = match (colour, of(cell)) {
+                (true, Some([r, g, b])) => write!(line, "\x1b[48;2;{r};{g};{b}m{:1$}", "", longest + 1),
+                (true, None) => {
+                    let [r, g, b] = OTHER;
+                    write!(line, "\x1b[48;2;{r};{g};{b}m\x1b[30m{cell:>longest$} ")
+                }
+                (false, _) => write!(line, "{cell:>longest$} "),
+            };
         }
         line + if colour { "\x1b[0m" } else { "" }
     };
-    Some(rows.into_iter().map(line).collect())
+    Some((rows.into_iter().map(line).collect(), columns))
 }
 
 /// Blocks of lines side by side, each with a title above.
@@ -75,10 +79,15 @@ mod tests {
 
     #[test]
     fn digits_and_colours() {
-        let value = Value::grid([[1, 2], [-1, 0]]);
-        assert_eq!(grid(&value, false).unwrap(), ["1 2 ", "? 0 "]);
-        let lines = grid(&value, true).unwrap();
-        assert_eq!(lines[0], "\x1b[48;2;0;116;217m  \x1b[48;2;255;65;54m  \x1b[0m");
+        let value = Value::grid([[1, 2], [3, 0]]);
+        assert_eq!(grid(&value, false).unwrap(), (vec!["1 2 ".to_owned(), "3 0 ".to_owned()], 4));
+        let (lines, columns) = grid(&value, true).unwrap();
+        assert_eq!((lines[0].as_str(), columns), ("\x1b[48;2;0;116;217m  \x1b[48;2;255;65;54m  \x1b[0m", 4));
+        let value = Value::grid([[1, -1], [12, 0]]);
+        assert_eq!(grid(&value, false).unwrap(), (vec![" 1 -1 ".to_owned(), "12  0 ".to_owned()], 6));
+        let (lines, columns) = grid(&value, true).unwrap();
+        let white = "\x1b[48;2;255;255;255m\x1b[30m";
+        assert_eq!((lines[0].clone(), columns), (format!("\x1b[48;2;0;116;217m   {white}-1 \x1b[0m"), 6));
         assert!(grid(&Value::Int(1), true).is_none());
         let blocks = [("in".to_owned(), vec!["1 2 ".to_owned()], 4), ("output".to_owned(), vec!["3 ".into(); 2], 2)];
         assert_eq!(beside(&blocks), ["in     output", "1 2    3", "       3"]);

@@ -72,6 +72,7 @@ impl Failure {
         let help = match error.kind() {
             std::io::ErrorKind::NotFound => "check the path",
             std::io::ErrorKind::PermissionDenied => "check the permissions of the file and of its folders",
+            std::io::ErrorKind::IsADirectory => "it is a folder: name a file",
             _ => "check the file and the disk",
         };
         Self::new(Exit::Io, format!("cannot read {}: {error}", path.display())).help(help)

@@ -34,7 +34,8 @@ impl Batch {
             let shared = Sample::new(Value::None).with_samples(task.train.iter().cloned()).samples;
             task.examples().map(move |(input, output)| {
                 let sample = Sample { input: input.clone(), samples: shared.clone(), candidate: Value::None };
-                (sample, Some(output.clone()))
+                // The output of a test may not be known.
+                (sample, Some(output.clone()).filter(|output| *output != Value::None))
             })
         };
         let (samples, expected) = tasks.into_iter().flat_map(of_task).unzip();

@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -33,9 +34,9 @@ pub(crate) struct Augment {
     /// The .jsonl file to write, or a folder (with / at its end) for .json files
     #[arg(short, long, value_name = "PATH")]
     output: PathBuf,
-    /// Variants of each task, the task itself counted
-    #[arg(short = 'n', long, value_name = "N", default_value_t = Choice::default().count)]
-    count: usize,
+    /// Variants of each task, the task itself counted; at least 1
+    #[arg(short = 'n', long, value_name = "N", default_value_t = usual_count())]
+    count: NonZeroUsize,
     /// Where the choice of variants begins
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -53,9 +54,18 @@ pub(crate) struct Augment {
     undo: bool,
 }
 
+fn usual_count() -> NonZeroUsize {
+    NonZeroUsize::new(Choice::default().count).unwrap_or(NonZeroUsize::MIN)
+}
+
 impl Augment {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         let started = std::time::Instant::now();
+        let same = |a: &Path, b: &Path| a.canonicalize().ok().zip(b.canonicalize().ok()).is_some_and(|(a, b)| a == b);
+        if same(&self.file, &self.output) {
+            return Err(Failure::usage(format!("{} would be overwritten by its own variants", self.file.display()))
+                .help("name another file with -o"));
+        }
         let refused = |e: NotColours| Failure::input(&self.file, e);
         let tasks = tasks(&self.file)?;
         let variants: Vec<Variant> = if self.undo {
@@ -69,19 +79,19 @@ impl Augment {
             first.map(back).collect::<Result<_>>()?
         } else {
             let augmenter = Augmenter::new(Choice {
-                count: self.count,
+                count: self.count.get(),
                 isometries: !self.no_isometries,
                 colours: !self.no_colours,
                 fixed: u8::from(!self.black),
                 seed: self.seed,
             });
-            if self.count > augmenter.distinct() {
+            if self.count.get() > augmenter.distinct() {
                 session.note(format!("there are {} variants to choose from", augmenter.distinct()));
             }
             let all: Vec<_> = tasks.par_iter().map(|task| augmenter.variants(task).map_err(refused)).collect();
             all.into_iter().collect::<Result<Vec<_>>>()?.concat()
         };
-        let grids: usize = variants.iter().map(|v| 2 * v.task.examples().count()).sum();
+        let grids: usize = variants.iter().map(|v| v.digests().len()).sum();
         if self.output.as_os_str().to_string_lossy().ends_with('/') || self.output.is_dir() {
             self.folder(&variants)?;
         } else {
@@ -137,16 +147,21 @@ impl Augment {
     }
 }
 
-/// Pairs as the ARC publishes them.
+/// Pairs as the ARC publishes them: without an output where it is not known.
 fn published(pairs: &[(Value, Value)]) -> Vec<Json> {
-    pairs.iter().map(|(input, output)| json!({ "input": input.to_rows(), "output": output.to_rows() })).collect()
+    let pair = |(input, output): &(Value, Value)| match output.to_rows() {
+        Some(output) => json!({ "input": input.to_rows(), "output": output }),
+        None => json!({ "input": input.to_rows() }),
+    };
+    pairs.iter().map(pair).collect()
 }
 
 /// A variant as a line: a task as files of lines hold it, and what was done to it.
 fn line(variant: &Variant) -> String {
     let digits = |grid: &Value| {
-        let rows = grid.to_rows().unwrap_or_default();
-        rows.iter().map(|row| row.iter().map(ToString::to_string).collect()).collect::<Vec<String>>().join("/")
+        let rows = grid.to_rows()?;
+        let row = |row: &Vec<i32>| row.iter().map(ToString::to_string).collect();
+        Some(rows.iter().map(row).collect::<Vec<String>>().join("/"))
     };
     let pairs = |all: &[(Value, Value)]| all.iter().map(|(i, o)| [digits(i), digits(o)]).collect::<Vec<_>>();
     let document = json!({

@@ -1,10 +1,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use grid_dsl::{Mode, Severity, check};
+use grid_dsl::{Severity, check};
 use serde_json::json;
 
-use super::sources::{Reading, tell, told};
+use super::sources::{CheckMode, Reading, tell, told};
 use crate::exit::{Exit, Result};
 use crate::session::Session;
 
@@ -17,7 +17,7 @@ Examples:
   lockstep grid check candidates.grid --dialect batt --json
 
 Every call that must fail on every input is an error, with line and column; what cannot be known is not reported. \
-Lines that nothing depends on give warnings. Exit code 1 when there is an error.")]
+Lines that nothing depends on give warnings. Exit code 1 when there is an error; with --check warn or off that is only what is no program.")]
 pub(crate) struct Check {
     /// Files of programs, or of solvers in Python (.py)
     #[arg(value_name = "FILE", required = true)]
@@ -25,6 +25,9 @@ pub(crate) struct Check {
     /// Print the inferred type of every line
     #[arg(long)]
     types: bool,
+    /// What becomes of calls that must fail
+    #[arg(long, value_enum, default_value = "strict", value_name = "MODE")]
+    check: CheckMode,
     #[command(flatten)]
     reading: Reading,
 }
@@ -37,7 +40,7 @@ impl Check {
             count += programs.len();
             let mut types = Vec::new();
             for program in &programs {
-                let checked = check(program, Mode::Strict);
+                let checked = check(program, self.check.into());
                 if self.types {
                     session.say(format!("{}:", program.name()));
                     for (line, kind) in program.lines().iter().zip(&checked.types) {

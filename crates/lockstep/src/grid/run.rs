@@ -3,12 +3,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use grid_dsl::conform::Task;
-use grid_dsl::{Backend, ErrClass, Limits, Mode, Program, Sample, Value, check, draw, hex};
+use grid_dsl::{Backend, ErrClass, Limits, Program, Sample, Value, check, draw, hex};
 use serde_json::{Value as Json, json};
 
 use super::machine::Machine;
 use super::merged::Merged;
-use super::sources::{Reading, tasks};
+use super::sources::{CheckMode, Reading, tasks};
 use crate::exit::{Exit, Failure, Result};
 use crate::session::Session;
 
@@ -33,7 +33,7 @@ Examples:
   lockstep grid run solvers.py --tasks arc/training.jsonl --merged --profile profile.json
 
 A grid is written with one digit a cell, rows joined by `/`; other inputs in canonical text, as in {\"t\":[1,2]}. Tasks \
-come from files of lines as in arc/training.jsonl, or as the ARC publishes them; their outputs are compared. A program \
+come from files of lines as in arc/training.jsonl, or as the ARC publishes them; outputs that they have are compared. A program \
 is chosen by --program, by the name of the task (NAME or solve_NAME), or is the only one. Exit code 1 when an output \
 differs from the task's, or a program fails. With --merged all programs run as one graph on all examples of all tasks, \
 for counts, digests and a profile.")]
@@ -53,7 +53,7 @@ pub(crate) struct Run {
     /// A task of that file; all without it
     #[arg(long, value_name = "ID", requires = "tasks")]
     task: Vec<String>,
-    /// Draw inputs and outputs
+    /// Draw inputs and outputs; a number that is no colour is written out
     #[arg(long)]
     show: bool,
     /// Colours of what is drawn
@@ -65,6 +65,10 @@ pub(crate) struct Run {
     /// Evaluate lines that nothing depends on, too: one that fails lets the program fail
     #[arg(long)]
     strict: bool,
+    /// What becomes of calls that the type checker knows to fail: warn tells and runs, strict refuses [default: warn; off
+    /// with --merged]
+    #[arg(long, value_enum, value_name = "MODE", hide_default_value = true)]
+    check: Option<CheckMode>,
     /// Element visits that a program may use on one input
     #[arg(long, value_name = "N", default_value_t = Limits::default().fuel)]
     fuel: u64,
@@ -95,20 +99,28 @@ impl Run {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         let programs = self.reading.sound_programs(&self.file)?;
         if self.merged.wanted {
+            self.check_types(session, &programs, self.check.unwrap_or(CheckMode::Off))?;
             let limits = Limits { fuel: self.fuel, ..Limits::default() };
-            return self.merged.run(session, &programs, &self.grid, &self.chosen_tasks()?, limits, &self.machine);
+            let mut tasks = self.chosen_tasks()?;
+            let before: usize = tasks.iter().map(|task| task.test.len()).sum();
+            tasks.iter_mut().for_each(|task| task.test.retain(|(_, output)| *output != Value::None));
+            let left_out = before - tasks.iter().map(|task| task.test.len()).sum::<usize>();
+            if left_out > 0 {
+                session.note(format!("{left_out} tests without an output are left out: nothing could be compared"));
+            }
+            return self.merged.run(session, &programs, &self.grid, &tasks, limits, &self.machine);
         }
+        let mode = self.check.unwrap_or(CheckMode::Warn);
         let opened = self.machine.open(false)?;
         let (mut wrong, mut right, mut documents) = (0, 0, Vec::new());
-        let mut run = |program: &Program, cases: Vec<Case>| {
-            for warning in check(program, Mode::Warn).diagnostics {
-                session.note(format!("{}: warning: {warning}", program.name()));
-            }
+        let mut run = |program: &Program, cases: Vec<Case>| -> Result<()> {
+            self.check_types(session, std::slice::from_ref(program), mode)?;
             for case in cases {
                 let (good, document) = self.case(session, opened.backend(), program, &case);
                 *if good { &mut right } else { &mut wrong } += 1;
                 documents.push(document);
             }
+            Ok(())
         };
         if !self.grid.is_empty() {
             let case = |(k, grid): (usize, &Value)| Case {
@@ -116,11 +128,11 @@ impl Run {
                 sample: Sample::new(grid.clone()),
                 expected: None,
             };
-            run(self.choose(&programs, None)?, self.grid.iter().enumerate().map(case).collect());
+            run(self.choose(&programs, None)?, self.grid.iter().enumerate().map(case).collect())?;
         }
         for task in self.chosen_tasks()? {
             match self.choose(&programs, Some(&task.id)) {
-                Ok(program) => run(program, cases(&task)),
+                Ok(program) => run(program, cases(&task))?,
                 // A file of tasks may hold many that no program is for.
                 Err(failure) if !self.task.is_empty() => return Err(failure),
                 Err(_) => {}
@@ -142,6 +154,22 @@ impl Run {
             "gpus": share.map(|share| share.json()),
         }))?;
         Ok(if wrong > 0 { Exit::Check } else { Exit::Ok })
+    }
+
+    /// Tells what the type checker finds, or refuses it.
+    fn check_types(&self, session: &Session, programs: &[Program], mode: CheckMode) -> Result<()> {
+        for program in programs {
+            let checked = check(program, mode.into());
+            if let Some(first) = checked.diagnostics.iter().find(|_| !checked.accepts()) {
+                let what = format!("{} is rejected: {first}", program.name());
+                let failure = Failure::new(Exit::Check, format!("{}: {what}", self.file.display()));
+                return Err(failure.help("correct the program, or run it all the same with --check warn"));
+            }
+            for warning in &checked.diagnostics {
+                session.note(format!("{}: warning: {warning}", program.name()));
+            }
+        }
+        Ok(())
     }
 
     fn chosen_tasks(&self) -> Result<Vec<Task>> {
@@ -235,9 +263,8 @@ impl Run {
         };
         let mut blocks = Vec::new();
         let mut block = |title: &str, value: &Value| {
-            if let Some(lines) = draw::grid(value, colour) {
-                let columns = value.to_rows().and_then(|rows| rows.first().map(Vec::len)).unwrap_or(0);
-                blocks.push((title.to_owned(), lines, 2 * columns));
+            if let Some((lines, columns)) = draw::grid(value, colour) {
+                blocks.push((title.to_owned(), lines, columns));
             }
         };
         block("I", &case.sample.input);
@@ -257,7 +284,7 @@ fn cases(task: &Task) -> Vec<Case> {
             Some(k) => format!("task {}, test {k}", task.id),
         },
         sample: Sample::new(input.clone()).with_samples(task.train.iter().cloned()),
-        expected: Some(output.clone()),
+        expected: Some(output.clone()).filter(|output| *output != Value::None),
     };
     task.examples().enumerate().map(case).collect()
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use grid_dsl::conform::{Record, Task, read};
-use grid_dsl::{Diagnostic, Dialect, Program, Value, python};
+use grid_dsl::{Diagnostic, Dialect, Mode, Program, Value, python};
 use serde_json::{Value as Json, json};
 
 use crate::exit::{Failure, Result};
@@ -18,6 +18,27 @@ enum DialectName {
     Core,
     /// The derived vocabulary too: o_g, p_g, R0..R7, …
     Batt,
+}
+
+/// What becomes of what the type checker finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum CheckMode {
+    /// Nothing is checked
+    Off,
+    /// What must fail is a warning
+    Warn,
+    /// What must fail is an error
+    Strict,
+}
+
+impl From<CheckMode> for Mode {
+    fn from(mode: CheckMode) -> Self {
+        match mode {
+            CheckMode::Off => Self::Off,
+            CheckMode::Warn => Self::Warn,
+            CheckMode::Strict => Self::Strict,
+        }
+    }
 }
 
 /// How programs are read.
@@ -69,10 +90,21 @@ impl Reading {
     }
 }
 
+/// What some editors put in front of UTF-8 text.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The bytes of a file of text, without the mark that some editors put in front.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = std::fs::read(path).map_err(|e| Failure::reading(path, &e))?;
+    if bytes.starts_with(MARK) {
+        bytes.drain(..MARK.len());
+    }
+    Ok(bytes)
+}
+
 /// A file as text.
 pub(super) fn text(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(|e| Failure::reading(path, &e))?;
-    String::from_utf8(bytes).map_err(|e| {
+    String::from_utf8(bytes(path)?).map_err(|e| {
         let line = e.as_bytes()[..e.utf8_error().valid_up_to()].split(|b| *b == b'\n').count();
         Failure::input(path, format!("line {line} is no UTF-8 text")).help("programs and tasks are text files")
     })
@@ -115,7 +147,7 @@ pub(super) fn tasks(path: &Path) -> Result<Vec<Task>> {
 #[derive(serde::Deserialize)]
 struct Published {
     train: Vec<Example>,
-    test: Vec<Example>,
+    test: Vec<Test>,
 }
 
 #[derive(serde::Deserialize)]
@@ -124,13 +156,20 @@ struct Example {
     output: Vec<Vec<i32>>,
 }
 
+#[derive(serde::Deserialize)]
+struct Test {
+    input: Vec<Vec<i32>>,
+    output: Option<Vec<Vec<i32>>>,
+}
+
 /// A task as the ARC publishes it.
 fn published(path: &Path, id: &str, text: &str) -> Result<Task> {
     let task: Published = serde_json::from_str(text).map_err(|e| {
         Failure::input(path, e).help("a task holds `train` and `test`, each a list of `input` and `output`")
     })?;
-    let pairs = |all: Vec<Example>| all.into_iter().map(|e| (Value::grid(e.input), Value::grid(e.output))).collect();
-    Ok(Task { id: id.to_owned(), train: pairs(task.train), test: pairs(task.test) })
+    let train = task.train.into_iter().map(|e| (Value::grid(e.input), Value::grid(e.output))).collect();
+    let test = task.test.into_iter().map(|t| (Value::grid(t.input), t.output.map_or(Value::None, Value::grid)));
+    Ok(Task { id: id.to_owned(), train, test: test.collect() })
 }
 
 /// All files below a folder with one of these endings, sorted; a file is itself.

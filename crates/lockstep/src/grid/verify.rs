@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde_json::json;
 
 use super::machine::{Machine, Opened};
-use super::sources::{Reading, below, text};
+use super::sources::{Reading, below, bytes};
 use crate::exit::{Exit, Failure, Result};
 use crate::session::{Session, seconds};
 
@@ -27,7 +27,7 @@ Examples:
 All .jsonl files of the folder, at any depth, are read; a line's fields say what it is: a vector (`a` with `r` or `e`; the \
 function is the file's name), a program with cases (`src`, `cases`), a trace of a solver (`cases` without `src`), or a task \
 (`train`, `test`). Traces need --solvers, and solvers are run on the tasks of their names, too. Exit code 1 when \
-anything is wrong.")]
+anything is wrong, 2 when nothing is but some files or lines could not be read: the others are checked all the same.")]
 pub(crate) struct Verify {
     /// A folder, or one .jsonl file
     #[arg(value_name = "PATH")]
@@ -61,9 +61,15 @@ struct Tally {
     kinds: BTreeMap<&'static str, Count>,
     wrong: Vec<String>,
     unsupported: Vec<String>,
+    unreadable: Vec<String>,
 }
 
 impl Tally {
+    fn unreadable(&mut self, kind: &'static str, what: String) {
+        self.kinds.entry(kind).or_default().unsupported += 1;
+        self.unreadable.push(what);
+    }
+
     fn add(&mut self, kind: &'static str, verdict: Verdict) {
         let count = self.kinds.entry(kind).or_default();
         match verdict {
@@ -100,11 +106,21 @@ impl Verify {
         }
         let (mut tally, mut vectors, mut programs) = (Tally::default(), Vec::new(), Vec::new());
         for path in &files {
-            let text = text(path)?;
+            let text = match bytes(path) {
+                Ok(text) => text,
+                Err(failure) if files.len() == 1 => return Err(failure),
+                Err(failure) => {
+                    tally.unreadable("unreadable files", failure.message);
+                    continue;
+                }
+            };
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            let lines: Vec<&str> = text.lines().collect();
-            let read = |(k, line): (usize, &&str)| (k, read(&stem, line));
-            let lines = lines.par_iter().enumerate().filter(|(_, line)| !line.trim().is_empty()).map(read);
+            let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
+            let read = |(k, line): (usize, &&[u8])| {
+                let line = std::str::from_utf8(line).map_err(|_| "no UTF-8 text".to_owned());
+                (k, line.and_then(|line| read(&stem, line)))
+            };
+            let lines = lines.par_iter().enumerate().filter(|(_, line)| !line.trim_ascii().is_empty()).map(read);
             for (k, record) in lines.collect::<Vec<_>>() {
                 match record {
                     Ok(Record::Vector(vector)) => vectors.push(vector),
@@ -113,7 +129,7 @@ impl Verify {
                     Ok(_) => {}
                     Err(why) => {
                         let place = format!("{}, line {}: {why}", path.display(), k + 1);
-                        tally.add("unreadable lines", Verdict::Unsupported(place));
+                        tally.unreadable("unreadable lines", place);
                     }
                 }
             }
@@ -157,7 +173,8 @@ impl Verify {
         for (kind, Count { right, wrong, unsupported }) in &tally.kinds {
             session.say(format!("{kind:<18} {right:>8} right {wrong:>8} wrong {unsupported:>8} unsupported"));
         }
-        for (word, all) in [("wrong", &tally.wrong), ("unsupported", &tally.unsupported)] {
+        let told = [("wrong", &tally.wrong), ("unsupported", &tally.unsupported), ("unreadable", &tally.unreadable)];
+        for (word, all) in told {
             for what in all.iter().take(self.most) {
                 session.say(format!("{word}: {what}"));
             }
@@ -174,12 +191,17 @@ impl Verify {
             "gpus": share.map(|share| share.json()), "counts": tally.kinds, "seconds": elapsed,
             "wrong": tally.wrong.iter().take(self.most).collect::<Vec<_>>(),
             "unsupported": tally.unsupported.iter().take(self.most).collect::<Vec<_>>(),
+            "unreadable": tally.unreadable.iter().take(self.most).collect::<Vec<_>>(),
         }))?;
         if tally.kinds.values().all(|c| c.right + c.wrong == 0) {
             return Err(Failure::input(&self.path, "it holds nothing that could be checked")
                 .help("vectors, programs and traces are described in docs/grid-dsl.md"));
         }
-        Ok(if tally.wrong.is_empty() { Exit::Ok } else { Exit::Check })
+        Ok(match (tally.wrong.is_empty(), tally.unreadable.is_empty()) {
+            (false, _) => Exit::Check,
+            (true, false) => Exit::Usage,
+            (true, true) => Exit::Ok,
+        })
     }
 }
 

@@ -108,16 +108,134 @@ fn stored_answers() {
     place.write("data/p.jsonl", b"{\"id\":\"p\",\"src\":[\"x1 = size(I)\",\"x2 = first(x1)\"],\"cases\":[{\"in\":\"01/23\",\"d\":[\"af63af4c8601a015\"],\"err_at\":\"x2\"}]}\n");
     place.write("data/t.jsonl", b"{\"id\":\"abc\",\"cases\":[{\"in\":\"0\",\"out\":{\"g\":\"0\"}}]}\n{\"id\":\"abc\",\"train\":[[\"01/23\",\"23/01\"]],\"test\":[]}\nnonsense\n");
     place.write("solvers.py", b"def solve_abc(I):\n    O = hmirror(I)\n    return O\n");
-    let found = place.ok_json("grid verify data --solvers solvers.py");
+    let ran = place.run("grid verify data --solvers solvers.py --json");
+    let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(ran.code, 2);
+    assert!(found["unreadable"][0].as_str().unwrap().contains("t.jsonl, line 3: no record"), "{}", ran.out);
     let count = |kind: &str, what: &str| found["counts"][kind][what].as_u64().unwrap();
     assert_eq!((count("vectors", "right"), count("vectors", "unsupported")), (3, 1));
     assert_eq!((count("programs", "right"), count("traces", "right")), (1, 1));
     assert_eq!((count("outputs of solvers", "right"), count("unreadable lines", "unsupported")), (1, 1));
-    let out = place.ok("grid verify data");
+    let out = place.run("grid verify data").out;
     assert!(out.contains("no solver of `abc` is given") && out.contains("no function is named `rot45`"), "{out}");
+    place.ok("grid verify data/vectors");
     place.write("data/vectors/size.jsonl", b"{\"a\":[{\"t\":[]}],\"r\":1}\n");
     let ran = place.run("grid verify data/vectors");
     assert!(ran.code == 1 && ran.out.contains("wrong: size({\"t\":[]}) = 0, expected 1"), "{}", ran.out);
     place.fails("grid verify nix", 5, &["nix"]);
     place.fails("grid verify solvers.py", 2, &["it holds nothing that could be checked"]);
+}
+
+#[test]
+fn unreadable_parts_of_stored_answers_are_named() {
+    let place = Place::new();
+    let right = "{\"a\":[{\"t\":[]}],\"r\":0}\n";
+    // A mark in front of UTF-8 is part of no line.
+    place.write("data/size.jsonl", &["\u{feff}".as_bytes(), right.as_bytes(), right.as_bytes()].concat());
+    let found = place.ok_json("grid verify data");
+    assert_eq!((&found["counts"]["vectors"]["right"], &found["unreadable"]), (&2.into(), &serde_json::json!([])));
+    place.write("data/latin.jsonl", b"{\"a\":[],\"src\":\"\xe9\",\"e\":1}\n{\"a\":[5],\"e\":1,\"f\":\"size\"}\n");
+    place.write("data/both.jsonl", b"{\"a\":[5],\"e\":1,\"r\":0}\n{\"a\":[5],\"e\":0}\n");
+    let ran = place.run("grid verify data");
+    assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
+    for words in
+        ["3 right", "3 unsupported", "latin.jsonl, line 1: no UTF-8", "both.jsonl, line 1:", "both.jsonl, line 2:"]
+    {
+        assert!(ran.out.contains(words), "{words}: {}", ran.out);
+    }
+    // What is wrong counts more.
+    place.write("data/first.jsonl", b"{\"a\":[{\"t\":[5]}],\"r\":4}\n");
+    assert_eq!(place.run("grid verify data").code, 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_opened_stops_no_others() {
+    let place = Place::new();
+    place.write("data/size.jsonl", b"{\"a\":[{\"t\":[]}],\"r\":0}\n");
+    std::os::unix::fs::symlink("nowhere.jsonl", place.path("data/lost.jsonl")).unwrap();
+    let ran = place.run("grid verify data");
+    assert_eq!(ran.code, 2, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("1 right") && ran.out.contains("unreadable files"), "{}", ran.out);
+    assert!(ran.out.contains("unreadable: cannot read data/lost.jsonl"), "{}", ran.out);
+}
+
+#[test]
+fn files_of_programs_that_are_none() {
+    let place = Place::new();
+    place.write("data/flip.grid", FLIP.as_bytes());
+    place.fails("grid check nix.grid", 5, &["cannot read nix.grid", "check the path"]);
+    place.fails("grid check data", 5, &["cannot read data", "it is a folder: name a file"]);
+    place.write("marked.grid", format!("\u{feff}{FLIP}").as_bytes());
+    place.ok("grid check marked.grid");
+}
+
+#[test]
+fn tests_of_tasks_may_lack_their_outputs() {
+    let place = Place::new();
+    place.write("flip.grid", FLIP.as_bytes());
+    let lines =
+        b"{\"id\":\"abc\",\"train\":[[\"01/23\",\"23/01\"]],\"test\":[[\"4/5\"],[\"6/7\",null],[\"8/9\",\"9/8\"]]}\n";
+    place.write("tasks.jsonl", lines);
+    place.write(
+        "abc.json",
+        b"{\"train\":[{\"input\":[[1],[2]],\"output\":[[2],[1]]}],\"test\":[{\"input\":[[3],[2]]}]}",
+    );
+    let found = place.ok_json("grid run flip.grid --tasks tasks.jsonl");
+    assert_eq!((&found["right"], &found["runs"][1]["expected"]), (&4.into(), &serde_json::Value::Null));
+    assert_eq!(found["runs"][3]["expected"], "{\"g\":\"9/8\"}");
+    let out = place.ok("grid run flip.grid --tasks abc.json --show --color never");
+    assert!(out.contains("train 0, right") && out.contains("test 0\n"), "{out}");
+    let ran = place.run("grid run flip.grid --tasks tasks.jsonl --merged");
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert!(ran.out.contains("2 tests without an output are left out"), "{}", ran.out);
+    let found = place.ok_json("grid search abc.json");
+    assert_eq!(found["programs"][0]["tests"], 0);
+    assert_eq!(place.ok_json("grid search tasks.jsonl")["programs"][0]["tests"], 1);
+    // Variants lack them, too, and go back.
+    place.ok("grid augment abc.json -n 3 -o turned/");
+    assert!(place.json("turned/abc-2.json")["test"][0].get("output").is_none());
+    place.ok("grid augment tasks.jsonl -n 3 -o many.jsonl");
+    place.ok("grid augment many.jsonl --undo -o back.jsonl");
+    let back = place.json("back.jsonl");
+    assert_eq!(back["test"], serde_json::json!([["4/5", null], ["6/7", null], ["8/9", "9/8"]]));
+    assert_eq!(back["digests"].as_array().unwrap().len(), 6);
+    // An example to learn from needs one.
+    place.write("bad.json", b"{\"train\":[{\"input\":[[1]]}],\"test\":[]}");
+    place.fails("grid run flip.grid --tasks bad.json", 2, &["missing field `output`"]);
+}
+
+#[test]
+fn types_are_checked_as_asked() {
+    let place = Place::new();
+    place.write("types.grid", b"program types(I)\n  x = add(I, ONE)\nreturn x\nend\n");
+    let error = "types.grid:2:11";
+    for (mode, code, words) in
+        [("strict", 1, "1 errors, 0 warnings"), ("warn", 0, "1 warnings"), ("off", 0, "0 warnings")]
+    {
+        let ran = place.run(&format!("grid check types.grid --check {mode}"));
+        assert!(ran.code == code && ran.out.contains(words), "{mode}: {}{}", ran.out, ran.err);
+        assert_eq!(ran.err.contains(error), mode != "off", "{}", ran.err);
+    }
+    place.fails("grid run types.grid --grid 0 --check strict", 1, &["types is rejected: line 2, column 11", "--check"]);
+    place.fails("grid run types.grid --grid 0 --check strict --merged", 1, &["types is rejected"]);
+    // It runs otherwise, and fails.
+    for (options, warned) in
+        [("", true), ("--check warn", true), ("--check off", false), ("--check warn --merged", true)]
+    {
+        let ran = place.run(&format!("grid run types.grid --grid 0 {options}"));
+        assert_eq!(ran.out.contains("types: warning: line 2, column 11"), warned, "{options}: {}", ran.out);
+        assert!(options.contains("--merged") || ran.out.contains("error Type"), "{}", ran.out);
+    }
+}
+
+#[test]
+fn numbers_that_are_no_colours_are_shown() {
+    let place = Place::new();
+    place.write(
+        "odd.grid",
+        b"program odd(I)\n  x = replace(I, ONE, NEG_ONE)\n  y = replace(x, TWO, 12)\nreturn y\nend\n",
+    );
+    let out = place.ok("grid run odd.grid --grid 012/300 --show --color never");
+    assert!(out.contains("  I        y\n  0 1 2     0 -1 12\n  3 0 0     3  0  0\n"), "{out}");
 }

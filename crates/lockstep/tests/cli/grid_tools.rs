@@ -154,6 +154,11 @@ fn variants_go_back_to_the_task() {
     place.ok("grid augment tasks.jsonl --no-colours --count 8 -o turned/");
     assert_eq!(place.list("turned").len(), 8);
     assert_eq!(place.json("turned/abc-0.json")["train"][0]["input"], serde_json::json!([[0, 1], [2, 3]]));
+    place.fails("grid augment tasks.jsonl -n 0 -o x.jsonl", 2, &["--count"]);
+    for same in ["tasks.jsonl", "turned/../tasks.jsonl"] {
+        place.fails(&format!("grid augment tasks.jsonl -o {same}"), 2, &["overwritten", "name another file with -o"]);
+    }
+    assert_eq!(place.read("tasks.jsonl"), TASKS);
     place.fails("grid augment tasks.jsonl --undo -o x.jsonl", 2, &["line 1: no `transform`"]);
     place.write("eleven.json", b"{\"train\":[{\"input\":[[11]],\"output\":[[0]]}],\"test\":[]}");
     place.fails("grid augment eleven.json -o x.jsonl", 2, &["grid 0 of task `eleven`", "colours 0 to 9"]);

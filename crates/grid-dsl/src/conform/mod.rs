@@ -73,8 +73,16 @@ pub struct Task {
     pub id: String,
     /// Examples to learn from.
     pub train: Vec<(Value, Value)>,
-    /// Examples to solve.
+    /// Examples to solve. An output that is not known is `None`.
     pub test: Vec<(Value, Value)>,
+}
+
+/// An input and its output, which a test may lack.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Test {
+    Both(String, Option<String>),
+    Input([String; 1]),
 }
 
 #[derive(Deserialize)]
@@ -95,7 +103,7 @@ struct Raw<'a> {
     #[serde(borrow)]
     cases: Option<Vec<RawCase<'a>>>,
     train: Option<Vec<(String, String)>>,
-    test: Option<Vec<(String, String)>>,
+    test: Option<Vec<Test>>,
     // A trace may have one case a line.
     #[serde(borrow, rename = "in")]
     input: Option<&'a RawValue>,
@@ -146,7 +154,12 @@ pub fn read(stem: &str, line: &str) -> Result<Record, String> {
         if raw.r.is_none() && raw.e.is_none() {
             return Err("a vector with neither result `r` nor error `e`".to_owned());
         }
-        let result = raw.r.filter(|_| raw.e.is_none_or(|e| e == 0)).map(value).transpose()?.map(|v| v.to_text());
+        match (raw.r.is_some(), raw.e.is_some_and(|e| e != 0)) {
+            (true, true) => return Err("a vector with both a result `r` and an error `e`".to_owned()),
+            (false, false) => return Err("a vector without result `r` that is no error either: `e` is 0".to_owned()),
+            _ => {}
+        }
+        let result = raw.r.map(value).transpose()?.map(|v| v.to_text());
         return Ok(Record::Vector(Vector { function: raw.f.unwrap_or_else(|| function_of(stem)), args, result }));
     }
     if let Some(train) = raw.train {
@@ -155,7 +168,12 @@ pub fn read(stem: &str, line: &str) -> Result<Record, String> {
             all.into_iter().map(read).collect::<Result<Vec<_>, String>>()
         };
         let id = raw.id.ok_or("a task without `id`")?;
-        return Ok(Record::Task(Task { id, train: pairs(train)?, test: pairs(raw.test.unwrap_or_default())? }));
+        let test = |test: Test| match test {
+            Test::Both(input, Some(output)) => Ok((grid(&input)?, grid(&output)?)),
+            Test::Both(input, None) | Test::Input([input]) => Ok((grid(&input)?, Value::None)),
+        };
+        let tests = raw.test.unwrap_or_default().into_iter().map(test).collect::<Result<_, String>>()?;
+        return Ok(Record::Task(Task { id, train: pairs(train)?, test: tests }));
     }
     let single = RawCase { input: raw.input, d: raw.d, out: raw.out, err_at: raw.err_at };
     let cases = match raw.cases {
@@ -406,6 +424,7 @@ impl Task {
     /// Runs a program on an example by the definition and compares its first output.
     pub fn verify(&self, program: &Program, example: usize, limits: &Limits) -> Verdict {
         match self.examples().nth(example) {
+            Some((_, Value::None)) => Verdict::Unsupported(format!("{}: example {example} has no output", self.id)),
             Some((input, output)) => {
                 let outcome = program.run(&self.sample(input), limits, false);
                 self.judge(program, example, output, &outcome)
@@ -414,12 +433,13 @@ impl Task {
         }
     }
 
-    /// Runs a program on all examples on a back end, one verdict each.
+    /// Runs a program on all examples with an output on a back end, one verdict each.
     pub fn verify_on(&self, backend: &dyn Backend, program: &Program, limits: &Limits) -> Vec<Verdict> {
-        let samples: Vec<Sample> = self.examples().map(|(input, _)| self.sample(input)).collect();
+        let known: Vec<_> = self.examples().enumerate().filter(|(_, (_, output))| *output != Value::None).collect();
+        let samples: Vec<Sample> = known.iter().map(|(_, (input, _))| self.sample(input)).collect();
         let outcomes = backend.programs(program, &samples, limits, false);
-        let examples = self.examples().zip(&outcomes).enumerate();
-        examples.map(|(k, ((_, output), outcome))| self.judge(program, k, output, outcome)).collect()
+        let judged = known.iter().zip(&outcomes);
+        judged.map(|((k, (_, output)), outcome)| self.judge(program, *k, output, outcome)).collect()
     }
 
     fn sample(&self, input: &Value) -> Sample {
@@ -438,63 +458,4 @@ impl Task {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn verdict(stem: &str, line: &str) -> Verdict {
-        match read(stem, line).unwrap() {
-            Record::Vector(vector) => vector.verify(&Limits::default()),
-            Record::Program(recorded) => match recorded.program(&Library::default()) {
-                Ok(program) => recorded.verify(&program, 0, &Library::default(), &Limits::default()),
-                Err(why) => Verdict::Unsupported(why),
-            },
-            Record::Task(_) => panic!("a task"),
-        }
-    }
-
-    #[test]
-    fn vectors() {
-        assert_eq!(verdict("size", r#"{"a":[{"t":[]}],"r":0}"#), Verdict::Right);
-        assert_eq!(verdict("size.more", r#"{"a":[5],"e":1,"src":"x"}"#), Verdict::Right);
-        assert_eq!(verdict("x", r#"{"f":"index","a":[{"g":"0"},{"t":[5,5]}],"r":null}"#), Verdict::Right);
-        let Verdict::Wrong(what) = verdict("size", r#"{"a":[{"t":[]}],"e":1}"#) else { panic!("not wrong") };
-        assert_eq!(what, r#"size({"t":[]}) = 0, expected an error"#);
-        assert!(matches!(verdict("sizes", r#"{"a":[5],"e":1}"#), Verdict::Unsupported(_)));
-        // A truth value is not the number that it equals.
-        assert!(matches!(verdict("positive", r#"{"a":[5],"r":1}"#), Verdict::Wrong(_)));
-        for broken in [
-            "",
-            "{}",
-            r#"{"a":[{"q":1}],"r":0}"#,
-            r#"{"a":[5]}"#,
-            r#"{"cases":[]}"#,
-            r#"{"train":[["0","x"]],"id":"a"}"#,
-        ] {
-            assert!(read("size", broken).is_err(), "{broken}");
-        }
-    }
-
-    #[test]
-    fn programs() {
-        let digest = |value: i32| hex(Value::Int(value).digest());
-        let line = |d: &str, rest: &str| {
-            format!(
-                r#"{{"id":"p","src":["x1 = size(I)","x2 = divide(x1, ZERO)"],"cases":[{{"in":"0/1","d":{d}{rest}}}]}}"#
-            )
-        };
-        let (two, three) = (format!(r#"["{}"]"#, digest(2)), format!(r#"["{}"]"#, digest(3)));
-        assert_eq!(verdict("p", &line(&two, r#","err_at":"x2""#)), Verdict::Right);
-        assert_eq!(verdict("p", &line(&format!(r#"{{"x1":"{}"}}"#, digest(2)), r#","err_at":"x2""#)), Verdict::Right);
-        for (line, words) in [
-            (line(&three, r#","err_at":"x2""#), "x1 has digest"),
-            (line(&two, r#","out":5"#), "fails at x2"),
-            (line("[]", r#","err_at":"x2""#), "1 lines have values, expected 0"),
-            (r#"{"id":"p","src":["x1 = size(I)"],"in":"0/1","out":3}"#.to_owned(), "returns 2, expected 3"),
-            (r#"{"id":"p","src":["x1 = size(I)"],"in":"0/1","err_at":"x1"}"#.to_owned(), "fails nowhere, expected x1"),
-        ] {
-            let Verdict::Wrong(what) = verdict("p", &line) else { panic!("{line}") };
-            assert!(what.contains(words), "{what}");
-        }
-        assert!(matches!(verdict("p", r#"{"id":"p","cases":[{"in":"0","out":1}]}"#), Verdict::Unsupported(_)));
-    }
-}
+mod tests;
