@@ -72,6 +72,9 @@ pub(crate) struct Bench {
     /// Tasks of w3 and w4, evenly from all
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     of_tasks: u32,
+    /// Operations one after the other that w4 tries, at most
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=4))]
+    depth: u8,
     /// Runs of each measurement
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,

@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: measures, stores the rows, and writes the tables.
 
+mod jobs;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -42,6 +44,12 @@ pub(crate) struct Options {
     /// Measures nothing; writes the tables and BENCHMARKS.md from benches/results/*.json.
     #[arg(long)]
     render: bool,
+    /// A checkout of github.com/michaelhodel/arc-dsl: with --cpu --peers, what grid is measured beside.
+    #[arg(long, value_name = "DIR", requires = "peers")]
+    arc_dsl: Option<PathBuf>,
+    /// A checkout of github.com/top-quarks/ARC-solution in which `make` has run, or the program that it made: the same.
+    #[arg(long, value_name = "PATH", requires = "peers")]
+    icecuber: Option<PathBuf>,
     /// The Python that runs the peers (default: .venv's, else python3).
     #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
@@ -107,120 +115,6 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// One measurement of a whole job, and the peers that do the same.
-struct Job {
-    /// Words of the command, behind `lockstep`; the first names the domain.
-    ours: String,
-    /// Programs of `benches/peers` and their arguments.
-    peers: Vec<(&'static str, String)>,
-}
-
-impl Job {
-    fn new(ours: String, peer: &'static str, of_peer: String) -> Self {
-        Self { ours, peers: vec![(peer, of_peer)] }
-    }
-
-    fn alone(ours: String) -> Self {
-        Self { ours, peers: Vec::new() }
-    }
-
-    fn domain(&self) -> &str {
-        self.ours.split(' ').next().unwrap_or_default()
-    }
-}
-
-/// Whole jobs of every domain. `style` is a weight file that both sides read; without one ours runs alone on random
-/// weights, with which it is as fast.
-fn jobs(backend: &str, style: Option<&Path>, data: Option<&Path>) -> Vec<Job> {
-    let mut all = contourlets(backend);
-    all.extend(styles(backend, style));
-    all.extend(walls(backend));
-    all.extend(grids(backend, data));
-    all
-}
-
-/// The language of grids, on the tasks and programs of the golden data; without them nothing.
-fn grids(backend: &str, data: Option<&Path>) -> Vec<Job> {
-    let Some(data) = data.map(|data| data.join("grid-dsl")).filter(|data| data.is_dir()) else { return Vec::new() };
-    let (tasks, programs) = (data.join("arc/training.jsonl"), data.join("programs/public.jsonl"));
-    let same = format!("grid bench --tasks {}", tasks.display());
-    let many = if backend == "cpu" { "--grids 100000" } else { "--grids 1000000" };
-    vec![
-        Job::alone(format!("{same} {many} --only w1,w1d,w5,w6,w7")),
-        Job::alone(format!("{same} --programs {} --runs 3 --only w2,w3,w7", programs.display())),
-    ]
-}
-
-/// Arguments that both programs understand alike but for one name.
-fn contourlets(backend: &str) -> Vec<Job> {
-    let ours = |arguments: &str| format!("nsct bench {arguments}");
-    if backend == "cpu" {
-        let mut all = Vec::new();
-        for (size, levels) in [256, 512, 1024].into_iter().flat_map(|size| ["2,3", "2,3,3,4"].map(|l| (size, l))) {
-            let same = format!("--batch 1 --size {size} --levels {levels}");
-            all.push(Job::new(ours(&same), "nsct_numpy.py", format!("{same} --workers {}", cores())));
-        }
-        let peer = format!("--batch 8 --workers {}", cores());
-        all.push(Job::new(ours("--batch 8 --loop"), "nsct_numpy.py", peer));
-        return all;
-    }
-    let batch = "--batch 8 --channels 3";
-    vec![
-        Job::new(ours(&format!("{batch} --loop")), "nsct_torch.py", batch.to_owned()),
-        // Direct kernels: mapping kernels tap by tap, and the dense filters as other libraries for GPUs apply them.
-        Job::alone(ours(&format!("{batch} --engine taps"))),
-        Job::alone(ours(&format!("{batch} --dfilt pkva --engine ladder"))),
-        Job::alone(ours(&format!("{batch} --engine dense-reference --samples 3"))),
-    ]
-}
-
-/// The network in every precision, at the sizes that people ask about.
-fn styles(backend: &str, weights: Option<&Path>) -> Vec<Job> {
-    let file = weights.map(Path::display);
-    let model = file.as_ref().map(|file| format!(" --model {file}")).unwrap_or_default();
-    let (sizes, precisions): (&str, &[&str]) = match backend {
-        "cpu" => ("256x256,512x512", &["f32"]),
-        _ => ("256x256,512x512,1080x1920,2160x3840", &["f16", "f32"]),
-    };
-    let batch = if backend == "cpu" { "1" } else { "1,8" };
-    let same = format!("--sizes {sizes} --batch {batch}");
-    let mut all: Vec<Job> = precisions
-        .iter()
-        .map(|precision| Job::alone(format!("style bench {same} --precision {precision}{model}")))
-        .collect();
-    if let (Some(last), Some(file)) = (all.last_mut(), file) {
-        let peer = format!("--weights {file} {same}");
-        last.peers = match backend {
-            "cpu" => {
-                let peer = format!("{peer} --workers {}", cores());
-                let torch = format!("{peer} --device cpu --modes f32");
-                vec![("style_onnx.py", peer), ("style_torch.py", torch)]
-            }
-            _ => vec![("style_torch.py", peer)],
-        };
-    }
-    // The transformer; frames one after the other beside the computation alone; what has no room, in strips.
-    all.push(Job::alone(format!("style bench {same} --model vit:candy")));
-    if backend != "cpu" {
-        let frames = "--sizes 512x512,1080x1920,2160x3840 --stream --precision f16";
-        all.push(Job::alone(format!("style bench {frames}{model}")));
-        let strips = "--sizes 4320x7680 --batch 1 --memory 1G --samples 3 --precision f16";
-        all.push(Job::alone(format!("style bench {strips}{model}")));
-    }
-    all
-}
-
-/// Products and sums on a wall of LEDs, which the peers have the command make.
-fn walls(backend: &str) -> Vec<Job> {
-    let ours = |arguments: &str| format!("ata bench {arguments}");
-    if backend == "cpu" {
-        // Both in processor time of one thread.
-        return vec![Job::new(ours("--case cpu --threads 1 --samples 20"), "ata_scipy.py", "--repeat 20".to_owned())];
-    }
-    let large = Job::alone(ours("--case G6 --case G7 --samples 20"));
-    vec![Job::new(ours("--samples 100"), "ata_torch.py", "--repeat 100".to_owned()), large]
-}
-
 /// The weights that peers are given: of the golden data.
 fn style_weights(root: &Path) -> Option<PathBuf> {
     let data = crate::test::data_folder(root).ok()??;
@@ -245,7 +139,15 @@ fn measure(
     if data.is_none() && wants(options, "grid") {
         println!("NOT MEASURED: grid needs the golden data; set LOCKSTEP_DATA to their folder");
     }
-    for job in jobs(backend, weights.as_deref(), data.as_deref()) {
+    if options.peers && backend == "cpu" && wants(options, "grid") {
+        for (option, path) in [("--arc-dsl", &options.arc_dsl), ("--icecuber", &options.icecuber)] {
+            if path.is_none() {
+                println!("NOT MEASURED: the peer of grid that {option} names (see benches/peers/README.md)");
+            }
+        }
+    }
+    let peers = jobs::GridPeers { arc_dsl: options.arc_dsl.as_deref(), icecuber: options.icecuber.as_deref() };
+    for job in jobs::all(backend, weights.as_deref(), data.as_deref(), &peers) {
         if !wants(options, job.domain()) {
             continue;
         }
@@ -458,25 +360,6 @@ mod tests {
     fn dates_are_right() {
         let dates = [0, 59, 11_016, 19_782, 20_777].map(date_of);
         assert_eq!(dates, ["1970-01-01", "1970-03-01", "2000-02-29", "2024-02-29", "2026-11-20"]);
-    }
-
-    #[test]
-    fn both_sides_of_a_job_get_the_same_sizes() {
-        let file = Path::new("w.safetensors");
-        for backend in ["cpu", "cuda"] {
-            for job in
-                jobs(backend, Some(file), None).iter().filter(|job| job.domain() == "style" && !job.peers.is_empty())
-            {
-                let sizes = |text: &str| {
-                    text.split("--sizes ").nth(1).and_then(|rest| rest.split(' ').next()).map(str::to_owned)
-                };
-                assert!(
-                    job.peers.iter().all(|(_, peer)| sizes(peer) == sizes(&job.ours) && peer.contains("w.safetensors"))
-                );
-                assert!(job.ours.contains("--model w.safetensors"));
-            }
-        }
-        assert!(jobs("cuda", None, None).iter().filter(|job| job.domain() == "style").all(|job| job.peers.is_empty()));
     }
 
     #[test]
