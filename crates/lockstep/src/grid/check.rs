@@ -26,8 +26,8 @@ pub(crate) struct Check {
     #[arg(long)]
     types: bool,
     /// What becomes of calls that must fail
-    #[arg(long, value_enum, default_value = "strict", value_name = "MODE")]
-    check: CheckMode,
+    #[arg(long = "check", value_enum, default_value = "strict", value_name = "MODE")]
+    mode: CheckMode,
     #[command(flatten)]
     reading: Reading,
 }
@@ -40,7 +40,7 @@ impl Check {
             count += programs.len();
             let mut types = Vec::new();
             for program in &programs {
-                let checked = check(program, self.check.into());
+                let checked = check(program, self.mode.into());
                 if self.types {
                     session.say(format!("{}:", program.name()));
                     for (line, kind) in program.lines().iter().zip(&checked.types) {

@@ -67,7 +67,7 @@ pub(super) struct Machine {
 pub(super) enum Opened {
     Host(&'static dyn Backend),
     #[cfg(feature = "cuda")]
-    Cuda(grid_dsl::device::DeviceExecutor<gpu_core::Cuda>),
+    Cuda(Box<grid_dsl::device::DeviceExecutor<gpu_core::Cuda>>),
 }
 
 impl Machine {
@@ -115,7 +115,7 @@ impl Opened {
         if queues.is_empty() {
             return Ok(Self::Host(&Cpu));
         }
-        Ok(Self::Cuda(grid_dsl::device::DeviceExecutor::new(queues)?))
+        Ok(Self::Cuda(Box::new(grid_dsl::device::DeviceExecutor::new(queues)?)))
     }
 
     #[cfg(not(feature = "cuda"))]
@@ -128,7 +128,7 @@ impl Opened {
         match self {
             Self::Host(backend) => *backend,
             #[cfg(feature = "cuda")]
-            Self::Cuda(executor) => executor,
+            Self::Cuda(executor) => executor.as_ref(),
         }
     }
 
@@ -137,7 +137,7 @@ impl Opened {
         match self {
             Self::Host(_) => None,
             #[cfg(feature = "cuda")]
-            Self::Cuda(executor) => Some(executor),
+            Self::Cuda(executor) => Some(executor.as_ref()),
         }
     }
 
@@ -163,7 +163,7 @@ impl Share {
         let coverage = executor.coverage();
         let queues = executor.queues();
         // A queue that samples did not suffice for has no share.
-        let shares = coverage.queues.iter().copied().chain(std::iter::repeat(Default::default()));
+        let shares = coverage.queues.iter().copied().chain(std::iter::repeat(grid_dsl::device::Share::default()));
         let device = |(b, share): (&B, grid_dsl::device::Share)| Device {
             name: b.device().name.clone(),
             calls: share.calls,

@@ -227,7 +227,7 @@ impl Merged {
             }
             #[cfg(feature = "cuda")]
             Opened::Cuda(executor) => {
-                let executor = Executor::new(executor, options);
+                let executor = Executor::new(*executor, options);
                 let found = executor.run(&dag, &samples.batch);
                 let own = Share::of(executor.backend());
                 let mut profile = Profile::from(found.profile()).with_levels_of(&dag);

@@ -103,7 +103,9 @@ impl Run {
             let limits = Limits { fuel: self.fuel, ..Limits::default() };
             let mut tasks = self.chosen_tasks()?;
             let before: usize = tasks.iter().map(|task| task.test.len()).sum();
-            tasks.iter_mut().for_each(|task| task.test.retain(|(_, output)| *output != Value::None));
+            for task in &mut tasks {
+                task.test.retain(|(_, output)| *output != Value::None);
+            }
             let left_out = before - tasks.iter().map(|task| task.test.len()).sum::<usize>();
             if left_out > 0 {
                 session.note(format!("{left_out} tests without an output are left out: nothing could be compared"));

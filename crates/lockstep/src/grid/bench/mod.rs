@@ -181,7 +181,7 @@ impl Bench {
             Opened::Host(_) => ("cpu", None::<f64>, self.measure(session, &tasks, &inputs, &programs)?),
             #[cfg(feature = "cuda")]
             Opened::Cuda(executor) => {
-                let (copy, rows) = self.measure_gpus(session, executor, &tasks, &inputs, &programs)?;
+                let (copy, rows) = self.measure_gpus(session, *executor, &tasks, &inputs, &programs)?;
                 ("cuda", Some(copy), rows)
             }
         };
