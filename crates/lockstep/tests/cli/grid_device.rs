@@ -97,7 +97,7 @@ fn graphs_are_the_same_on_cuda() {
 
 #[test]
 #[ignore = "needs a CUDA device"]
-fn gpus_are_measured_and_thresholds_kept() {
+fn gpus_are_measured_and_thresholds_kept_on_cuda() {
     let place = place();
     place.ok("grid tune p.grid --tasks tasks.jsonl --backend cuda --devices 1 -o tuning.toml");
     let text = String::from_utf8(place.read("tuning.toml")).unwrap();
