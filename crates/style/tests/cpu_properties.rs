@@ -244,8 +244,9 @@ fn invariances() {
         let scaled: Vec<f32> = x.iter().map(|v| v / 255.0).collect();
         let scaled = run(&weights, &scaled, [1, 3, h, w]);
         let error = scaled.iter().zip(&reference).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-        // The eps of the first norm, and not more than roundings beside it.
-        assert!(error < 0.05, "{style}, 0..1 input: {error}");
+        // The eps of the first norm (under 1e-3), and roundings: 128 is taken from every value, which leaves one of 0..1
+        // seven bits fewer than one of 0..255.
+        assert!(error < 0.1, "{style}, 0..1 input: {error}");
         let last = weights.biases.len() - 1;
         weights.biases[..last].iter_mut().for_each(|b| b.fill(1e3));
         assert_eq!(run(&weights, &x, [1, 3, h, w]), reference, "{style}, biases before norms");
