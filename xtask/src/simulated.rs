@@ -16,6 +16,9 @@ const UNKNOWN: &str = "unsupported in kernel";
 pub(crate) const FEW_CASES: u32 = 4;
 /// Random cases of all others: what tests try unless told otherwise.
 pub(crate) const CASES: u32 = 64;
+/// One of so many cases is computed again, and on a forked queue: every run watches for races, so that its order of
+/// blocks and warps, which is what two runs differ in, matters less than on a GPU.
+const REPEATED: u32 = 4;
 /// Packages whose kernels convolve whole images or multiply tiles: a case is far more work than one of others.
 const TILES: [&str; 2] = ["style", "ata-wmma"];
 /// Words in the names of tests on golden data: whole pictures, which would take hours.
@@ -114,8 +117,12 @@ pub(crate) fn run(
         }
         let mut command = command(selection, &members, part, arguments, nextest);
         command.envs(variables(&library)).env("LOCKSTEP_REPORT", &records);
-        if part != Part::Small && std::env::var_os("LOCKSTEP_CASES").is_none() {
-            command.env("LOCKSTEP_CASES", FEW_CASES.to_string());
+        if std::env::var_os("LOCKSTEP_CASES").is_none() {
+            let cases = if part == Part::Small { CASES } else { FEW_CASES };
+            command.env("LOCKSTEP_CASES", cases.to_string());
+            if std::env::var_os("LOCKSTEP_REPEATS").is_none() {
+                command.env("LOCKSTEP_REPEATS", (cases / REPEATED).to_string());
+            }
         }
         println!("$ {}", line(&command));
         let (more, succeeded) = watch(&mut command)?;

@@ -2,7 +2,7 @@
 
 use crate::fault::{Fault, FaultKind};
 use crate::launch::{LOCAL_WINDOW, Launch, PARAMETER_WINDOW, SHARED_WINDOW, Shared, WINDOW};
-use crate::ledger::{Touch, Toucher};
+use crate::ledger::{Cell, Held, Touch, Toucher};
 use crate::program::{Access, Kind, Place};
 use crate::ptx::Space;
 use crate::race::{Observer, Other, Race};
@@ -61,12 +61,32 @@ impl Warp {
         changes: &dyn Fn() -> bool,
         work: impl FnOnce() -> R,
     ) -> Result<R> {
+        self.touch_held(&mut Held::default(), by, region, granule, offset, size, touch, changes, work)
+    }
+
+    /// The cells of a region that is watched exactly.
+    fn cells<'r>(&self, region: &'r Region, granule: u8, lane: u32) -> Result<&'r [Cell]> {
+        let none = || self.fault(FaultKind::Memory, lane, "the host has no memory to watch for races");
+        region.ledger(granule).ok_or_else(none)
+    }
+
+    /// As `touch`, one access after the other.
+    fn touch_held<'a, R>(
+        &self,
+        held: &mut Held<'a>,
+        by: &Toucher<'a>,
+        region: &Region,
+        granule: u8,
+        offset: u64,
+        size: u8,
+        touch: Touch,
+        changes: &dyn Fn() -> bool,
+        work: impl FnOnce() -> R,
+    ) -> Result<R> {
         let lane = by.thread % 32;
-        let Some(cells) = region.ledger(granule) else {
-            return Err(self.fault(FaultKind::Memory, lane, "the host has no memory to watch for races"));
-        };
+        let cells = self.cells(region, granule, lane)?;
         let (first, count) = ((offset / u64::from(granule)) as usize, usize::from((size / granule).max(1)));
-        by.touch(cells, first, count, touch, changes, work).map_err(|race| {
+        by.touch(held, cells, first, count, touch, changes, work).map_err(|race| {
             let what = match touch {
                 Touch::Read | Touch::StrongRead(_) => "reads",
                 Touch::Write | Touch::CopyWrite | Touch::StrongWrite(_) => "writes",
@@ -169,7 +189,7 @@ impl Warp {
         }
     }
 
-    /// Reads the elements of each lane.
+    /// Reads the elements of each lane; those of others stay.
     pub(crate) fn read(
         &mut self,
         shared: &mut Shared,
@@ -177,15 +197,14 @@ impl Warp {
         access: Access,
         mask: u32,
         addresses: [u64; 32],
-    ) -> Result<Elements> {
-        let mut out = [[0; 32]; 4];
+        out: &mut Elements,
+    ) -> Result<()> {
         self.each_space(access.space, mask, addresses, |warp, space, mask, addresses| match space {
-            Space::Shared => warp.read_shared(shared, launch, access, mask, addresses, &mut out),
-            Space::Local => warp.read_local(access, mask, addresses, &mut out),
-            Space::Param => warp.read_parameters(launch, access, mask, addresses, &mut out),
-            _ => warp.read_global(shared, launch, access, mask, addresses, &mut out),
-        })?;
-        Ok(out)
+            Space::Shared => warp.read_shared(shared, launch, access, mask, addresses, out),
+            Space::Local => warp.read_local(access, mask, addresses, out),
+            Space::Param => warp.read_parameters(launch, access, mask, addresses, out),
+            _ => warp.read_global(shared, launch, access, mask, addresses, out),
+        })
     }
 
     /// Writes the elements of each lane.
@@ -285,7 +304,11 @@ impl Warp {
         let cells = usize::from((SIZE / granule).max(1));
         let shift = granule.trailing_zeros();
         let base = observer.stamp(self.index * 32);
-        let touch = if access.strength.is_atomic() { Touch::StrongRead(access.scope) } else { Touch::Read };
+        let strong = access.strength.is_atomic();
+        let touch = if strong { Touch::StrongRead(access.scope) } else { Touch::Read };
+        if let Some(by) = observer.exact.as_ref().filter(|_| watch && !strong) {
+            return self.read_exactly::<SIZE>(launch, access, by, region, granule, mask, offsets, out);
+        }
         for (element, values) in out.iter_mut().enumerate().take(access.count.into()) {
             let add = element as u64 * u64::from(SIZE);
             let mut rest = mask;
@@ -313,6 +336,47 @@ impl Warp {
         Ok(())
     }
 
+    /// Plain reads of kernels that are watched exactly. What several lanes read is noted once.
+    fn read_exactly<const SIZE: u8>(
+        &self,
+        launch: &Launch<'_>,
+        access: Access,
+        by: &Toucher<'_>,
+        region: &Region,
+        granule: u8,
+        mask: u32,
+        offsets: &[u64; 32],
+        out: &mut Elements,
+    ) -> Result<()> {
+        let cells = self.cells(region, granule, mask.trailing_zeros())?;
+        let count = usize::from((SIZE / granule).max(1));
+        let shift = granule.trailing_zeros();
+        let mut held = Held::default();
+        let mut rest = mask;
+        while rest != 0 {
+            let first = offsets[rest.trailing_zeros() as usize];
+            let mut same = 0;
+            for i in 0..32 {
+                same |= u32::from(offsets[i] == first) << i;
+            }
+            same &= rest;
+            rest &= !same;
+            for (element, values) in out.iter_mut().enumerate().take(access.count.into()) {
+                let offset = first + element as u64 * u64::from(SIZE);
+                if launch.checks.unwritten && !region.is_written(offset, SIZE) {
+                    return Err(self.unwritten(same.trailing_zeros(), region, offset, SIZE));
+                }
+                let value = region.load(offset, SIZE);
+                by.read(&mut held, cells, (offset >> shift) as usize, count, same)
+                    .map_err(|(lane, race)| self.raced(lane, race, "reads", region, offset, SIZE.into()))?;
+                for lane in lanes(same) {
+                    values[lane] = value;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Writes at offsets that have been checked.
     #[inline(always)]
     pub(crate) fn write_lanes<const SIZE: u8>(
@@ -332,6 +396,7 @@ impl Warp {
         let shift = granule.trailing_zeros();
         let base = observer.stamp(self.index * 32);
         let touch = if access.strength.is_atomic() { Touch::StrongWrite(access.scope) } else { Touch::Write };
+        let mut held = Held::default();
         for (element, values) in values.iter().enumerate().take(access.count.into()) {
             let add = element as u64 * u64::from(SIZE);
             let mut rest = mask;
@@ -344,7 +409,7 @@ impl Warp {
                     let changes = || differs(region, offset, SIZE, value);
                     if let Some(by) = observer.lane(lane) {
                         let work = || region.store(offset, SIZE, value);
-                        self.touch(&by, region, granule, offset, SIZE, touch, &changes, work)?;
+                        self.touch_held(&mut held, &by, region, granule, offset, SIZE, touch, &changes, work)?;
                         region.mark_written(offset, SIZE);
                         continue;
                     }
@@ -411,7 +476,8 @@ impl Warp {
         mask: u32,
     ) -> Result<()> {
         let addresses = self.addresses(launch, access.address, access.offset);
-        let mut values = self.read(shared, launch, access, mask, addresses)?;
+        let mut values = [[0; 32]; 4];
+        self.read(shared, launch, access, mask, addresses, &mut values)?;
         for (place, values) in to.iter().zip(&mut values).take(access.count.into()) {
             if signed {
                 *values = values.map(|value| extend(value, access.size, true));

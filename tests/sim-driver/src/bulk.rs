@@ -135,7 +135,7 @@ impl Warp {
         }
         let access = Access { size: 8, count: 2, space: Space::Generic, ..PLAIN };
         for add in (0..bytes).step_by(UNIT as usize) {
-            self.read(shared, launch, access, 1 << lane, [from + add; 32])?;
+            self.read(shared, launch, access, 1 << lane, [from + add; 32], &mut [[0; 32]; 4])?;
             for half in [0, 8] {
                 self.touch_shared(shared, launch, lane, to + add + half, Touch::Write)?;
             }

@@ -316,7 +316,8 @@ impl Warp {
                 }
                 self.write(shared, launch, access, mask, addresses, &elements)?;
             } else {
-                let elements = self.read(shared, launch, access, mask, addresses)?;
+                let mut elements = [[0; 32]; 4];
+                self.read(shared, launch, access, mask, addresses, &mut elements)?;
                 for lane in 0..32 {
                     fragment.set(&mut values, lane, element, elements[0][lane]);
                 }
@@ -358,7 +359,8 @@ impl Warp {
                     elements[0] = values.map(|value| value >> (16 * half) & 0xFFFF);
                     self.write(shared, launch, access, mask, addresses, &elements)?;
                 } else {
-                    let elements = self.read(shared, launch, access, mask, addresses)?;
+                    let mut elements = [[0; 32]; 4];
+                    self.read(shared, launch, access, mask, addresses, &mut elements)?;
                     for lane in 0..32 {
                         values[lane] |= elements[0][lane] << (16 * half);
                     }

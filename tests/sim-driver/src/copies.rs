@@ -1,13 +1,13 @@
 //! `cp.async`: copies that are done when somebody waits for them.
 
-use crate::access::lanes;
+use crate::access::{Elements, lanes};
 use crate::fault::{Fault, FaultKind};
 use crate::launch::{Launch, Shared};
 use crate::ledger::Touch;
 use crate::order::Scope;
 use crate::program::{Access, Kind, Op, Place, Strength};
 use crate::ptx::Space;
-use crate::warp::{Copy, Warp};
+use crate::warp::Warp;
 
 /// An access that orders nothing; the rest of it is replaced.
 pub(crate) const PLAIN: Access = Access {
@@ -22,63 +22,102 @@ pub(crate) const PLAIN: Access = Access {
 
 type Result<T> = std::result::Result<T, Fault>;
 
+/// What one `cp.async` has begun.
+#[derive(Clone, Debug)]
+pub(crate) struct Copies {
+    /// Lanes whose copies are under way.
+    mask: u32,
+    /// The group of each lane's copy.
+    groups: [u32; 32],
+    to: [u64; 32],
+    from: [u64; 32],
+    /// Bytes that are read; the rest of them becomes zero.
+    read: [u8; 32],
+    size: u8,
+    pc: u32,
+}
+
+impl Copies {
+    /// Bytes that go at once.
+    fn unit(&self) -> u8 {
+        self.size.min(8)
+    }
+}
+
 impl Warp {
     /// Notes copies that `cp.async` begins; they are done when somebody waits for them, as late as a device may. Since
     /// a device may also do them at once, they read and write now as far as races go.
     pub(crate) fn begin_copies(&mut self, shared: &mut Shared, launch: &Launch<'_>, op: &Op, mask: u32) -> Result<()> {
         let Op::CopyAsync { to, to_offset, from, from_offset, size, read } = op else { return Ok(()) };
-        let to = self.addresses(launch, *to, *to_offset);
+        let to = self.addresses(launch, *to, *to_offset).map(Self::shared_offset);
         let from = self.addresses(launch, *from, *from_offset);
         let read = read.map_or([u32::from(*size); 32], |slot| self.get32(launch.program, slot));
-        for lane in lanes(mask) {
-            let to = Self::shared_offset(to[lane]);
-            let copy =
-                Copy { to, from: from[lane], size: *size, read: read[lane].min((*size).into()) as u8, pc: self.pc };
-            self.watch_copy(shared, launch, lane, copy)?;
-            let group = self.copy_groups[lane];
-            match self.copies.iter_mut().find(|(key, _)| *key == (group << 5 | lane as u32)) {
-                Some((_, copies)) => copies.push(copy),
-                None => self.copies.push((group << 5 | lane as u32, vec![copy])),
+        let read = read.map(|bytes| bytes.min((*size).into()) as u8);
+        let copies = Copies { mask, groups: self.copy_groups, to, from, read, size: *size, pc: self.pc };
+        self.watch_copies(shared, launch, &copies)?;
+        self.copies.push(copies);
+        Ok(())
+    }
+
+    /// Looks for races of copies that begin, and keeps others away from where they go.
+    fn watch_copies(&mut self, shared: &mut Shared, launch: &Launch<'_>, copies: &Copies) -> Result<()> {
+        let bytes = u64::from(copies.size);
+        for lane in lanes(copies.mask) {
+            self.in_shared(shared, lane, copies.to[lane], bytes, "writes")?;
+        }
+        self.sources(shared, launch, copies, copies.mask)?;
+        let observer = self.observer(shared, launch, true);
+        if launch.checks.race && observer.watches() {
+            let (region, granule, unit) = (&shared.memory, launch.program.shared_granule, copies.unit());
+            for lane in lanes(copies.mask) {
+                let to = copies.to[lane];
+                if let Some(by) = observer.lane(lane as u32) {
+                    for at in (to..to + bytes).step_by(unit.into()) {
+                        self.touch(&by, region, granule, at, unit, Touch::Write, &|| true, || ())?;
+                    }
+                    continue;
+                }
+                let shadow = self.shadow(region, granule)?;
+                let stamp = observer.stamp(self.index * 32 + lane as u32);
+                for cell in to / u64::from(granule)..(to + bytes) / u64::from(granule) {
+                    observer
+                        .write(shadow, cell as usize, stamp, || true)
+                        .map_err(|race| self.raced(lane as u32, race, "writes", region, to, bytes))?;
+                }
             }
+        }
+        let line = launch.program.steps[copies.pc as usize - 1].line;
+        for lane in lanes(copies.mask) {
+            shared.guard(copies.to[lane], bytes, (line, self.thread(lane as u32) + 1));
         }
         Ok(())
     }
 
-    /// Looks for races of a copy that begins, and keeps others away from where it goes.
-    fn watch_copy(&mut self, shared: &mut Shared, launch: &Launch<'_>, lane: usize, copy: Copy) -> Result<()> {
-        let bytes = u64::from(copy.size);
-        self.in_shared(shared, lane, copy.to, bytes, "writes")?;
-        if copy.read > 0 {
-            if copy.from % bytes != 0 {
-                return Err(self.misaligned(lane as u32, copy.from, bytes, "reads"));
+    /// What copies bring, in pieces of their unit; what is not read is zero.
+    fn sources(&mut self, shared: &mut Shared, launch: &Launch<'_>, copies: &Copies, mask: u32) -> Result<Elements> {
+        let (bytes, unit) = (u64::from(copies.size), copies.unit());
+        for lane in lanes(mask).filter(|&lane| copies.read[lane] > 0) {
+            if copies.from[lane] % bytes != 0 {
+                return Err(self.misaligned(lane as u32, copies.from[lane], bytes, "reads"));
             }
-            let size = if copy.read % 4 == 0 { 4 } else { 1 };
-            for at in (0..copy.read).step_by(size.into()) {
+        }
+        let whole = lanes(mask).filter(|&lane| copies.read[lane] == copies.size).fold(0, |all, lane| all | 1 << lane);
+        let access = Access { size: unit, count: copies.size / unit, ..PLAIN };
+        let mut values = [[0; 32]; 4];
+        if whole != 0 {
+            self.read(shared, launch, access, whole, copies.from, &mut values)?;
+        }
+        for lane in lanes(mask & !whole) {
+            let read = copies.read[lane];
+            let size = if read % 4 == 0 { 4 } else { 1 };
+            for at in (0..read).step_by(size.into()) {
                 let access = Access { size, ..PLAIN };
-                self.read(shared, launch, access, 1 << lane, [copy.from + u64::from(at); 32])?;
+                let (from, mut part) = ([copies.from[lane] + u64::from(at); 32], [[0; 32]; 4]);
+                self.read(shared, launch, access, 1 << lane, from, &mut part)?;
+                values[usize::from(at / unit)][lane] |= part[0][lane] << (8 * (at % unit));
             }
         }
-        let observer = self.observer(shared, launch, true);
-        if launch.checks.race && observer.watches() {
-            let granule = launch.program.shared_granule;
-            for at in (copy.to..copy.to + bytes).step_by(4) {
-                if let Some(by) = observer.lane(lane as u32) {
-                    let region = &shared.memory;
-                    self.touch(&by, region, granule, at, 4, Touch::Write, &|| true, || ())?;
-                    continue;
-                }
-                let shadow = self.shadow(&shared.memory, granule)?;
-                let stamp = observer.stamp(self.index * 32 + lane as u32);
-                for cell in at / u64::from(granule)..(at + 4) / u64::from(granule) {
-                    observer
-                        .write(shadow, cell as usize, stamp, || true)
-                        .map_err(|race| self.raced(lane as u32, race, "writes", &shared.memory, copy.to, bytes))?;
-                }
-            }
-        }
-        let line = launch.program.steps[copy.pc as usize - 1].line;
-        shared.guard(copy.to, bytes, (line, self.thread(lane as u32) + 1));
-        Ok(())
+        Ok(values)
     }
 
     /// Fails where a copy is under way: until somebody has waited for it, the place is the copy's alone.
@@ -123,45 +162,33 @@ impl Warp {
         left: Option<u32>,
         mask: u32,
     ) -> Result<()> {
-        let groups = self.copy_groups;
-        let due = |key: u32| {
-            let (group, lane) = (key >> 5, key & 31);
-            mask >> lane & 1 == 1 && left.is_none_or(|left| group.saturating_add(left) < groups[lane as usize])
-        };
-        let (now, later): (Vec<_>, Vec<_>) = self.copies.drain(..).partition(|(key, _)| due(*key));
-        self.copies = later;
         let here = self.pc;
-        for (key, copies) in now {
-            let lane = (key & 31) as usize;
-            for copy in copies {
+        for mut copies in std::mem::take(&mut self.copies) {
+            let is_due = |&lane: &usize| {
+                left.is_none_or(|left| copies.groups[lane].saturating_add(left) < self.copy_groups[lane])
+            };
+            let due = lanes(mask & copies.mask).filter(is_due).fold(0, |all, lane| all | 1 << lane);
+            if due != 0 {
                 // Faults name the instruction that began the copy.
-                self.pc = copy.pc;
-                self.copy_one(shared, launch, lane, copy)?;
+                self.pc = copies.pc;
+                self.copy(shared, launch, &copies, due)?;
+            }
+            copies.mask &= !due;
+            if copies.mask != 0 {
+                self.copies.push(copies);
             }
         }
         self.pc = here;
         Ok(())
     }
 
-    fn copy_one(&mut self, shared: &mut Shared, launch: &Launch<'_>, lane: usize, copy: Copy) -> Result<()> {
-        shared.unguard(copy.to, copy.size.into());
-        let unit = copy.size.min(8);
-        let mut access = PLAIN;
-        let mut at = 0;
-        while at < copy.size {
-            let mut values = [[0; 32]; 4];
-            // What is not read becomes zero.
-            for byte in at..(at + 4).min(copy.read) {
-                access.space = Space::Generic;
-                access.size = 1;
-                let part = self.read(shared, launch, access, 1 << lane, [copy.from + u64::from(byte); 32])?;
-                values[0][lane] |= part[0][lane] << (8 * (byte - at));
-            }
-            access.space = Space::Shared;
-            access.size = 4.min(unit);
-            self.write(shared, launch, access, 1 << lane, [copy.to + u64::from(at); 32], &values)?;
-            at += 4;
+    fn copy(&mut self, shared: &mut Shared, launch: &Launch<'_>, copies: &Copies, mask: u32) -> Result<()> {
+        for lane in lanes(mask) {
+            shared.unguard(copies.to[lane], copies.size.into());
         }
-        Ok(())
+        let values = self.sources(shared, launch, copies, mask)?;
+        let unit = copies.unit();
+        let access = Access { space: Space::Shared, size: unit, count: copies.size / unit, ..PLAIN };
+        self.write(shared, launch, access, mask, copies.to, &values)
     }
 }

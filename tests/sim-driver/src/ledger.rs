@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::order::{Order, Scope};
 use crate::race::{Other, Race};
@@ -103,20 +103,45 @@ pub(crate) struct Lists {
     free: Vec<usize>,
 }
 
-impl Lists {
-    pub(crate) fn clear(&mut self) {
-        self.all.clear();
-        self.free.clear();
+impl Readers {
+    /// Its first reader, which was the only one.
+    fn begin(&mut self, before: Epoch) {
+        self.groups.push(Group {
+            block: before.block,
+            warp: before.thread / 32,
+            clock: before.clock,
+            lanes: 1 << (before.thread % 32),
+            sort: sort_of(before.bits),
+        });
+        if before.bits & OBSERVED != 0 {
+            self.observers.push((before.block, before.thread));
+        }
     }
 
-    fn add(&mut self, readers: Readers) -> u64 {
+    /// As new, but for the memory that it has.
+    fn clear(&mut self) {
+        self.groups.clear();
+        self.plain.clear();
+        self.strong.clear();
+        self.observers.clear();
+        self.all_observe = false;
+    }
+}
+
+impl Lists {
+    pub(crate) fn clear(&mut self) {
+        self.all.iter_mut().for_each(Readers::clear);
+        self.free.clear();
+        self.free.extend((0..self.all.len()).rev());
+    }
+
+    /// An empty list, and its number.
+    fn add(&mut self) -> (u64, &mut Readers) {
         let i = self.free.pop().unwrap_or(self.all.len());
         if i == self.all.len() {
-            self.all.push(readers);
-        } else {
-            self.all[i] = readers;
+            self.all.push(Readers::default());
         }
-        (i as u64 + 1) << 3
+        ((i as u64 + 1) << 3, &mut self.all[i])
     }
 
     fn of(&mut self, word: u64) -> Option<&mut Readers> {
@@ -125,7 +150,7 @@ impl Lists {
 
     fn remove(&mut self, word: u64) {
         if let Some(readers) = self.of(word) {
-            *readers = Readers::default();
+            readers.clear();
             self.free.push((word >> 3) as usize - 1);
         }
     }
@@ -134,7 +159,25 @@ impl Lists {
 /// The lists of a memory, apart, so that blocks rarely wait for each other.
 pub(crate) type Shards = [Mutex<Lists>];
 
+/// Lists that one access after the other works on, and their number.
+#[derive(Default)]
+pub(crate) struct Held<'a>(Option<(usize, MutexGuard<'a, Lists>)>);
+
+impl<'a> Held<'a> {
+    /// Those of a cell, and of all cells of one access.
+    fn of(&mut self, shards: &'a Shards, cell: usize) -> &mut Lists {
+        let wanted = cell / 64 % shards.len();
+        if self.0.as_ref().is_some_and(|(shard, _)| *shard != wanted) {
+            // Never two at once.
+            self.0 = None;
+        }
+        let lock = || (wanted, shards[wanted].lock().unwrap_or_else(PoisonError::into_inner));
+        &mut self.0.get_or_insert_with(lock).1
+    }
+}
+
 /// The thread that touches, and what is ordered before that.
+#[derive(Clone, Copy)]
 pub(crate) struct Toucher<'a> {
     pub(crate) order: &'a Order,
     pub(crate) shards: &'a Shards,
@@ -147,7 +190,7 @@ pub(crate) struct Toucher<'a> {
     pub(crate) fence: u32,
 }
 
-impl Toucher<'_> {
+impl<'a> Toucher<'a> {
     fn is_ordered(&self, block: u32, thread: u32, clock: u32) -> bool {
         (block == self.block && (clock < self.fence || thread == self.thread))
             || self.order.covers(block, thread, clock)
@@ -195,6 +238,7 @@ impl Toucher<'_> {
     /// Touches `count` cells from the first on, and does `work` while nobody else touches them.
     pub(crate) fn touch<R>(
         &self,
+        held: &mut Held<'a>,
         cells: &[Cell],
         first: usize,
         count: usize,
@@ -202,23 +246,91 @@ impl Toucher<'_> {
         changes: &dyn Fn() -> bool,
         work: impl FnOnce() -> R,
     ) -> Result<R, Race> {
-        // Cells of one access are never in two shards.
-        let mut lists = self.shards[first / 64 % self.shards.len()].lock().unwrap_or_else(PoisonError::into_inner);
+        let lists = held.of(self.shards, first);
         for cell in &cells[first..first + count] {
-            self.one(cell, &mut lists, touch, changes)?;
+            self.one(cell, lists, touch, changes)?;
         }
         Ok(work())
     }
 
-    fn one(&self, cell: &Cell, lists: &mut Lists, touch: Touch, changes: &dyn Fn() -> bool) -> Result<(), Race> {
-        let origin = if touch == Touch::CopyWrite { BY_COPY } else { 0 };
-        let touch = if touch == Touch::CopyWrite { Touch::Write } else { touch };
+    /// Plain reads of `count` cells by some lanes of the warp whose first thread this is; the lane that races.
+    pub(crate) fn read(
+        &self,
+        held: &mut Held<'a>,
+        cells: &[Cell],
+        first: usize,
+        count: usize,
+        lanes: u32,
+    ) -> Result<(), (u32, Race)> {
+        let lists = held.of(self.shards, first);
+        for cell in &cells[first..first + count] {
+            self.begin(cell);
+            let [_, write, atomic, readers] = [0, 1, 2, 3].map(|i| cell[i].load(Relaxed));
+            let last = Epoch::unpack(write);
+            let open = if write == 0 { 0 } else { self.lanes_open(last, lanes) };
+            if open != 0 {
+                return Err((open.trailing_zeros(), Race { wrote: true, other: self.other(last.block, last.thread) }));
+            }
+            let last = Epoch::unpack(atomic);
+            let open = if atomic == 0 { 0 } else { self.lanes_open(last, lanes) };
+            for lane in crate::access::lanes(open) {
+                if !self.lane(lane as u32).observed(readers, lists) {
+                    return Err((lane as u32, Race { wrote: true, other: self.other(last.block, last.thread) }));
+                }
+            }
+            cell[3].store(self.add_lanes(readers, lists, lanes), Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The thread of a lane of the warp whose first thread this is.
+    pub(crate) fn lane(&self, lane: u32) -> Self {
+        Self { thread: self.thread + lane, ..*self }
+    }
+
+    /// Of lanes of this warp those that an access is not ordered before.
+    fn lanes_open(&self, epoch: Epoch, lanes: u32) -> u32 {
+        let own = epoch.block == self.block && epoch.thread / 32 == self.thread / 32;
+        let others = if own { lanes & !(1 << (epoch.thread % 32)) } else { lanes };
+        let ordered = epoch.block == self.block && epoch.clock < self.fence;
+        if others == 0 || ordered || self.order.covers(epoch.block, epoch.thread, epoch.clock) { 0 } else { others }
+    }
+
+    /// The readers with plain ones of some lanes of this warp among them.
+    fn add_lanes(&self, readers: u64, lists: &mut Lists, lanes: u32) -> u64 {
+        if lanes.is_power_of_two() {
+            return self.lane(lanes.trailing_zeros()).add(readers, lists, Sort::Plain, false);
+        }
+        let mut word = readers;
+        if lists.of(readers).is_none() {
+            let (number, list) = lists.add();
+            word = number;
+            let before = Epoch::unpack(readers);
+            // What is ordered before one of these reads is ordered before what comes after all of them.
+            if readers != 0 && (before.bits & OBSERVED != 0 || self.lanes_open(before, lanes) == lanes) {
+                list.begin(before);
+            }
+        }
+        if let Some(list) = lists.of(word) {
+            self.join(list, lanes, Sort::Plain);
+        }
+        word
+    }
+
+    /// Forgets what is known of a cell from before.
+    fn begin(&self, cell: &Cell) {
         if cell[0].load(Relaxed) != self.tag {
             cell[0].store(self.tag, Relaxed);
             for word in &cell[1..] {
                 word.store(0, Relaxed);
             }
         }
+    }
+
+    fn one(&self, cell: &Cell, lists: &mut Lists, touch: Touch, changes: &dyn Fn() -> bool) -> Result<(), Race> {
+        let origin = if touch == Touch::CopyWrite { BY_COPY } else { 0 };
+        let touch = if touch == Touch::CopyWrite { Touch::Write } else { touch };
+        self.begin(cell);
         let [_, write, atomic, readers] = [0, 1, 2, 3].map(|i| cell[i].load(Relaxed));
         // Two threads that write the same are let pass.
         let passes = || touch == Touch::Write && !changes();
@@ -320,18 +432,8 @@ impl Toucher<'_> {
             if !observed && sort >= sort_before && self.after(before) {
                 return mine.pack();
             }
-            let mut list = Readers::default();
-            list.groups.push(Group {
-                block: before.block,
-                warp: before.thread / 32,
-                clock: before.clock,
-                lanes: 1 << (before.thread % 32),
-                sort: sort_before,
-            });
-            if observed {
-                list.observers.push((before.block, before.thread));
-            }
-            let word = lists.add(list);
+            let (word, list) = lists.add();
+            list.begin(before);
             return self.add(word, lists, sort, observes);
         }
         let Some(list) = lists.of(readers) else { return readers };
@@ -340,18 +442,26 @@ impl Toucher<'_> {
             list.all_observe |= list.observers.len() > OBSERVERS;
             list.observers.truncate(OBSERVERS);
         }
-        let lane = 1 << (self.thread % 32);
+        self.join(list, 1 << (self.thread % 32), sort);
+        readers
+    }
+
+    /// Adds readers of this warp to a list.
+    fn join(&self, list: &mut Readers, lanes: u32, sort: Sort) {
         let warp = self.thread / 32;
         let same = |group: &&mut Group| {
             (group.block, group.warp, group.clock, group.sort) == (self.block, warp, self.clock, sort)
         };
-        if let Some(group) = list.groups.iter_mut().find(same) {
-            group.lanes |= lane;
-            return readers;
+        // Most likely one of the last.
+        if let Some(group) = list.groups.iter_mut().rev().find(same) {
+            group.lanes |= lanes;
+            return;
         }
-        // What conflicts with those before conflicts with this one, which comes later.
-        list.groups.retain(|group| group.sort > sort || self.open(group) != 0);
-        list.groups.push(Group { block: self.block, warp, clock: self.clock, lanes: lane, sort });
+        // What conflicts with those before conflicts with this one, which comes later. Looked at now and then only.
+        if list.groups.len().is_power_of_two() || list.groups.len() >= GROUPS {
+            list.groups.retain(|group| group.sort > sort || self.open(group) != 0);
+        }
+        list.groups.push(Group { block: self.block, warp, clock: self.clock, lanes, sort });
         if list.groups.len() > GROUPS {
             let Readers { groups, plain, strong, .. } = list;
             groups.retain(|group| {
@@ -365,7 +475,6 @@ impl Toucher<'_> {
                 group.block == self.block
             });
         }
-        readers
     }
 }
 
@@ -391,7 +500,7 @@ mod tests {
     impl Place {
         fn touch(&self, order: &Order, block: u32, thread: u32, touch: Touch) -> Option<Other> {
             let by = Toucher { order, shards: &self.shards, tag: 1, block, thread, clock: 1, fence: 0 };
-            by.touch(&self.cell, 0, 1, touch, &|| true, || ()).err().map(|race| race.other)
+            by.touch(&mut Held::default(), &self.cell, 0, 1, touch, &|| true, || ()).err().map(|race| race.other)
         }
     }
 

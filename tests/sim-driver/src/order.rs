@@ -7,7 +7,7 @@
 //! also what they have noted and not yet published, and read and not yet fenced: usually all threads of a block fence,
 //! one of them writes or reads behind a barrier, and all fence again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How far a strong access or a fence reaches.
@@ -51,6 +51,12 @@ impl BlockClock {
         }
     }
 
+    /// Whether all that `other` covers is covered.
+    fn includes(&self, other: &Self) -> bool {
+        other.warps.iter().enumerate().all(|(warp, &clock)| clock <= self.warps.get(warp).copied().unwrap_or(0))
+            && other.threads.iter().all(|&(thread, clock)| self.covers(thread, clock))
+    }
+
     pub(crate) fn merge(&mut self, other: &Self) {
         for (warp, &clock) in other.warps.iter().enumerate() {
             self.add_warp(warp, clock);
@@ -61,32 +67,42 @@ impl BlockClock {
     }
 }
 
-/// What is known of blocks, by their number in the grid.
+/// What is known of blocks, in the order of their numbers in the grid.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Known(BTreeMap<u32, Arc<BlockClock>>);
+pub(crate) struct Known(Vec<(u32, Arc<BlockClock>)>);
 
 impl Known {
+    fn of(&self, block: u32) -> Option<&BlockClock> {
+        let found = self.0.binary_search_by_key(&block, |&(block, _)| block).ok()?;
+        Some(&self.0[found].1)
+    }
+
     pub(crate) fn covers(&self, block: u32, thread: u32, clock: u32) -> bool {
-        self.0.get(&block).is_some_and(|known| known.covers(thread, clock))
+        self.of(block).is_some_and(|known| known.covers(thread, clock))
     }
 
     /// Whether anything of a block is known.
     pub(crate) fn holds(&self, block: u32) -> bool {
-        self.0.contains_key(&block)
+        self.of(block).is_some()
     }
 
     fn add(&mut self, block: u32, clock: &Arc<BlockClock>) {
-        match self.0.get_mut(&block) {
-            Some(known) if Arc::ptr_eq(known, clock) => {}
-            Some(known) => Arc::make_mut(known).merge(clock),
-            None => {
-                self.0.insert(block, Arc::clone(clock));
-            }
+        match self.0.binary_search_by_key(&block, |&(block, _)| block) {
+            Ok(found) => add(&mut self.0[found].1, clock),
+            Err(place) => self.0.insert(place, (block, Arc::clone(clock))),
         }
     }
-}
 
-impl Known {
+    /// Whether all that `other` knows is known.
+    fn includes(&self, other: &Self) -> bool {
+        let mut mine = self.0.iter();
+        self.0.len() >= other.0.len()
+            && other.0.iter().all(|(block, clock)| {
+                let found = mine.find(|(here, _)| here >= block);
+                found.is_some_and(|(here, known)| here == block && (Arc::ptr_eq(known, clock) || known.includes(clock)))
+            })
+    }
+
     /// Adds what a thread of a block did up to a time.
     pub(crate) fn learn(known: &mut Arc<Self>, block: u32, thread: u32, clock: u32) {
         let mut own = BlockClock::default();
@@ -95,19 +111,41 @@ impl Known {
     }
 }
 
+/// Adds all that `more` knows of a block. Who knows the same shares it, so that it is compared once.
+fn add(known: &mut Arc<BlockClock>, more: &Arc<BlockClock>) {
+    if Arc::ptr_eq(known, more) || known.includes(more) {
+    } else if more.includes(known) {
+        *known = Arc::clone(more);
+    } else {
+        Arc::make_mut(known).merge(more);
+    }
+}
+
 /// Adds all that `more` knows.
 fn unite(known: &mut Arc<Known>, more: &Arc<Known>) {
-    if Arc::ptr_eq(known, more) || more.0.is_empty() {
+    if Arc::ptr_eq(known, more) || known.includes(more) {
         return;
     }
-    if known.0.is_empty() {
+    if more.includes(known) {
         *known = Arc::clone(more);
         return;
     }
-    let known = Arc::make_mut(known);
-    for (block, clock) in &more.0 {
-        known.add(*block, clock);
+    let (mut mine, mut theirs) = (known.0.iter().peekable(), more.0.iter().peekable());
+    let mut all = Vec::with_capacity(known.0.len().max(more.0.len()));
+    loop {
+        match (mine.peek(), theirs.peek()) {
+            (None, None) => break,
+            (Some(a), Some(b)) if a.0 == b.0 => {
+                let mut clock = Arc::clone(&a.1);
+                add(&mut clock, &b.1);
+                all.push((a.0, clock));
+                (mine.next(), theirs.next());
+            }
+            (Some(a), b) if b.is_none_or(|b| a.0 < b.0) => all.extend(mine.next().cloned()),
+            _ => all.extend(theirs.next().cloned()),
+        }
     }
+    *known = Arc::new(Known(all));
 }
 
 /// What has been published, by address.
@@ -258,7 +296,7 @@ impl Order {
 
     /// What those who wait at an mbarrier are told.
     pub(crate) fn take_over(&mut self, known: &Arc<Known>) {
-        if let Some(own) = known.0.get(&self.block) {
+        if let Some(own) = known.of(self.block) {
             self.seen.merge(own);
         }
         unite(&mut self.others, known);

@@ -62,7 +62,7 @@ impl Observer<'_> {
 
     /// As the exact watcher knows a lane.
     pub(crate) fn lane(&self, lane: u32) -> Option<Toucher<'_>> {
-        self.exact.as_ref().map(|first| Toucher { thread: first.thread + lane, ..*first })
+        self.exact.as_ref().map(|first| first.lane(lane))
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! A warp: 32 lanes that execute one program, together as long as they agree.
 
 use crate::bulk::Stores;
+use crate::copies::Copies;
 use crate::fault::{Fault, FaultKind};
 use crate::launch::{Launch, Shared};
 use crate::order::{Order, Scope};
@@ -15,16 +16,6 @@ pub(crate) struct Waiting {
     pub(crate) mask: u32,
     /// At a barrier of the block; else for other lanes of the warp.
     pub(crate) barrier: bool,
-}
-
-/// A copy that `cp.async` has begun.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Copy {
-    pub(crate) to: u64,
-    pub(crate) from: u64,
-    pub(crate) size: u8,
-    pub(crate) read: u8,
-    pub(crate) pc: u32,
 }
 
 pub(crate) struct Warp {
@@ -51,8 +42,9 @@ pub(crate) struct Warp {
     pub(crate) fence: u64,
     /// What else is ordered, for kernels that are watched exactly.
     pub(crate) order: Option<Box<Order>>,
-    /// Copies under way of each lane, by group; the last group is open.
-    pub(crate) copies: Vec<(u32, Vec<Copy>)>,
+    /// Copies under way, in the order in which they began.
+    pub(crate) copies: Vec<Copies>,
+    /// The open group of each lane.
     pub(crate) copy_groups: [u32; 32],
     /// Bulk copies out of shared memory.
     pub(crate) stores: Stores,

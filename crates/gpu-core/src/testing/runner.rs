@@ -6,15 +6,21 @@ pub fn cases() -> u32 {
     std::env::var("LOCKSTEP_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(64)
 }
 
+/// Number of cases of tests that compute each of them again: `LOCKSTEP_REPEATS`, or as many as of all others.
+#[cfg(feature = "cuda")]
+fn repeats() -> u32 {
+    std::env::var("LOCKSTEP_REPEATS").ok().and_then(|text| text.parse().ok()).unwrap_or_else(cases)
+}
+
 /// The same cases on every run, unless `LOCKSTEP_SEED` is `random` or a number.
-fn config(source: &'static str) -> Config {
+fn config(source: &'static str, cases: u32) -> Config {
     let rng_seed = match std::env::var("LOCKSTEP_SEED") {
         Ok(text) if text == "random" => RngSeed::Random,
         Ok(text) => RngSeed::Fixed(text.parse().unwrap_or_else(|_| panic!("LOCKSTEP_SEED={text} is not a number"))),
         Err(_) => RngSeed::Fixed(20_261_120),
     };
     Config {
-        cases: cases(),
+        cases,
         max_shrink_iters: 512,
         source_file: Some(source),
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
@@ -23,8 +29,13 @@ fn config(source: &'static str) -> Config {
     }
 }
 
-fn run<S: Strategy>(source: &'static str, strategy: S, test: impl Fn(S::Value) -> Result<(), TestCaseError>) {
-    if let Err(e) = TestRunner::new(config(source)).run(&strategy, test) {
+fn run<S: Strategy>(
+    source: &'static str,
+    cases: u32,
+    strategy: S,
+    test: impl Fn(S::Value) -> Result<(), TestCaseError>,
+) {
+    if let Err(e) = TestRunner::new(config(source, cases)).run(&strategy, test) {
         panic!("{e}");
     }
 }
@@ -87,9 +98,9 @@ pub mod prove {
         Ok(())
     }
 
-    fn done(line: RefCell<Record>) {
+    fn done(line: RefCell<Record>, cases: u32) {
         let mut line = line.into_inner();
-        line.cases = super::cases();
+        line.cases = cases;
         record(&line);
     }
 
@@ -103,13 +114,13 @@ pub mod prove {
         tolerance: impl Fn(&C) -> Tolerance,
     ) {
         let line = RefCell::new(line);
-        super::run(source, strategy, |case| {
+        super::run(source, super::cases(), strategy, |case| {
             let start = Instant::now();
             let got = ok(on_cpu(&Cpu::new(), &case), &case)?;
             line.borrow_mut().cpu_seconds += start.elapsed().as_secs_f64();
             check(&got, &oracle(&case), tolerance(&case), &line)
         });
-        done(line);
+        done(line, super::cases());
     }
 
     /// The CPU twin's bits with one, two and all threads.
@@ -123,7 +134,7 @@ pub mod prove {
             .iter()
             .map(|&n| rayon::ThreadPoolBuilder::new().num_threads(n).build().expect("a thread pool starts"))
             .collect();
-        super::run(source, strategy, |case| {
+        super::run(source, super::cases(), strategy, |case| {
             let mut results = Vec::new();
             for pool in &pools {
                 results.push(ok(pool.install(|| on_cpu(&Cpu::new(), &case)), &case)?);
@@ -131,7 +142,7 @@ pub mod prove {
             same_bits(&results[0], &results[1], "between 1 and 2 threads")?;
             same_bits(&results[0], &results[2], "between 1 and all threads")
         });
-        done(RefCell::new(line));
+        done(RefCell::new(line), super::cases());
     }
 
     /// The CUDA twin against the CPU twin.
@@ -147,7 +158,7 @@ pub mod prove {
         let cuda = super::super::cuda();
         let line = RefCell::new(line);
         line.borrow_mut().device.clone_from(&crate::Backend::device(&cuda).name);
-        super::run(source, strategy, |case| {
+        super::run(source, super::cases(), strategy, |case| {
             let start = Instant::now();
             let wanted = ok(on_cpu(&Cpu::new(), &case), &case)?;
             let between = Instant::now();
@@ -159,7 +170,7 @@ pub mod prove {
             }
             check(&got, &wanted, tolerance(&case), &line)
         });
-        done(line);
+        done(line, super::cases());
     }
 
     /// The CUDA twin's bits, twice.
@@ -172,12 +183,12 @@ pub mod prove {
     ) {
         let cuda = super::super::cuda();
         line.device.clone_from(&crate::Backend::device(&cuda).name);
-        super::run(source, strategy, |case| {
+        super::run(source, super::repeats(), strategy, |case| {
             let first = ok(on_cuda(&cuda, &case), &case)?;
             let second = ok(on_cuda(&cuda, &case), &case)?;
             same_bits(&first, &second, "between two runs")
         });
-        done(RefCell::new(line));
+        done(RefCell::new(line), super::repeats());
     }
 
     /// The CUDA twin on a forked queue gives the bits of the first queue.
@@ -191,12 +202,12 @@ pub mod prove {
         use crate::Backend;
         let cuda = super::super::cuda();
         line.device.clone_from(&cuda.device().name);
-        super::run(source, strategy, |case| {
+        super::run(source, super::repeats(), strategy, |case| {
             let fork = cuda.fork().map_err(|e| TestCaseError::fail(e.to_string()))?;
             let first = ok(on_cuda(&cuda, &case), &case)?;
             let second = ok(on_cuda(&fork, &case), &case)?;
             same_bits(&first, &second, "between two queues")
         });
-        done(RefCell::new(line));
+        done(RefCell::new(line), super::repeats());
     }
 }

@@ -116,7 +116,8 @@ impl Output {
 /// `cuda_on_forked_queue`, which are ignored on a machine without a GPU. `tolerance` is for the CPU against the oracle
 /// and, unless `twins` is given, for CUDA against the CPU. The function gives `Result<Outputs>`, the oracle `Outputs`.
 ///
-/// `LOCKSTEP_CASES` sets the number of cases (64), `LOCKSTEP_SEED` a seed or `random`.
+/// `LOCKSTEP_CASES` sets the number of cases (64), `LOCKSTEP_REPEATS` another one for `cuda_is_deterministic` and
+/// `cuda_on_forked_queue`, `LOCKSTEP_SEED` a seed or `random`.
 #[macro_export]
 macro_rules! twins {
     (kernels = [$($kernel:literal),* $(,)?]; $($rest:tt)*) => {
