@@ -139,7 +139,8 @@ fn unite(known: &mut Arc<Known>, more: &Arc<Known>) {
                 let mut clock = Arc::clone(&a.1);
                 add(&mut clock, &b.1);
                 all.push((a.0, clock));
-                (mine.next(), theirs.next());
+                mine.next();
+                theirs.next();
             }
             (Some(a), b) if b.is_none_or(|b| a.0 < b.0) => all.extend(mine.next().cloned()),
             _ => all.extend(theirs.next().cloned()),
