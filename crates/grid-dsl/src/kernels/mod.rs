@@ -7,6 +7,7 @@ mod augment;
 mod batch;
 mod components;
 mod digest;
+mod expand;
 mod palette;
 mod step;
 
@@ -19,6 +20,9 @@ pub use components::{
     tables_batch,
 };
 pub use digest::{Digest, digest};
+pub use expand::{
+    Expand, ExpandInput, ExpandParams, Expanded, Expander, StateBatch, TOGETHER, Wanted, expand, expand_last, pack,
+};
 pub use palette::{FIGURES, Palette, PaletteOf, palette};
 
 pub use step::{
@@ -27,6 +31,7 @@ pub use step::{
 };
 
 pub(crate) use batch::CELLS;
+pub(crate) use expand::MOST_BYTES;
 pub(crate) use step::{Form, Words, decode_val, is_plain, words_of};
 
 macro_rules! operations {
@@ -36,7 +41,7 @@ macro_rules! operations {
         impl<B: Backend $(+ $operation)*> GridBackend for B {}
     };
 }
-operations![Components, Palette, Augment, Digest, Step, Place];
+operations![Components, Palette, Augment, Digest, Step, Place, Expand];
 
 /// The compiled kernels inside this crate, for programs that list them or try whether a device loads them.
 #[cfg(feature = "cuda")]
@@ -51,6 +56,7 @@ pub(crate) mod cuda {
         pub(crate) static KERNELS = [
             ("grid_augment", ["sm_75"]),
             ("grid_components", ["sm_75"]),
+            ("grid_expand", ["sm_75"]),
             ("grid_palette", ["sm_75"]),
             ("grid_place", ["sm_75"]),
             ("grid_step", ["sm_75"]),

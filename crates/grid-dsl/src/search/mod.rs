@@ -1,25 +1,32 @@
 //! Searching for programs: all compositions of operations on a task's inputs, states that were seen left out.
 
+mod action;
+mod engine;
 mod grid;
+mod on_device;
 mod ops;
 mod parts;
 mod states;
 
-use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::error::Limits;
+use crate::kernels::GridBackend;
 use crate::lang::Program;
 use crate::run::Sample;
 use crate::value::Value;
 
+use engine::{BLOCK, Engine, Host, Promise, Search, Successors};
 pub use grid::{SIDE, Small};
+use on_device::OnDevice;
 pub use ops::{Operation, operations};
-use states::States;
+use states::{Seen, States};
+
+pub(crate) use action::Action;
+pub(crate) use states::{Images, images, key, packed, unpack};
 
 /// What a search may use.
 #[derive(Clone, Debug)]
@@ -95,6 +102,8 @@ pub struct Outcome {
     pub end: End,
     /// Seconds.
     pub seconds: f64,
+    /// Why the host did part of what a device should have done; nothing when it did not.
+    pub failure: Option<String>,
 }
 
 /// Why a task cannot be searched.
@@ -128,26 +137,24 @@ pub enum Refusal {
 pub struct Enumerator {
     operations: Vec<Operation>,
     bounds: Bounds,
-}
-
-/// States that are gone on from before limits and progress are looked at.
-const BLOCK: usize = 256;
-
-/// What one state's successors are.
-#[derive(Default)]
-struct Successors {
-    /// Key, operation and packed grids of those that are new.
-    fresh: Vec<(u128, u16, Vec<u8>)>,
-    /// Operations that lead to the outputs.
-    hits: Vec<u16>,
-    applications: u64,
-    duplicates: u64,
+    engine: Box<dyn Engine>,
 }
 
 impl Enumerator {
-    /// An enumerator with these bounds.
+    /// An enumerator with these bounds, on the threads of the host.
     pub fn new(bounds: Bounds) -> Self {
-        Self { operations: operations(), bounds }
+        Self { operations: operations(), bounds, engine: Box::new(Host) }
+    }
+
+    /// An enumerator that applies operations on a device. It finds what [`new`](Self::new) finds, in the same order, with the
+    /// same counts. Where the device fails the host goes on, and [`Outcome::failure`] says why.
+    pub fn on<B: GridBackend>(bounds: Bounds, b: B) -> Self {
+        Self { engine: Box::new(OnDevice(b)), ..Self::new(bounds) }
+    }
+
+    /// `cpu` or `cuda`.
+    pub fn backend(&self) -> &'static str {
+        self.engine.name()
     }
 
     /// The operations that are composed.
@@ -156,6 +163,9 @@ impl Enumerator {
     }
 
     /// Searches programs that turn all inputs into their outputs. `name` is what they are called.
+    ///
+    /// # Errors
+    /// Without examples, and for examples that are no grids of the colours 0 to 9 with at most [`SIDE`] rows and columns.
     pub fn run(
         &self,
         name: &str,
@@ -171,7 +181,8 @@ impl Enumerator {
             return Err(Refusal::NoExamples);
         }
         let (inputs, goals) = (read("input", |e| &e.0)?, read("output", |e| &e.1)?);
-        let mut seen: HashSet<u128> = HashSet::from([key(&inputs)]);
+        let mut worker = self.engine.worker(Search { operations: &self.operations, goals: &goals });
+        let mut seen: Seen = std::iter::once(key(&inputs)).collect();
         let mut levels = vec![States::first(&inputs)];
         let mut outcome = Outcome {
             hits: Vec::new(),
@@ -180,45 +191,48 @@ impl Enumerator {
             duplicates: 0,
             end: End::Complete,
             seconds: 0.0,
+            failure: None,
         };
         let mut bytes = 0;
         'search: for depth in 1..=self.bounds.depth {
             let last = depth == self.bounds.depth;
             let (mut next, mut paths) = (States::default(), Vec::new());
             let below = &levels[depth - 1];
-            for block in (0..below.len()).step_by(BLOCK) {
-                let end = below.len().min(block + BLOCK);
-                let done: Vec<Successors> = (block..end)
-                    .into_par_iter()
-                    .map_init(
-                        || Scratch::new(inputs.len()),
-                        |scratch, at| self.successors(scratch, below.packed(at), &goals, &seen, last),
-                    )
-                    .collect();
-                for (at, successors) in (block..end).zip(done) {
-                    outcome.applications += successors.applications;
-                    outcome.duplicates += successors.duplicates;
-                    paths.extend(successors.hits.into_iter().map(|op| (at, op)));
-                    for (key, op, packed) in successors.fresh {
-                        if !seen.insert(key) {
-                            outcome.duplicates += 1;
-                        } else if bytes + packed.len() > self.bounds.bytes {
-                            outcome.end = End::Memory;
+            let mut block = 0;
+            while block < below.len() {
+                let until = below.len().min(block.saturating_add(self.sensible(&outcome)));
+                let mut found = worker.expand(below, block..until, &seen, last).into_iter();
+                let (mut promised, expanded) = (Vec::new(), block + found.len());
+                // What is looked at, and when, does not depend on how many states were expanded at once.
+                while block < expanded {
+                    let end = expanded.min((block / BLOCK + 1) * BLOCK);
+                    let new =
+                        self.merge((block..end).zip(found.by_ref()), &mut seen, &mut outcome, &mut paths, &mut bytes);
+                    for (promise, packed) in new {
+                        next.promise(promise.below, promise.op, promise.size);
+                        if packed.is_empty() {
+                            promised.push(promise);
                         } else {
-                            bytes += packed.len() + States::OVERHEAD;
-                            next.push(at, op, &packed);
+                            next.keep(&packed);
                         }
                     }
+                    block = end;
+                    if end % BLOCK != 0 && end < below.len() {
+                        continue;
+                    }
+                    progress(Progress { depth, done: end, all: below.len(), found: outcome.hits.len() + paths.len() });
+                    if self.bounds.time.is_some_and(|time| started.elapsed() > time) {
+                        outcome.end = End::Time;
+                    } else if self.bounds.applications.is_some_and(|most| outcome.applications >= most) {
+                        outcome.end = End::Applications;
+                    }
+                    if matches!(outcome.end, End::Time | End::Applications) {
+                        self.keep(name, examples, &levels, depth, &paths, &mut outcome);
+                        break 'search;
+                    }
                 }
-                progress(Progress { depth, done: end, all: below.len(), found: outcome.hits.len() + paths.len() });
-                if self.bounds.time.is_some_and(|time| started.elapsed() > time) {
-                    outcome.end = End::Time;
-                } else if self.bounds.applications.is_some_and(|most| outcome.applications >= most) {
-                    outcome.end = End::Applications;
-                }
-                if matches!(outcome.end, End::Time | End::Applications) {
-                    self.keep(name, examples, &levels, depth, &paths, &mut outcome);
-                    break 'search;
+                if !promised.is_empty() {
+                    worker.pack(below, &promised, &mut next);
                 }
             }
             self.keep(name, examples, &levels, depth, &paths, &mut outcome);
@@ -230,44 +244,46 @@ impl Enumerator {
             }
             levels.push(next);
         }
+        outcome.failure = worker.failure();
         outcome.seconds = started.elapsed().as_secs_f64();
         Ok(outcome)
     }
 
-    /// Applies every operation to one state.
-    fn successors(
+    /// States that are worth expanding before applications are looked at, in whole blocks: each state takes one for every
+    /// operation at least.
+    fn sensible(&self, outcome: &Outcome) -> usize {
+        let left = self.bounds.applications.map(|most| most.saturating_sub(outcome.applications));
+        let states = left.map_or(usize::MAX, |left| (left as usize).div_ceil(self.operations.len().max(1)));
+        states.max(1).checked_next_multiple_of(BLOCK).unwrap_or(usize::MAX)
+    }
+
+    /// Counts the successors of a block of states, and gives those that there is room for, with their packed grids where
+    /// those are known.
+    fn merge(
         &self,
-        scratch: &mut Scratch,
-        packed: &[u8],
-        goals: &[Small],
-        seen: &HashSet<u128>,
-        last: bool,
-    ) -> Successors {
-        let mut found = Successors::default();
-        states::unpack(packed, &mut scratch.from);
-        for (op, operation) in self.operations.iter().enumerate() {
-            let (mut equal, mut whole) = (true, true);
-            for ((from, to), goal) in scratch.from.iter().zip(&mut scratch.to).zip(goals) {
-                found.applications += 1;
-                whole = operation.apply(from, to).is_some();
-                equal &= whole && to == goal;
-                // At the last depth nothing but the outputs is looked for.
-                if !whole || (last && !equal) {
-                    break;
-                }
-            }
-            if equal && whole {
-                found.hits.push(op as u16);
-            } else if whole && !last {
-                let key = key(&scratch.to);
-                if seen.contains(&key) {
-                    found.duplicates += 1;
+        block: impl Iterator<Item = (usize, Successors)>,
+        seen: &mut Seen,
+        outcome: &mut Outcome,
+        paths: &mut Vec<(usize, u16)>,
+        bytes: &mut usize,
+    ) -> Vec<(Promise, Vec<u8>)> {
+        let mut new = Vec::new();
+        for (below, successors) in block {
+            outcome.applications += successors.applications;
+            outcome.duplicates += successors.duplicates;
+            paths.extend(successors.hits.into_iter().map(|op| (below, op)));
+            for fresh in successors.fresh {
+                if !seen.insert(fresh.key) {
+                    outcome.duplicates += 1;
+                } else if *bytes + fresh.size > self.bounds.bytes {
+                    outcome.end = End::Memory;
                 } else {
-                    found.fresh.push((key, op as u16, states::pack(&scratch.to)));
+                    *bytes += fresh.size + States::OVERHEAD;
+                    new.push((Promise { below, op: fresh.op, size: fresh.size }, fresh.packed));
                 }
             }
         }
-        found
+        new
     }
 
     /// Adds the programs of some paths, as far as they are wanted and hold.
@@ -330,23 +346,6 @@ impl Enumerator {
         let _ = write!(text, "return {grid}\nend\n");
         Program::parse(&text).ok()?.pop()
     }
-}
-
-/// Grids that are read and written, for each thread.
-struct Scratch {
-    from: Vec<Small>,
-    to: Vec<Small>,
-}
-
-impl Scratch {
-    fn new(grids: usize) -> Self {
-        Self { from: vec![Small::default(); grids], to: vec![Small::default(); grids] }
-    }
-}
-
-/// 128 bits that stand for a state: they decide whether it was there before.
-fn key(grids: &[Small]) -> u128 {
-    grids.iter().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |key, grid| grid.mix(key))
 }
 
 #[cfg(test)]

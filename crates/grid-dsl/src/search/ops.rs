@@ -1,16 +1,14 @@
-//! Operations from a grid to a grid: each as lines of a program, and as a function on [`Small`] grids that does the same.
+//! Operations from a grid to a grid: each as lines of a program, and as an [`Action`] on [`Small`] grids that does the same.
 
+use super::action::{Action, Pick, Span};
 use super::grid::Small;
-use super::parts;
 use crate::isometry::Isometry;
-
-type Run = Box<dyn Fn(&Small, &mut Small) -> Option<()> + Send + Sync>;
 
 /// An operation.
 pub struct Operation {
     name: String,
     lines: Vec<String>,
-    run: Run,
+    action: Action,
 }
 
 impl Operation {
@@ -26,7 +24,11 @@ impl Operation {
 
     /// Writes the image of a grid; nothing where the lines fail, or give something else than a grid that fits.
     pub fn apply(&self, from: &Small, to: &mut Small) -> Option<()> {
-        (self.run)(from, to)
+        self.action.apply(from, to)
+    }
+
+    pub(crate) fn action(&self) -> Action {
+        self.action
     }
 }
 
@@ -36,13 +38,9 @@ impl std::fmt::Debug for Operation {
     }
 }
 
-fn op(
-    name: impl Into<String>,
-    lines: &[&str],
-    run: impl Fn(&Small, &mut Small) -> Option<()> + Send + Sync + 'static,
-) -> Operation {
+fn op(name: impl Into<String>, lines: &[&str], action: Action) -> Operation {
     let lines = lines.iter().map(|line| (*line).to_owned()).collect();
-    Operation { name: name.into(), lines, run: Box::new(run) }
+    Operation { name: name.into(), lines, action }
 }
 
 /// More than a hundred operations, in the order in which searches try them.
@@ -60,46 +58,32 @@ pub fn operations() -> Vec<Operation> {
 fn turns_and_parts(all: &mut Vec<Operation>) {
     for isometry in Isometry::ALL.into_iter().skip(1) {
         let line = format!("{{out}} = {}({{in}})", isometry.name());
-        all.push(op(isometry.name(), &[&line], move |g, to| {
-            let sides = (g.height(), g.width());
-            let (h, w) = if isometry.turns() { (sides.1, sides.0) } else { sides };
-            isometry.copy(g.cells(), sides, to.reshape(h, w)?.cells_mut());
-            Some(())
-        }));
+        all.push(op(isometry.name(), &[&line], Action::Turn(isometry)));
     }
-    all.push(op("tophalf", &["{out} = tophalf({in})"], |g, to| to.part(g, 0..g.height() / 2, 0..g.width())));
-    all.push(op("bottomhalf", &["{out} = bottomhalf({in})"], |g, to| {
-        to.part(g, g.height().div_ceil(2)..g.height(), 0..g.width())
-    }));
-    all.push(op("lefthalf", &["{out} = lefthalf({in})"], |g, to| to.part(g, 0..g.height(), 0..g.width() / 2)));
-    all.push(op("righthalf", &["{out} = righthalf({in})"], |g, to| {
-        to.part(g, 0..g.height(), g.width().div_ceil(2)..g.width())
-    }));
-    all.push(op("trim", &["{out} = trim({in})"], |g, to| {
-        to.part(g, 1..g.height().max(2) - 1, 1..g.width().max(2) - 1)
-    }));
-    all.push(op("compress", &["{out} = compress({in})"], parts::compress));
-    all.push(op("dedupe rows", &["{out} = dedupe({in})"], |g, to| parts::dedupe(g, to, true)));
+    let parts = [
+        ("tophalf", Span::FirstHalf, Span::All),
+        ("bottomhalf", Span::LastHalf, Span::All),
+        ("lefthalf", Span::All, Span::FirstHalf),
+        ("righthalf", Span::All, Span::LastHalf),
+        ("trim", Span::Inner, Span::Inner),
+    ];
+    for (name, rows, columns) in parts {
+        all.push(op(name, &[&format!("{{out}} = {name}({{in}})")], Action::Part(rows, columns)));
+    }
+    all.push(op("compress", &["{out} = compress({in})"], Action::Compress));
+    all.push(op("dedupe rows", &["{out} = dedupe({in})"], Action::Dedupe { rows: true }));
     let columns = ["{a} = dmirror({in})", "{b} = dedupe({a})", "{out} = dmirror({b})"];
-    all.push(op("dedupe columns", &columns, |g, to| parts::dedupe(g, to, false)));
+    all.push(op("dedupe columns", &columns, Action::Dedupe { rows: false }));
 }
 
 fn sizes(all: &mut Vec<Operation>) {
     for n in 2..=5 {
-        all.push(op(format!("upscale {n}"), &[&format!("{{out}} = upscale({{in}}, {n})")], move |g, to| {
-            to.build(n * g.height(), n * g.width(), |i, j| g.at(i / n, j / n))
-        }));
+        all.push(op(format!("upscale {n}"), &[&format!("{{out}} = upscale({{in}}, {n})")], Action::Scale(n, n)));
     }
     for n in 2..=3 {
-        all.push(op(format!("downscale {n}"), &[&format!("{{out}} = downscale({{in}}, {n})")], move |g, to| {
-            to.build(g.height().div_ceil(n), g.width().div_ceil(n), |i, j| g.at(n * i, n * j))
-        }));
-        all.push(op(format!("hupscale {n}"), &[&format!("{{out}} = hupscale({{in}}, {n})")], move |g, to| {
-            to.build(g.height(), n * g.width(), |i, j| g.at(i, j / n))
-        }));
-        all.push(op(format!("vupscale {n}"), &[&format!("{{out}} = vupscale({{in}}, {n})")], move |g, to| {
-            to.build(n * g.height(), g.width(), |i, j| g.at(i / n, j))
-        }));
+        all.push(op(format!("downscale {n}"), &[&format!("{{out}} = downscale({{in}}, {n})")], Action::Thin(n)));
+        all.push(op(format!("hupscale {n}"), &[&format!("{{out}} = hupscale({{in}}, {n})")], Action::Scale(1, n)));
+        all.push(op(format!("vupscale {n}"), &[&format!("{{out}} = vupscale({{in}}, {n})")], Action::Scale(n, 1)));
     }
 }
 
@@ -107,35 +91,19 @@ fn sizes(all: &mut Vec<Operation>) {
 fn joined(all: &mut Vec<Operation>) {
     for (join, place, beside) in [("hconcat", "beside", true), ("vconcat", "below", false)] {
         let (second, third) = (format!("{{a}} = {join}({{in}}, {{in}})"), format!("{{out}} = {join}({{a}}, {{in}})"));
-        let repeat = move |n: usize| {
-            move |g: &Small, to: &mut Small| {
-                let (h, w) = (g.height(), g.width());
-                let (rows, columns) = if beside { (h, n * w) } else { (n * h, w) };
-                to.build(rows, columns, |i, j| g.at(i % h, j % w))
-            }
-        };
+        let repeat = |n: u8| if beside { Action::Repeat(1, n) } else { Action::Repeat(n, 1) };
         all.push(op(format!("2 {place}"), &[&second.replace("{a}", "{out}")], repeat(2)));
         all.push(op(format!("3 {place}"), &[&second, &third], repeat(3)));
     }
-    for (mirror, other) in [("vmirror", true), ("hmirror", false)] {
+    for (mirror, vmirror) in [("vmirror", true), ("hmirror", false)] {
         let line = format!("{{a}} = {mirror}({{in}})");
-        let seen = move |g: &Small, i: usize, j: usize| {
-            if other { g.at(i, g.width() - 1 - j) } else { g.at(g.height() - 1 - i, j) }
-        };
         for beside in [true, false] {
             let join = if beside { "hconcat" } else { "vconcat" };
             for mirror_first in [false, true] {
                 let args = if mirror_first { "{a}, {in}" } else { "{in}, {a}" };
                 let name = if mirror_first { format!("{mirror} {join} it") } else { format!("it {join} {mirror}") };
-                all.push(op(name, &[&line, &format!("{{out}} = {join}({args})")], move |g, to| {
-                    let (h, w) = (g.height(), g.width());
-                    let (rows, columns) = if beside { (h, 2 * w) } else { (2 * h, w) };
-                    to.build(rows, columns, |i, j| {
-                        let second = if beside { j >= w } else { i >= h };
-                        let (i, j) = (i % h, j % w);
-                        if second == mirror_first { g.at(i, j) } else { seen(g, i, j) }
-                    })
-                }));
+                let action = Action::Join { beside, vmirror, mirror_first };
+                all.push(op(name, &[&line, &format!("{{out}} = {join}({args})")], action));
             }
         }
     }
@@ -148,127 +116,80 @@ fn objects(all: &mut Vec<Operation>) {
         for (pick, largest) in [("argmax", true), ("argmin", false)] {
             let lines = [line.as_str(), &format!("{{b}} = {pick}({{a}}, size)"), "{out} = subgrid({b}, {in})"];
             let name = format!("{pick} object {}{}", flag(univalued), flag(diagonal));
-            all.push(op(name, &lines, move |g, to| parts::object(g, to, univalued, diagonal, largest)));
+            all.push(op(name, &lines, Action::Object { univalued, diagonal, largest }));
         }
         if univalued {
             let lines = [line.as_str(), "{b} = sizefilter({a}, ONE)", "{c} = merge({b})", "{out} = cover({in}, {c})"];
-            all.push(op(format!("without single cells {}", flag(diagonal)), &lines, move |g, to| {
-                parts::without_singles(g, to, diagonal);
-                Some(())
-            }));
+            let name = format!("without single cells {}", flag(diagonal));
+            all.push(op(name, &lines, Action::WithoutSingles { diagonal }));
         }
     }
     let lines = ["{a} = fgpartition({in})", "{b} = merge({a})", "{out} = subgrid({b}, {in})"];
-    all.push(op("foreground", &lines, |g, to| {
-        let most = g.most();
-        parts::crop_where(g, to, |c| c != most)
-    }));
+    all.push(op("foreground", &lines, Action::Foreground));
 }
 
 fn colours(all: &mut Vec<Operation>) {
-    let replaced = |from: u8, to: u8| move |c: u8| if c == from { to } else { c };
     for c in 1..=9 {
-        all.push(op(format!("{c} to 0"), &[&format!("{{out}} = replace({{in}}, {c}, 0)")], move |g, to| {
-            parts::recolour(g, to, replaced(c, 0))
-        }));
-        all.push(op(format!("0 to {c}"), &[&format!("{{out}} = replace({{in}}, 0, {c})")], move |g, to| {
-            parts::recolour(g, to, replaced(0, c))
-        }));
+        let line = format!("{{out}} = replace({{in}}, {c}, 0)");
+        all.push(op(format!("{c} to 0"), &[&line], Action::Replace(Pick::Colour(c), 0)));
+        let line = format!("{{out}} = replace({{in}}, 0, {c})");
+        all.push(op(format!("0 to {c}"), &[&line], Action::Replace(Pick::Colour(0), c)));
         let of = format!("{{a}} = ofcolor({{in}}, {c})");
         let lines =
             [&of, "{b} = shape({in})", "{c} = canvas(ZERO, {b})", &format!("{{out}} = fill({{c}}, {c}, {{a}})")];
-        all.push(op(format!("keep {c}"), &lines, move |g, to| {
-            parts::recolour(g, to, |cell| if cell == c { c } else { 0 })
-        }));
+        all.push(op(format!("keep {c}"), &lines, Action::Keep(c)));
         let lines = [&of, "{b} = backdrop({a})", &format!("{{out}} = fill({{in}}, {c}, {{b}})")];
-        all.push(op(format!("box of {c}"), &lines, move |g, to| {
-            parts::filled_box(g, to, c);
-            Some(())
-        }));
+        all.push(op(format!("box of {c}"), &lines, Action::FillBox(c)));
     }
     for c in 0..=9 {
         let lines = [&format!("{{a}} = ofcolor({{in}}, {c})"), "{out} = subgrid({a}, {in})"];
-        all.push(op(format!("crop {c}"), &lines, move |g, to| parts::crop_where(g, to, |cell| cell == c)));
+        all.push(op(format!("crop {c}"), &lines, Action::CropTo(Pick::Colour(c))));
     }
-    all.push(op("most to 0", &["{a} = mostcolor({in})", "{out} = replace({in}, {a}, ZERO)"], move |g, to| {
-        parts::recolour(g, to, replaced(g.most(), 0))
-    }));
-    all.push(op("least to 0", &["{a} = leastcolor({in})", "{out} = replace({in}, {a}, ZERO)"], move |g, to| {
-        parts::recolour(g, to, replaced(g.least(), 0))
-    }));
+    let lines = ["{a} = mostcolor({in})", "{out} = replace({in}, {a}, ZERO)"];
+    all.push(op("most to 0", &lines, Action::Replace(Pick::Most, 0)));
+    let lines = ["{a} = leastcolor({in})", "{out} = replace({in}, {a}, ZERO)"];
+    all.push(op("least to 0", &lines, Action::Replace(Pick::Least, 0)));
     let lines = ["{a} = mostcolor({in})", "{b} = leastcolor({in})", "{out} = switch({in}, {a}, {b})"];
-    all.push(op("switch most and least", &lines, |g, to| {
-        let (most, least) = (g.most(), g.least());
-        parts::recolour(g, to, |c| {
-            if c == most {
-                least
-            } else if c == least {
-                most
-            } else {
-                c
-            }
-        })
-    }));
+    all.push(op("switch most and least", &lines, Action::SwitchMostAndLeast));
     let lines = ["{a} = leastcolor({in})", "{b} = ofcolor({in}, {a})", "{out} = subgrid({b}, {in})"];
-    all.push(op("crop least", &lines, |g, to| {
-        let least = g.least();
-        parts::crop_where(g, to, |cell| cell == least)
-    }));
-    all.push(op("most as one cell", &["{a} = mostcolor({in})", "{out} = canvas({a}, UNITY)"], |g, to| {
-        to.build(1, 1, |_, _| g.most())
-    }));
-    all.push(op("least as one cell", &["{a} = leastcolor({in})", "{out} = canvas({a}, UNITY)"], |g, to| {
-        to.build(1, 1, |_, _| g.least())
-    }));
+    all.push(op("crop least", &lines, Action::CropTo(Pick::Least)));
+    let lines = ["{a} = mostcolor({in})", "{out} = canvas({a}, UNITY)"];
+    all.push(op("most as one cell", &lines, Action::OneCell(Pick::Most)));
+    let lines = ["{a} = leastcolor({in})", "{out} = canvas({a}, UNITY)"];
+    all.push(op("least as one cell", &lines, Action::OneCell(Pick::Least)));
     let lines = ["{a} = mostcolor({in})", "{b} = shape({in})", "{out} = canvas({a}, {b})"];
-    all.push(op("most everywhere", &lines, |g, to| {
-        let most = g.most();
-        to.build(g.height(), g.width(), |_, _| most)
-    }));
+    all.push(op("most everywhere", &lines, Action::Everywhere(Pick::Most)));
 }
 
 fn cuts(all: &mut Vec<Operation>) {
     for (split, columns) in [("hsplit", true), ("vsplit", false)] {
         for n in 2..=4 {
-            for (pick, at) in [("first", 0), ("last", n - 1)] {
+            for (pick, part) in [("first", Span::FirstOf(n)), ("last", Span::LastOf(n))] {
                 let lines = [&format!("{{a}} = {split}({{in}}, {n})"), &*format!("{{out}} = {pick}({{a}})")];
-                all.push(op(format!("{pick} of {split} {n}"), &lines, move |g, to| {
-                    let side = if columns { g.width() } else { g.height() };
-                    let from = (at * (side / n + usize::from(side % n != 0))).min(side);
-                    let piece = from..(from + side / n).min(side);
-                    if columns { to.part(g, 0..g.height(), piece) } else { to.part(g, piece, 0..g.width()) }
-                }));
+                let action = if columns { Action::Part(Span::All, part) } else { Action::Part(part, Span::All) };
+                all.push(op(format!("{pick} of {split} {n}"), &lines, action));
             }
         }
     }
     // Starts and sizes, and the rows and columns that they are of a grid of at most thirty.
-    type Span = fn(usize) -> std::ops::Range<usize>;
-    let cuts: [(&str, &str, Span, Span); 11] = [
-        ("corner 1", "ORIGIN, UNITY", |_| 0..1, |_| 0..1),
-        ("corner 2", "ORIGIN, TWO_BY_TWO", |h| 0..h.min(2), |w| 0..w.min(2)),
-        ("corner 3", "ORIGIN, THREE_BY_THREE", |h| 0..h.min(3), |w| 0..w.min(3)),
-        ("first row", "ORIGIN, (1, 30)", |_| 0..1, |w| 0..w),
-        ("first column", "ORIGIN, (30, 1)", |h| 0..h, |_| 0..1),
-        ("last row", "(-1, 0), (31, 30)", |h| h - 1..h, |w| 0..w),
-        ("last column", "(0, -1), (30, 31)", |h| 0..h, |w| w - 1..w),
-        ("without first row", "(1, 0), (30, 30)", |h| 1..h, |w| 0..w),
-        ("without first column", "(0, 1), (30, 30)", |h| 0..h, |w| 1..w),
-        ("without last row", "ORIGIN, (-1, 30)", |h| 0..h - 1, |w| 0..w),
-        ("without last column", "ORIGIN, (30, -1)", |h| 0..h, |w| 0..w - 1),
+    let cuts = [
+        ("corner 1", "ORIGIN, UNITY", Span::First(1), Span::First(1)),
+        ("corner 2", "ORIGIN, TWO_BY_TWO", Span::First(2), Span::First(2)),
+        ("corner 3", "ORIGIN, THREE_BY_THREE", Span::First(3), Span::First(3)),
+        ("first row", "ORIGIN, (1, 30)", Span::First(1), Span::All),
+        ("first column", "ORIGIN, (30, 1)", Span::All, Span::First(1)),
+        ("last row", "(-1, 0), (31, 30)", Span::Last, Span::All),
+        ("last column", "(0, -1), (30, 31)", Span::All, Span::Last),
+        ("without first row", "(1, 0), (30, 30)", Span::WithoutFirst, Span::All),
+        ("without first column", "(0, 1), (30, 30)", Span::All, Span::WithoutFirst),
+        ("without last row", "ORIGIN, (-1, 30)", Span::WithoutLast, Span::All),
+        ("without last column", "ORIGIN, (30, -1)", Span::All, Span::WithoutLast),
     ];
     for (name, args, rows, columns) in cuts {
-        all.push(op(name, &[&format!("{{out}} = crop({{in}}, {args})")], move |g, to| {
-            to.part(g, rows(g.height()), columns(g.width()))
-        }));
+        all.push(op(name, &[&format!("{{out}} = crop({{in}}, {args})")], Action::Part(rows, columns)));
     }
     let lines = ["{a} = lefthalf({in})", "{b} = righthalf({in})", "{out} = cellwise({a}, {b}, ZERO)"];
-    all.push(op("left and right", &lines, |g, to| {
-        let shift = g.width().div_ceil(2);
-        to.build(g.height(), g.width() / 2, |i, j| if g.at(i, j) == g.at(i, j + shift) { g.at(i, j) } else { 0 })
-    }));
+    all.push(op("left and right", &lines, Action::Agree { beside: true }));
     let lines = ["{a} = tophalf({in})", "{b} = bottomhalf({in})", "{out} = cellwise({a}, {b}, ZERO)"];
-    all.push(op("top and bottom", &lines, |g, to| {
-        let shift = g.height().div_ceil(2);
-        to.build(g.height() / 2, g.width(), |i, j| if g.at(i, j) == g.at(i + shift, j) { g.at(i, j) } else { 0 })
-    }));
+    all.push(op("top and bottom", &lines, Action::Agree { beside: false }));
 }
