@@ -52,7 +52,7 @@ fn grids(backend: &str, data: Option<&Path>, peers: &GridPeers<'_>) -> Vec<Job> 
     let graphs = format!("{same} --programs {} --runs 3", programs.display());
     if backend != "cpu" {
         return vec![
-            Job::alone(format!("{same} --grids 1000000 --only w1,w1d,w5,w6,w7")),
+            Job::alone(format!("{same} --grids 1000000 --only w1,w1d,w4,w5,w6,w7")),
             Job::alone(format!("{graphs} --only w2,w3,w7")),
         ];
     }

@@ -2,12 +2,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use gpu_core::AnyBackend;
 use grid_dsl::conform::Task;
 use grid_dsl::search::{Bounds, End, Enumerator};
 use grid_dsl::{Limits, Program, Sample, Value};
 use serde_json::json;
 
 use super::sources::tasks;
+use crate::backend::Place;
 use crate::exit::{Exit, Failure, Result};
 use crate::files;
 use crate::progress::Progress;
@@ -20,6 +22,7 @@ Examples:
   lockstep grid search 67a3c6ac.json
   lockstep grid search arc/training.jsonl --task a416b8f3 --depth 2 -o found.grid
   lockstep grid search task.json --depth 4 --time 600 --json
+  lockstep grid search task.json --depth 4 --backend cuda
 
 Compositions of more than a hundred operations on grids are tried on the inputs to learn from, short ones first; what \
 gives the same grids as something before is not gone on from. Programs that give all outputs are printed, and run on the \
@@ -49,6 +52,9 @@ pub(crate) struct Search {
     /// Bytes for grids on the way, in MiB; what has no room is not gone on from
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     memory: usize,
+    /// auto (the CPU), cpu, cuda or cuda:N: where operations are applied. What is found does not depend on it
+    #[arg(long, value_name = "WHERE", default_value = "auto", help_heading = "Where to compute")]
+    backend: Place,
     /// Write the programs to a file
     #[arg(short, long, value_name = "FILE.grid")]
     output: Option<PathBuf>,
@@ -57,14 +63,15 @@ pub(crate) struct Search {
 impl Search {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         let task = self.chosen()?;
-        let enumerator = Enumerator::new(Bounds {
+        let bounds = Bounds {
             depth: self.depth.into(),
             programs: self.most,
             all: self.all,
             time: self.time.map(Duration::from_secs),
             applications: self.applications,
             bytes: self.memory << 20,
-        });
+        };
+        let enumerator = self.enumerator(bounds)?;
         let mut bars: Vec<Progress> = Vec::new();
         let found = enumerator.run(&format!("solve_{}", task.id), &task.train, |at| {
             if bars.len() < at.depth {
@@ -99,19 +106,35 @@ impl Search {
         };
         let rate = found.applications as f64 / found.seconds.max(1e-9);
         session.note(format!(
-            "{} programs; {} applications of {} operations in {}, {rate:.0} a second; states by depth {:?}{ended}",
+            "{} programs; {} applications of {} operations in {} on {}, {rate:.0} a second; states by depth {:?}{ended}",
             found.hits.len(),
             found.applications,
             enumerator.operations().len(),
             seconds(found.seconds),
+            enumerator.backend(),
             found.states
         ));
+        if let Some(why) = &found.failure {
+            session.note(why);
+        }
         session.document(&json!({
-            "task": task.id, "programs": documents, "operations": enumerator.operations().len(),
+            "task": task.id, "backend": enumerator.backend(), "failure": found.failure, "programs": documents, "operations": enumerator.operations().len(),
             "applications": found.applications, "applications_a_second": rate, "states": found.states,
             "duplicates": found.duplicates, "end": found.end, "seconds": found.seconds,
         }))?;
         Ok(if found.hits.is_empty() { Exit::Check } else { Exit::Ok })
+    }
+
+    /// Without a name the CPU: starting a GPU takes longer than most searches.
+    fn enumerator(&self, bounds: Bounds) -> Result<Enumerator> {
+        if self.backend.is_auto() {
+            return Ok(Enumerator::new(bounds));
+        }
+        Ok(match self.backend.open()? {
+            AnyBackend::Cpu(_) => Enumerator::new(bounds),
+            #[cfg(feature = "cuda")]
+            AnyBackend::Cuda(b) => Enumerator::on(bounds, b),
+        })
     }
 
     fn chosen(&self) -> Result<Task> {

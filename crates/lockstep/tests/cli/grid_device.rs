@@ -148,13 +148,13 @@ fn stored_answers_are_right_on_cuda() {
 fn every_workload_is_measured_on_cuda() {
     let place = place();
     let mut command = place.command(
-        "grid bench --tasks tasks.jsonl --programs p.grid --grids 40 --of-tasks 2 --runs 1 --check 3 --backend cuda --json",
+        "grid bench --tasks tasks.jsonl --programs p.grid --grids 40 --of-tasks 2 --depth 2 --runs 1 --check 3 --backend cuda --json",
     );
     let out = command.env("SIM_DEVICES", "2").output().unwrap();
     assert_eq!(out.status.code(), Some(0), "{}", String::from_utf8_lossy(&out.stderr));
     let found: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     let rows = found["rows"].as_array().unwrap();
-    for workload in ["W1", "W1d", "W2", "W3", "W5", "W6"] {
+    for workload in ["W1", "W1d", "W2", "W3", "W4", "W5", "W6"] {
         let own: Vec<_> = rows.iter().filter(|row| row["workload"] == workload).collect();
         assert!(!own.is_empty() && own.iter().all(|row| row["checked"].as_u64().unwrap() > 0), "{workload}: {own:?}");
     }
@@ -162,6 +162,10 @@ fn every_workload_is_measured_on_cuda() {
         assert!(row["wrong"] == 0 && row["median_s"].as_f64().unwrap() > 0.0, "{row}");
         assert!(row["kernel"].is_string() && row["shape"].is_string() && row["dtype"].is_string(), "{row}");
     }
+    let searches: Vec<_> = rows.iter().filter(|row| row["workload"] == "W4").collect();
+    assert_eq!(searches.iter().map(|row| row["gpus"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1]);
+    assert!(searches[0]["items"] == searches[1]["items"] && searches[1]["failure"].is_null(), "{searches:?}");
+    assert_ne!(searches[0]["variant"], searches[1]["variant"]);
     assert_eq!((&found["backend"], &found["wrong"]), (&"cuda".into(), &0.into()));
     assert!(found["copy_bytes_per_s"].as_f64().unwrap() > 0.0);
     // Where there are two devices, they are measured beside one.
@@ -169,4 +173,24 @@ fn every_workload_is_measured_on_cuda() {
     assert!(pairs.clone().all(|row| row["workload"] == "W7" && row["efficiency"].as_f64().unwrap() > 0.0));
     let refused = place.run("grid bench --tasks tasks.jsonl --backend reference");
     assert_eq!(refused.code, 2);
+}
+
+#[test]
+#[ignore = "needs a CUDA device"]
+fn the_same_programs_are_found_on_cuda() {
+    let place = place();
+    place.write(
+        "big.json",
+        b"{\"train\":[{\"input\":[[1,2],[0,3]],\"output\":[[0,0,1,1],[0,0,1,1],[3,3,2,2],[3,3,2,2]]}],\"test\":[]}",
+    );
+    let line = "grid search big.json --depth 2 --all --most 50";
+    let [cpu, cuda] = ["cpu", "cuda"].map(|name| place.ok_json(&format!("{line} --backend {name}")));
+    assert_eq!(
+        (&cpu["backend"], &cuda["backend"], &cuda["failure"]),
+        (&"cpu".into(), &"cuda".into(), &serde_json::Value::Null)
+    );
+    for key in ["programs", "applications", "states", "duplicates", "end"] {
+        assert_eq!(cpu[key], cuda[key], "{key}");
+    }
+    assert!(cpu["programs"].as_array().unwrap().len() > 1, "{cpu}");
 }

@@ -124,6 +124,12 @@ fn programs_are_found_and_run() {
     place.fails("grid search two.jsonl", 2, &["it holds 2 tasks", "--task"]);
     place.fails("grid search two.jsonl --task q", 2, &["task `q`", "no examples"]);
     place.fails("grid search two.jsonl --task z", 2, &["there is no task `z`"]);
+    assert_eq!((&found["backend"], &found["failure"]), (&"cpu".into(), &serde_json::Value::Null));
+    assert_eq!(
+        place.ok_json("grid search tasks.jsonl --depth 2 --all --most 3 --backend cpu")["programs"],
+        found["programs"]
+    );
+    place.fails("grid search tasks.jsonl --backend gpu", 2, &["`gpu` is none of auto, cpu, cuda, cuda:N"]);
 }
 
 #[test]

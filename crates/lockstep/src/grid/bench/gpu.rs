@@ -10,6 +10,7 @@ use grid_dsl::kernels::{
     self, AugmentItems, ComponentsOf, FIGURES, GridBackend, GridBatch, Item, Labels, Mode, PaletteOf,
 };
 use grid_dsl::ops::{self, Grid};
+use grid_dsl::search::Enumerator;
 use grid_dsl::{Backend, Batch, Dag, Isometry, Limits, Prim, Program, Reference, Value};
 use rayon::prelude::*;
 use serde_json::{Value as Json, json};
@@ -78,7 +79,11 @@ impl Bench {
             rows.push(self.components_end_to_end(session, first, "W1d", &grids)?);
         }
         if self.wants(Workload::W4) {
-            rows.push(self.search(session, tasks));
+            let host = self.search(session, tasks, &Enumerator::new(self.bounds()), ", its CPU");
+            let mut row = self.search(session, tasks, &Enumerator::on(self.bounds(), first.clone()), ", host to host");
+            row["speedup_over_cpu"] = json!(rate(&row) / rate(&host));
+            row["cpu_median_s"] = host["median_s"].clone();
+            rows.extend([host, row]);
         }
         if self.wants(Workload::W5) {
             rows.extend(self.augmented(session, first, &all)?);

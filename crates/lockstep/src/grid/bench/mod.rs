@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use grid_dsl::conform::{Library, Record, Task, read};
 use grid_dsl::exec::{Cpu, Executor, Options, RunResult};
 use grid_dsl::ops::{Components, ComponentsBatch, Grid, Mode, objects_batch, objects_batch_into};
+use grid_dsl::search::Enumerator;
 use grid_dsl::{Backend, Batch, Dag, Limits, Prim, Program, Reference, Sample, Value};
 use rayon::prelude::*;
 use serde_json::{Value as Json, json};
@@ -30,7 +31,7 @@ enum Workload {
     W2,
     /// All programs, merged, on the examples of one task
     W3,
-    /// Programs for a task looked for among compositions of operations
+    /// Programs for a task looked for among compositions of operations, on GPUs beside the CPU
     W4,
     /// On GPUs: grids turned, with other colours, and their digests
     W5,
@@ -214,7 +215,7 @@ impl Bench {
             rows.extend(self.components(session, "W1d", &self.many(&dense(512))));
         }
         if self.wants(Workload::W4) {
-            rows.push(self.search(session, tasks));
+            rows.push(self.search(session, tasks, &Enumerator::new(self.bounds()), ""));
         }
         let graphs = [Workload::W2, Workload::W3].into_iter().any(|w| self.wants(w));
         if graphs && !programs.is_empty() {
