@@ -104,7 +104,11 @@ impl Small {
         rows: std::ops::Range<usize>,
         columns: std::ops::Range<usize>,
     ) -> Option<()> {
-        self.build(rows.len(), columns.len(), |i, j| from.at(rows.start + i, columns.start + j))
+        let to = self.reshape(rows.len(), columns.len())?.cells_mut().chunks_exact_mut(columns.len());
+        for (to, from) in to.zip(from.rows().skip(rows.start)) {
+            to.copy_from_slice(&from[columns.clone()]);
+        }
+        Some(())
     }
 
     /// How often each colour is there.

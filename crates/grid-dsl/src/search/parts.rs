@@ -25,7 +25,9 @@ pub(super) fn crop_where(g: &Small, to: &mut Small, wanted: impl Fn(u8) -> bool)
 
 /// Each colour looked up.
 pub(super) fn recolour(g: &Small, to: &mut Small, new: impl Fn(u8) -> u8) -> Option<()> {
-    to.build(g.height(), g.width(), |i, j| new(g.at(i, j)))
+    let cells = to.reshape(g.height(), g.width())?.cells_mut();
+    cells.iter_mut().zip(g.cells()).for_each(|(to, &c)| *to = new(c));
+    Some(())
 }
 
 /// The box of a colour, filled with it.
