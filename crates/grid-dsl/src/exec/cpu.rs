@@ -1,16 +1,13 @@
 //! The fast CPU back end: values in fixed layouts, samples and the nodes of a level over threads.
 
-use std::collections::BTreeMap;
-use std::time::Instant;
-
 use rayon::prelude::*;
 
-use super::{Backend, Cache, Moments, OpcodeProfile, Options, Output, Plan, Profile, RunResult, refused};
+use super::{Backend, Cache, Counted, Moments, Options, Output, Plan, Profile, RunResult, refused};
 use crate::dag::{Batch, Dag, Node, NodeId};
 use crate::error::{ErrClass, Limits, Result};
 use crate::fast::{Fast, Val, Wide};
 use crate::lang::{Argument, Callee, Program};
-use crate::patterns::{Found, Pattern, Patterns, detect};
+use crate::patterns::{Found, Patterns, detect};
 use crate::prim::Prim;
 use crate::run::{Outcome, Sample};
 use crate::value::Value;
@@ -371,91 +368,6 @@ fn expression_keys(dag: &Dag, limits: &Limits) -> Vec<(u128, u8)> {
         keys.push((hash.0, reads));
     }
     keys
-}
-
-/// Counts of one sample, or of several together.
-pub(crate) struct Counted {
-    /// Calls, errors, nanoseconds, calls of the definition and calls with containers, by primitive; calls of closures last.
-    opcodes: Vec<[u64; 5]>,
-    levels: Vec<u64>,
-    patterns: [u64; Pattern::ALL.len()],
-    bytes: usize,
-    reruns: u64,
-    /// When the last node was done.
-    clock: Instant,
-}
-
-impl Counted {
-    pub(crate) fn new() -> Self {
-        Self {
-            opcodes: vec![[0; 5]; Prim::ALL.len() + 1],
-            levels: Vec::new(),
-            patterns: [0; Pattern::ALL.len()],
-            bytes: 0,
-            reruns: 0,
-            clock: Instant::now(),
-        }
-    }
-
-    /// What comes now begins now.
-    fn start(&mut self) {
-        self.clock = Instant::now();
-    }
-
-    /// A node that began when the one before was done; its nanoseconds.
-    fn node(&mut self, node: &Node, level: u32, failed: bool, container: bool) -> u64 {
-        let now = Instant::now();
-        let nanos = (now - std::mem::replace(&mut self.clock, now)).as_nanos() as u64;
-        let at = if let Node::Prim(prim, _) = node { *prim as usize } else { Prim::ALL.len() };
-        let [calls, errors, time, _, containers] = &mut self.opcodes[at];
-        *calls += 1;
-        *errors += u64::from(failed);
-        *time += nanos;
-        *containers += u64::from(container);
-        let level = level as usize;
-        if self.levels.len() <= level {
-            self.levels.resize(level + 1, 0);
-        }
-        self.levels[level] += nanos;
-        nanos
-    }
-
-    /// Takes over how often the definition was called.
-    fn generic(&mut self, fast: &Fast) {
-        for (count, &calls) in self.opcodes.iter_mut().zip(&fast.generic) {
-            count[3] += u64::from(calls);
-        }
-    }
-
-    pub(crate) fn add(&mut self, other: &Self) {
-        for (mine, theirs) in self.opcodes.iter_mut().zip(&other.opcodes) {
-            mine.iter_mut().zip(theirs).for_each(|(mine, theirs)| *mine += theirs);
-        }
-        if self.levels.len() < other.levels.len() {
-            self.levels.resize(other.levels.len(), 0);
-        }
-        self.levels.iter_mut().zip(&other.levels).for_each(|(mine, theirs)| *mine += theirs);
-        self.patterns.iter_mut().zip(other.patterns).for_each(|(mine, theirs)| *mine += theirs);
-        self.bytes = self.bytes.max(other.bytes);
-        self.reruns += other.reruns;
-    }
-
-    pub(crate) fn report(&self, profile: &mut Profile) {
-        let names = Prim::ALL.iter().map(|prim| prim.name()).chain(["call"]);
-        let seconds = |nanos: u64| nanos as f64 * 1e-9;
-        for (name, &[calls, errors, nanos, generic, containers]) in names.zip(&self.opcodes) {
-            if calls + generic > 0 {
-                let opcode = OpcodeProfile { calls, errors, seconds: seconds(nanos), generic, containers };
-                profile.opcodes.insert(name, opcode);
-            }
-            profile.node_evaluations += calls;
-            profile.errors += errors;
-        }
-        let levels = self.levels.iter().enumerate().filter(|(_, nanos)| **nanos > 0);
-        profile.levels = levels.map(|(level, &nanos)| (level as u32, seconds(nanos))).collect::<BTreeMap<_, _>>();
-        profile.sample_bytes = self.bytes;
-        profile.reruns = self.reruns;
-    }
 }
 
 /// As [`Program::run`], on values in fixed layouts.

@@ -1,6 +1,7 @@
 //! Running graphs on back ends: batches, budgets, a cache, profiles.
 
 mod cache;
+mod counted;
 mod cpu;
 mod moments;
 mod plan;
@@ -19,8 +20,9 @@ use crate::run::{Outcome, Sample};
 use crate::value::Value;
 
 pub use cache::{Cache, CacheCounts};
+pub(crate) use counted::Counted;
 pub use cpu::Cpu;
-pub(crate) use cpu::{Counted, Run, is_container, run_program};
+pub(crate) use cpu::{Run, is_container, run_program};
 pub(crate) use moments::{Moments, curve, lesser};
 pub(crate) use plan::Plan;
 pub use profile::{Knobs, OpcodeProfile, PatternProfile, Profile};
