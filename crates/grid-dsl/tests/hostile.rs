@@ -97,6 +97,9 @@ fn long_texts_take_no_time() {
     let many = (0..50_000).map(|k| format!("def p{k}(I):\n return I\n")).collect::<Vec<_>>().concat();
     assert_eq!(python::import(&many, Dialect::Core).programs.len(), 50_000);
     assert!(python::import(&"\u{0}\n".repeat(100_000), Dialect::Core).diagnostics.len() <= 100);
+    for long in [" ".repeat(2_000_000), "x".repeat(2_000_000), "\"".repeat(2_000_000)] {
+        assert!(python::import(&format!("def p(I):\n return I\nx = {long}y\n"), Dialect::Core).programs.len() == 1);
+    }
     let argument = "I,".repeat(500_000);
     assert!(Program::parse(&format!("program a(I)\n x = rot90({argument}I)\nreturn x\nend")).is_ok());
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());

@@ -127,6 +127,60 @@ fn decorated_functions_of_python_are_errors_alone() {
 }
 
 #[test]
+fn the_last_definition_of_python_counts_even_if_it_cannot_be_read() {
+    let solver = |name: &str, line: &str| format!("def solve_{name}(I):\n    O = {line}\n    return O\n");
+    let (good, other, bad) = (solver("s", "rot90(I)"), solver("s", "rot180(I)"), solver("s", "[I]"));
+    let found = python::import(&format!("{good}{other}"), Dialect::Core);
+    assert_eq!(found.programs, Program::parse("program solve_s(I)\n O = rot180(I)\nreturn O\nend").unwrap());
+    for (text, names, at) in [
+        (format!("{good}{bad}"), vec![], 5),
+        (format!("{bad}{good}"), vec!["solve_s".to_owned()], 2),
+        (format!("{good}@deco\n{other}"), vec![], 4),
+        (format!("{good}def solve_s(I, J):\n    return I\n"), vec![], 4),
+        (format!("{good}def solve_s(I):\n    O = rot90(I)\n"), vec![], 4),
+    ] {
+        assert_eq!(imported(&text), (names, vec![at]), "{text}");
+    }
+}
+
+#[test]
+fn names_that_mean_something_else_in_python_are_errors() {
+    let fault = |text: &str| {
+        let found = python::import(text, Dialect::Core);
+        assert!(found.programs.is_empty(), "{text}");
+        (found.diagnostics[0].line, found.diagnostics[0].column, found.diagnostics[0].message.clone())
+    };
+    for (text, line, column, words) in [
+        ("def solve_s(I):\n    if = rot90(I)\n    return I\n", 2, 5, "`if` is a word of Python"),
+        ("def solve_s(I):\n    return = rot90(I)\n    return I\n", 2, 5, "`return` is a word of Python"),
+        ("def solve_s(I):\n    None = rot90(I)\n    return I\n", 2, 5, "`None` is a word of Python"),
+        ("def lambda(I):\n    return I\n", 1, 5, "`lambda` is a word of Python"),
+        // What calls these below would mean something else.
+        ("def rot90(I):\n    O = rot180(I)\n    return O\n", 1, 5, "`rot90` is a name of the language"),
+        ("def TWO(I):\n    return I\n", 1, 5, "`TWO` is a name of the language"),
+        // A line ends there for Python, and what is behind a comment is code.
+        ("# one\rdef solve_s(I):\r    return I\r", 1, 6, "carriage return"),
+        ("def solve_s(I):\n    # one\r    return I\n", 2, 10, "carriage return"),
+    ] {
+        let (at, found, message) = fault(text);
+        assert_eq!((at, found), (line, column), "{text}: {message}");
+        assert!(message.contains(words), "{text}: {message}");
+    }
+}
+
+#[test]
+fn any_number_of_broken_functions_of_python_leaves_the_others() {
+    let one = |k: usize| format!("def broken_{k}(I):\n    return [I]\ndef solve_{k}(I):\n    return I\n");
+    let found = python::import(&(0..150).map(one).collect::<String>(), Dialect::Core);
+    assert_eq!((found.programs.len(), found.diagnostics.len()), (150, 100));
+    let last = &found.diagnostics[99];
+    assert!(
+        (last.line, last.column) == (398, 12) && last.message.ends_with("50 more faults below are not listed"),
+        "{last}"
+    );
+}
+
+#[test]
 fn conditions_of_python_take_one_line_or_two() {
     let with = |lines: &str| imported(&format!("def solve_s(I):\n    x1 = rot90(I)\n{lines}    return x1\n"));
     for lines in [

@@ -1,6 +1,7 @@
 //! Programs from Python files of the restricted shape that collections of solvers have.
 
 use super::lexer::{Cursor, Token, tokens};
+use super::names::{constant, primitive};
 use super::parser::MOST;
 use super::resolve::{Draft, inputs};
 use super::{Diagnostic, Dialect, Program};
@@ -18,53 +19,142 @@ pub struct Imported {
 ///
 /// Inputs are `(I)`, `(S, I)` or `(S, I, C)`. Imports are passed over, and so is `if x == n: return xn`, on one line or two. A
 /// function with anything else in it, or below a decorator, gives a diagnostic and no program; the others are read all the
-/// same. Text inside of strings is no code.
+/// same. Text inside of strings is no code. The last definition of a name counts, and where it cannot be read none does; a
+/// function with a name of the language is an error, since it would replace that. Only the first faults are listed, the last
+/// of those with the number of others.
 pub fn import(text: &str, dialect: Dialect) -> Imported {
-    let mut out = Imported::default();
-    let mut open: Option<(Draft, Body)> = None;
-    // Lines of a broken function, down to the next one.
-    let mut skipping = false;
+    let mut reader = Reader::default();
     // Below a decorator, up to the function that it changes.
     let mut decorated = false;
     let mut quotes = Quotes::default();
     for (k, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
-        if out.diagnostics.len() >= MOST {
-            break;
-        }
         let at = k + 1;
         // The line where the string begins tells what is wrong with it.
         if quotes.pass(line) {
             continue;
         }
         let indented = line.starts_with([' ', '\t']);
-        if line.trim_start().starts_with('#') || line.trim().is_empty() || (indented && skipping) {
+        if let Some((before, _)) = line.split_once('\r') {
+            // Even behind a comment.
+            let column = before.chars().count() + 1;
+            reader.fault(
+                Diagnostic::error(at, column, "a carriage return ends a line of Python, but none here")
+                    .help("save the file with line feeds"),
+            );
+            continue;
+        }
+        if line.trim_start().starts_with('#') || line.trim().is_empty() || (indented && reader.skipping) {
             continue;
         }
         if !indented {
-            skipping = false;
-            finish(&mut open, &mut out);
+            reader.skipping = false;
+            reader.finish();
         }
         if decorated {
-            skipping = !indented && matches!(line.split_ascii_whitespace().next(), Some("def" | "class" | "async"));
-            decorated = !skipping;
+            reader.skipping =
+                !indented && matches!(line.split_ascii_whitespace().next(), Some("def" | "class" | "async"));
+            decorated = !reader.skipping;
+            reader.lost = defined(line).map(str::to_owned);
+            reader.forget();
             continue;
         }
         decorated = line.starts_with('@');
-        let read = if indented { body(at, line, open.as_mut()) } else { head(at, line, dialect, &mut open) };
+        let read =
+            if indented { body(at, line, reader.open.as_mut()) } else { head(at, line, dialect, &mut reader.open) };
         if let Err(error) = read {
-            out.diagnostics.push(error);
-            open = None;
-            skipping = true;
+            reader.lost = defined(line).map(str::to_owned);
+            reader.fault(error);
         }
     }
-    finish(&mut open, &mut out);
-    // The last definition of a name counts, as in Python.
-    let mut seen = std::collections::HashSet::new();
-    let mut last: Vec<Program> =
-        out.programs.into_iter().rev().filter(|program| seen.insert(program.name.clone())).collect();
-    last.reverse();
-    out.programs = last;
-    out
+    reader.finish();
+    reader.done()
+}
+
+/// The name that a line defines a function by.
+fn defined(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("def")?.trim_start_matches([' ', '\t']);
+    let length = rest.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
+    (length > 0).then_some(&rest[..length])
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Reader {
+    /// Definitions in their order; of one that could not be read the name alone.
+    all: Vec<(String, Option<Program>)>,
+    faults: Vec<Diagnostic>,
+    /// Faults that are not listed any more.
+    more: usize,
+    open: Option<(Draft, Body)>,
+    /// Lines of a broken function, down to the next one.
+    skipping: bool,
+    /// The name of the function that a fault lies in.
+    lost: Option<String>,
+}
+
+impl Reader {
+    /// A function that could not be read counts as its name's definition all the same.
+    fn forget(&mut self) {
+        self.all.extend(self.lost.take().map(|name| (name, None)));
+    }
+
+    /// What stands here cannot be read, down to the next function.
+    fn fault(&mut self, fault: Diagnostic) {
+        if self.faults.len() < MOST {
+            self.faults.push(fault);
+        } else {
+            self.more += 1;
+        }
+        let open = self.open.take().map(|(draft, _)| draft.done().name);
+        self.lost = self.lost.take().or(open);
+        self.forget();
+        self.skipping = true;
+    }
+
+    /// The function that was open has ended.
+    fn finish(&mut self) {
+        match self.open.take() {
+            Some((draft, Body { returned: true, .. })) => {
+                let program = draft.done();
+                self.all.push((program.name.clone(), Some(program)));
+            }
+            Some((draft, body)) => {
+                self.lost = Some(draft.done().name);
+                self.fault(Diagnostic::error(body.line, 1, "this function returns nothing"));
+                self.skipping = false;
+            }
+            None => {}
+        }
+    }
+
+    /// The last definition of each name, as in Python.
+    fn done(mut self) -> Imported {
+        let mut seen = std::collections::HashSet::new();
+        let last = self.all.into_iter().rev().filter(|(name, _)| seen.insert(name.clone()));
+        let mut programs: Vec<Program> = last.filter_map(|(_, program)| program).collect();
+        programs.reverse();
+        if self.more > 0
+            && let Some(fault) = self.faults.last_mut()
+        {
+            fault.message = format!("{}; {} more faults below are not listed", fault.message, self.more);
+        }
+        Imported { programs, diagnostics: self.faults }
+    }
+}
+
+/// Words that are no names in Python.
+const KEYWORDS: [&str; 35] = [
+    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
+    "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
+    "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
+];
+
+/// Refuses a word that is no name in Python.
+fn no_keyword(at: usize, column: usize, name: &str) -> Result<(), Diagnostic> {
+    if KEYWORDS.contains(&name) {
+        return Err(Diagnostic::error(at, column, format!("`{name}` is a word of Python and no name")));
+    }
+    Ok(())
 }
 
 /// What is known about the function that is being read.
@@ -88,7 +178,7 @@ impl Quotes {
     fn pass(&mut self, line: &str) -> bool {
         let (bytes, inside, mut at) = (line.as_bytes(), self.open.is_some(), 0);
         while let Some(&byte) = bytes.get(at) {
-            let many = bytes[at..].iter().take_while(|b| **b == byte).count();
+            let many = bytes[at..].iter().take(3).take_while(|b| **b == byte).count();
             match (self.open, byte) {
                 // The next character is no quote, and the end of the line not the end of the string.
                 (Some(_), b'\\') if at + 1 == bytes.len() => return inside,
@@ -111,14 +201,6 @@ impl Quotes {
     }
 }
 
-fn finish(open: &mut Option<(Draft, Body)>, out: &mut Imported) {
-    match open.take() {
-        Some((draft, Body { returned: true, .. })) => out.programs.push(draft.done()),
-        Some((_, body)) => out.diagnostics.push(Diagnostic::error(body.line, 1, "this function returns nothing")),
-        None => {}
-    }
-}
-
 /// A line at the margin: an import or the beginning of a function.
 fn head(at: usize, text: &str, dialect: Dialect, open: &mut Option<(Draft, Body)>) -> Result<(), Diagnostic> {
     let word = text.split_ascii_whitespace().next().unwrap_or("");
@@ -135,7 +217,13 @@ fn head(at: usize, text: &str, dialect: Dialect, open: &mut Option<(Draft, Body)
         return Err(cursor.fail("`def` or an import"));
     }
     cursor.next();
+    let column = cursor.column();
     let name = cursor.name("the name of a function")?;
+    no_keyword(at, column, name)?;
+    if primitive(name, dialect).is_some() || constant(name, dialect).is_some() {
+        let wrong = format!("`{name}` is a name of the language, which this would replace in the functions below");
+        return Err(Diagnostic::error(at, column, wrong).help("give it another name, also where it is called"));
+    }
     let inputs = inputs(&mut cursor)?;
     cursor.expect(":")?;
     cursor.done()?;
@@ -178,6 +266,10 @@ fn body(at: usize, text: &str, open: Option<&mut (Draft, Body)>) -> Result<(), D
             cursor.expect(":")?;
             body.condition = cursor.peek().is_none();
             if body.condition { Ok(()) } else { conditional(&mut cursor) }
+        }
+        Some(Token::Name(name)) if is_assignment => {
+            no_keyword(at, cursor.column(), name)?;
+            draft.line(at, &mut cursor)
         }
         _ => draft.line(at, &mut cursor),
     }
