@@ -15,6 +15,7 @@ enum Op {
     kDneighbors, kIneighbors, kNeighbors, kConnect, kHfrontier, kVfrontier, kSfilter, kMfilter, kExtract, kHsplit, kVsplit,
     kLbind, kRbind, kRepeat, kMostcommon, kLeastcommon, kOrder, kTotuple, kCenterofmass, kPosition, kHmatching, kVmatching,
     kManhattan, kAdjacent, kBordering, kHperiod, kVperiod, kInitset, kInsert, kRemove, kMapply, kFrontiers,
+    kGravitate, kOccurrences, kContained,
 };
 
 #include "step_grids.cuh"

@@ -179,3 +179,32 @@ struct Slice {
         if (to < from) to = from;
     }
 };
+
+// Cells of part k of strips.
+struct Strip {
+    Grid of;
+    unsigned top, left, h, w;
+
+    __device__ __forceinline__ Strip(const In& v, int k) : of(v.grid()), top(0), left(0), h(v.a), w(v.b) {
+        const int n = v.c & 255, side = v.c & 256 ? v.a : v.b;
+        if (v.c & 512) return;
+        const int piece = side / n;
+        const Slice part(k * (piece + (side % n != 0)), piece, side);
+        if (v.c & 256) {
+            top = part.from, h = part.to - part.from;
+        } else {
+            left = part.from, w = part.to - part.from;
+        }
+    }
+    __device__ __forceinline__ int at(unsigned r, unsigned c) const { return of.at(r + top, c + left); }
+    __device__ __forceinline__ bool like(const Strip& o) const { return h == o.h && w == o.w; }
+    // Below 0, 0 or above for the first cell that differs, row by row; parts of one shape.
+    __device__ __forceinline__ int compared(const Strip& o) const {
+        for (unsigned r = 0; r < h; ++r) {
+            const int x = lane_of() < w ? at(r, lane_of()) : 0, y = lane_of() < w ? o.at(r, lane_of()) : 0;
+            const unsigned differ = __ballot_sync(kAll, x != y);
+            if (differ != 0) return __shfl_sync(kAll, x - y, low(differ));
+        }
+        return 0;
+    }
+};

@@ -2,35 +2,6 @@
 #pragma once
 #include "step.cuh"
 
-// Cells of part k of strips.
-struct Strip {
-    Grid of;
-    unsigned top, left, h, w;
-
-    __device__ __forceinline__ Strip(const In& v, int k) : of(v.grid()), top(0), left(0), h(v.a), w(v.b) {
-        const int n = v.c & 255, side = v.c & 256 ? v.a : v.b;
-        if (v.c & 512) return;
-        const int piece = side / n;
-        const Slice part(k * (piece + (side % n != 0)), piece, side);
-        if (v.c & 256) {
-            top = part.from, h = part.to - part.from;
-        } else {
-            left = part.from, w = part.to - part.from;
-        }
-    }
-    __device__ __forceinline__ int at(unsigned r, unsigned c) const { return of.at(r + top, c + left); }
-    __device__ __forceinline__ bool like(const Strip& o) const { return h == o.h && w == o.w; }
-    // Below 0, 0 or above for the first cell that differs, row by row; parts of one shape.
-    __device__ __forceinline__ int compared(const Strip& o) const {
-        for (unsigned r = 0; r < h; ++r) {
-            const int x = lane_of() < w ? at(r, lane_of()) : 0, y = lane_of() < w ? o.at(r, lane_of()) : 0;
-            const unsigned differ = __ballot_sync(kAll, x != y);
-            if (differ != 0) return __shfl_sync(kAll, x - y, low(differ));
-        }
-        return 0;
-    }
-};
-
 // The parts one above the other: a tuple of grids as one.
 __device__ __forceinline__ void stacked(const In& v, const Out& out) {
     const int n = v.c & 255;
@@ -124,6 +95,53 @@ __device__ __forceinline__ int period(const Patch& p, bool across) {
     return side;
 }
 
+// Whether two patches share a column.
+__device__ __forceinline__ bool one_column(const Patch& p, const Patch& q) {
+    const unsigned a = warp_or(p.mask), b = warp_or(q.mask);
+    const int by = q.j0 - p.j0;
+    const unsigned there = by > 31 || by < -31 ? 0 : by >= 0 ? b << by : b >> -by;
+    return (a & there) != 0;
+}
+
+constexpr unsigned kMostCompared = 1u << 23;    // twin of MOST_COMPARED
+
+// By how much the first is moved, a row or a column at a time, until it lies beside the second; 42 times at most.
+__device__ __forceinline__ void gravitate(Patch p, const Patch& q, const Out& out) {
+    constexpr int kMost = 42;
+    if (p.count() * q.count() * (kMost + 1) > kMostCompared) return out.spill(kBySize);
+    const bool down = one_column(p, q);
+    const int from = down ? p.i0 + int(p.h) / 2 : p.j0 + int(p.w) / 2, to = down ? q.i0 + int(q.h) / 2 : q.j0 + int(q.w) / 2;
+    const int by = from < to ? 1 : -1;
+    int moves = 0;
+    for (; moves < kMost && distance(p, q) != 1; ++moves) (down ? p.i0 : p.j0) += by;
+    out.put(kPair, down ? by * moves : 0, down ? 0 : by * moves);
+}
+
+// Where in a grid an object's box may begin so that its cells are the grid's.
+__device__ __forceinline__ void occurrences(const In& grid, const In& object, const Out& out) {
+    if (!grid.tall() || !object.patch()) return out.spill(kByKind);
+    // Nothing is everywhere, and locations have no colours.
+    if (object.kind != kObject) return out.spill(kByClass);
+    const Grid g = grid.grid();
+    const Patch p = patch_of(object);
+    const bool room = p.h <= g.h && p.w <= g.w;
+    // A lane's mask: the columns at which the box may begin in its row.
+    unsigned fits = room && lane_of() <= g.h - p.h ? first_columns(g.w - p.w + 1) : 0;
+    for (unsigned r = 0; room && r < p.h; ++r) {
+        const unsigned row = __shfl_sync(kAll, p.mask, r);
+        const int own = p.at(r, lane_of());
+        for (unsigned left = row; left != 0;) {
+            // The cells of one colour in that row of the object.
+            const int colour = __shfl_sync(kAll, own, low(left));
+            const unsigned cells = __ballot_sync(kAll, own == colour) & left;
+            left &= ~cells;
+            const unsigned there = __shfl_sync(kAll, of_colour(g, whole(g), colour, true), (lane_of() + r) & 31);
+            for (unsigned rest = cells; rest != 0; rest &= rest - 1) fits &= there >> low(rest);
+        }
+    }
+    out.indices(fits, 0, 0);
+}
+
 // What two patches, or a patch and a grid, are to each other.
 __device__ __forceinline__ void related(unsigned op, const In* v, const Out& out) {
     if (!v[0].patch()) return out.spill(kByKind);
@@ -151,12 +169,7 @@ __device__ __forceinline__ void related(unsigned op, const In* v, const Out& out
     const Patch q = patch_of(v[1]);
     if (matching) {
         if (p.empty() || q.empty()) return out.put(kBool, false);
-        if (op == kVmatching) {
-            const unsigned a = warp_or(p.mask), b = warp_or(q.mask);
-            const int by = q.j0 - p.j0;
-            const unsigned there = by > 31 || by < -31 ? 0 : by >= 0 ? b << by : b >> -by;
-            return out.put(kBool, (a & there) != 0);
-        }
+        if (op == kVmatching) return out.put(kBool, one_column(p, q));
         return out.put(kBool, __ballot_sync(kAll, placed(q.mask, q.i0 - p.i0, 0) != 0 && p.mask != 0) != 0);
     }
     if (q.empty()) return out.spill(kByClass);
@@ -164,6 +177,7 @@ __device__ __forceinline__ void related(unsigned op, const In* v, const Out& out
         const int i = q.i0 + int(q.h) / 2 - p.i0 - int(p.h) / 2, j = q.j0 + int(q.w) / 2 - p.j0 - int(p.w) / 2;
         return out.put(kPair, i == 0 ? 0 : i > 0 ? 1 : -1, i != 0 && j == 0 ? 0 : j > 0 ? 1 : -1);
     }
+    if (op == kGravitate) return gravitate(p, q, out);
     const int far = distance(p, q);
     if (op == kAdjacent) return out.put(kBool, far == 1);
     out.put(kInt, far);
@@ -334,6 +348,15 @@ __device__ __forceinline__ bool added(unsigned op, unsigned key, const In* v, co
         case kRemove: changed(op, v, out); break;
         case kFrontiers: lines(x, out); break;
         case kMapply: mapped_objects(key, x, out, s); break;
+        case kOccurrences: occurrences(x, v[1], out); break;
+        case kContained: {
+            if (x.kind != kPair || v[1].kind != kIndices) return out.spill(kByKind), true;
+            // Numbers of 32 bits may differ by more than that.
+            const long long r = (long long)x.a - v[1].a, c = (long long)x.b - v[1].b;
+            const bool inside = r >= 0 && r < kSide && c >= 0 && c < kSide;
+            out.put(kBool, inside && (v[1].masks[inside ? r : 0] >> (inside ? c : 0) & 1) != 0);
+            break;
+        }
         default: related(op, v, out);
     }
     return true;

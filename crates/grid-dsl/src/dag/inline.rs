@@ -12,7 +12,7 @@ use crate::value::{Function, Maker, Value};
 const MOST: usize = 48;
 
 /// Functions inside of functions that are looked into: fewer than calls may be nested on a device.
-const DEEPEST: usize = 6;
+pub(crate) const DEEPEST: usize = 6;
 
 /// How much fuel the calls of closures inside of one call take at most, each of which takes 1.
 pub(crate) const OVERHEAD: u64 = 4 * MOST as u64;

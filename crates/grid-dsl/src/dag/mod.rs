@@ -15,7 +15,7 @@ use crate::value::Value;
 
 pub(crate) use exec::Computed;
 pub use exec::{Batch, ExecOpts, RunResult};
-pub(crate) use inline::OVERHEAD;
+pub(crate) use inline::{DEEPEST, OVERHEAD};
 pub use simplify::Simplified;
 pub use stats::Stats;
 

@@ -7,6 +7,7 @@
 
 mod call;
 mod coverage;
+mod maps;
 mod plan;
 mod probe;
 mod run;
@@ -103,7 +104,9 @@ impl<B: GridBackend> DeviceExecutor<B> {
             return self.split(dag, batch, opts);
         }
         let inlined = dag.inlined(&opts.limits);
-        let plan = Plan::new(&inlined);
+        let mut plan = Plan::new(&inlined);
+        let limit = self.queues.iter().map(|b| b.memory().limit).min().unwrap_or(0);
+        plan.within((limit as f64 * opts.mem_fraction) as usize, Arena::<B>::bytes());
         let wave = |b: &B, now: &[Sample]| run::wave(b, &inlined, &plan, now, &opts.limits);
         let instead = |now: &[Sample], why: String| on_host(dag, now, opts, why);
         self.on_queues(samples, opts, &plan, (&wave, &instead))
@@ -159,7 +162,8 @@ fn part<B: GridBackend, T>(
     let budget = (memory.limit as f64 * opts.mem_fraction) as usize;
     let each = plan.slots.max(1) * Arena::<B>::bytes();
     // Lists that are copied take some of it, too.
-    let room = (budget.saturating_sub(memory.used).min(memory.free) / 8 * 7) / each;
+    let free = budget.saturating_sub(memory.used).min(memory.free) / 8 * 7;
+    let room = free.saturating_sub(plan.elements * plan.element * Arena::<B>::bytes()) / each;
     if room < opts.min_batch.max(1).min(samples.len()) {
         let why = format!("{} samples ran on the host: {budget} bytes hold {room} of {each}", samples.len());
         return instead(samples, why);
@@ -274,8 +278,10 @@ fn is_container(value: &Value) -> bool {
 fn enough(limits: &Limits) -> bool {
     limits.side >= SIDE
         && limits.elements >= SIDE * SIDE
-        && limits.weight >= 1 << 19
-        && limits.nesting >= 8
+        // All images of a map together: as many as a grid has cells, each an object of as many.
+        && limits.weight >= 1 << 23
+        // Functions inside of functions, around objects that they have captured.
+        && limits.nesting >= 16
         && limits.calls >= 8
 }
 

@@ -1,7 +1,8 @@
 //! Which nodes of a graph a device evaluates, and in which slots their values live.
 
+use super::maps::Map;
 use crate::dag::{Dag, Node, NodeId};
-use crate::kernels::{Instruction, Op};
+use crate::kernels::{Gather, Instruction, Op};
 use crate::prim::Prim;
 use crate::value::Value;
 
@@ -14,6 +15,8 @@ pub(super) enum Way {
     Host,
     /// A device.
     Device(Instruction),
+    /// A device, call by call for each element of a container.
+    Map(Box<Map>),
 }
 
 /// The order of evaluation.
@@ -30,6 +33,25 @@ pub(super) struct Plan {
     pub(super) slots: usize,
     /// Nodes that programs return.
     pub(super) returned: Vec<bool>,
+    /// Slots of an element of the widest map; 0 without maps.
+    pub(super) element: usize,
+    /// Elements that are on a device at once.
+    pub(super) elements: usize,
+}
+
+/// What a device does of a node.
+enum Doing {
+    Operation(Op, Vec<NodeId>, u32),
+    Map(Map),
+}
+
+impl Doing {
+    fn operands(&self) -> &[NodeId] {
+        match self {
+            Self::Operation(_, operands, _) => operands,
+            Self::Map(map) => &map.operands,
+        }
+    }
 }
 
 /// The operation of a node on a device, its operands there, and the number of a function.
@@ -49,11 +71,30 @@ fn operation(dag: &Dag, prim: Prim, args: &[NodeId]) -> Option<(Op, Vec<NodeId>,
     Some((op, args, key))
 }
 
+/// Whether a node gives a tuple of grids: of those a device knows no figures, but what maps make of them.
+fn is_tuple(dag: &Dag, id: NodeId) -> bool {
+    matches!(&dag.nodes()[id as usize], Node::Prim(Prim::Hsplit | Prim::Vsplit | Prim::Repeat, _))
+}
+
+/// What a device does of a node whose operands are not the same for all samples.
+fn doing(dag: &Dag, node: &Node) -> Option<Doing> {
+    if let Node::Prim(prim, args) = node
+        && !(Gather::of(*prim).is_some() && args.iter().any(|&arg| is_tuple(dag, arg)))
+        && let Some((op, operands, key)) = operation(dag, *prim, args)
+    {
+        return Some(Doing::Operation(op, operands, key));
+    }
+    Map::of(dag, node).map(Doing::Map)
+}
+
+/// Most elements of maps that are on a device at once.
+const MOST_ELEMENTS: usize = 1 << 12;
+
 impl Plan {
     pub(super) fn new(dag: &Dag) -> Self {
         let nodes = dag.nodes();
         let mut ways: Vec<Way> = Vec::with_capacity(nodes.len());
-        let mut on_device: Vec<Option<(Op, Vec<NodeId>, u32)>> = Vec::with_capacity(nodes.len());
+        let mut on_device: Vec<Option<Doing>> = Vec::with_capacity(nodes.len());
         for node in nodes {
             let constant = |id: NodeId| matches!(ways[id as usize], Way::Constant);
             let way = match node {
@@ -62,12 +103,8 @@ impl Plan {
                 other if other.operands().all(constant) => Way::Constant,
                 _ => Way::Host,
             };
-            let operation = match (node, &way) {
-                (Node::Prim(prim, args), Way::Host) => operation(dag, *prim, args),
-                _ => None,
-            };
+            on_device.push(if matches!(way, Way::Host) { doing(dag, node) } else { None });
             ways.push(way);
-            on_device.push(operation);
         }
         let count = (0..nodes.len()).map(|id| dag.level(id as NodeId) as usize + 1).max().unwrap_or(0);
         let mut levels = vec![Vec::new(); count];
@@ -80,10 +117,12 @@ impl Plan {
             for operand in node.operands() {
                 reader[operand as usize] = reader[operand as usize].max(level);
             }
-            if let Some((_, operands, _)) = &on_device[id] {
+            if let Some(doing) = &on_device[id] {
                 held[id] = true;
-                for &operand in operands {
+                for &operand in doing.operands() {
                     held[operand as usize] = true;
+                    // What a function has captured is read where it is called.
+                    reader[operand as usize] = reader[operand as usize].max(level);
                 }
             }
         }
@@ -97,15 +136,29 @@ impl Plan {
             last[level].push(id as NodeId);
         }
         let (slot, slots) = allocate(&levels, &last, &held);
-        for (id, operation) in on_device.into_iter().enumerate() {
-            let Some((op, all, key)) = operation else { continue };
-            let mut operands = [0; 4];
-            for (to, from) in operands.iter_mut().zip(&all) {
-                *to = slot[*from as usize].unwrap_or_default();
-            }
-            ways[id] = Way::Device(Instruction { op, target: slot[id].unwrap_or_default(), operands, key });
+        let mut element = 0;
+        for (id, doing) in on_device.into_iter().enumerate() {
+            ways[id] = match doing {
+                None => continue,
+                Some(Doing::Map(map)) => {
+                    element = element.max(map.slots());
+                    Way::Map(Box::new(map))
+                }
+                Some(Doing::Operation(op, all, key)) => {
+                    let mut operands = [0; 4];
+                    for (to, from) in operands.iter_mut().zip(&all) {
+                        *to = slot[*from as usize].unwrap_or_default();
+                    }
+                    Way::Device(Instruction { op, target: slot[id].unwrap_or_default(), operands, key })
+                }
+            };
         }
-        Self { ways, slot, levels, last, slots, returned }
+        Self { ways, slot, levels, last, slots, returned, element, elements: MOST_ELEMENTS }
+    }
+
+    /// Leaves as much room for elements of maps as an eighth of a budget of bytes.
+    pub(super) fn within(&mut self, budget: usize, each: usize) {
+        self.elements = MOST_ELEMENTS.min(budget / 8 / (self.element * each).max(1));
     }
 
     /// Which nodes of the graph a device evaluates with all that is below them: inputs, constants, and operations of such.
@@ -114,6 +167,8 @@ impl Plan {
         for (node, way) in dag.nodes().iter().zip(&self.ways) {
             whole.push(match way {
                 Way::Constant => true,
+                // Maps go back and forth: they would hold up what goes level by level.
+                Way::Map(_) => false,
                 Way::Host => matches!(node, Node::Input(_)),
                 Way::Device(_) => node.operands().all(|operand| whole[operand as usize]),
             });

@@ -1,5 +1,6 @@
 //! One wave: a number of samples through all levels of a graph.
 
+mod maps;
 mod whole;
 
 use std::collections::BTreeMap;
@@ -9,15 +10,17 @@ use gpu_core::Result as Done;
 use rayon::prelude::*;
 
 use super::Coverage;
+use super::maps::Map;
 use super::plan::{Plan, Way};
 use crate::dag::{Dag, Node, NodeId, OVERHEAD};
 use crate::error::{ErrClass, Limits, Result};
 use crate::exec::{Output, is_container, run_program};
 use crate::fast::{Fast, Val};
 use crate::kernels::{
-    Arena, Form, GridBackend, HEAD, Instruction, PAYLOAD, Spill, Words, decode_val, is_plain, put, step, take,
-    take_into, words_of,
+    Arena, Form, GridBackend, HEAD, Instruction, MOST_COMPARED, PAYLOAD, Spill, Words, decode_val, is_plain, put, step,
+    take, take_into, words_of,
 };
+use crate::prim::Prim;
 use crate::run::Sample;
 
 pub(super) use whole::{Known, whole};
@@ -28,6 +31,9 @@ pub(super) type Values = Vec<Vec<Result<Output>>>;
 /// More than the fuel of any evaluation that a device does: operands and results of at most 1,024 cells with a weight of 5,
 /// a few times for functions of each object, 255 copies of a grid, or a step for each pair of cells of two patches.
 const MOST_FUEL: u64 = 1 << 21;
+
+/// The same of one that moves a patch step by step.
+const MOST_GRAVITATE: u64 = 2 * MOST_COMPARED as u64;
 
 /// Values that are copied at once: 38 MB of payloads.
 const TOGETHER: usize = 1 << 15;
@@ -144,6 +150,12 @@ impl<'a, B: GridBackend> Wave<'a, B> {
                 (held.uniform, held.each) = (None, Vec::new());
             }
         }
+    }
+
+    /// Where the values of a node lie, sample by sample; one that no device holds lies nowhere.
+    fn places(&self, id: NodeId) -> std::ops::Range<u32> {
+        let samples = self.samples.len() as u32;
+        self.plan.slot[id as usize].map_or(0..0, |slot| slot * samples..(slot + 1) * samples)
     }
 
     /// Nodes whose heads are copied at once.
@@ -268,8 +280,11 @@ impl<B: GridBackend> Wave<'_, B> {
     fn level(&mut self, number: u32, level: &[NodeId]) -> Done<()> {
         let samples = self.samples.len() as u32;
         let (mut instructions, mut on_device, mut on_host): (Vec<Instruction>, Vec<NodeId>, Items) = Default::default();
+        let mut maps: Vec<(NodeId, &Map)> = Vec::new();
+        let plan = self.plan;
         for &id in level {
-            match &self.plan.ways[id as usize] {
+            match &plan.ways[id as usize] {
+                Way::Map(map) => maps.push((id, map)),
                 Way::Device(instruction) => {
                     instructions.push(*instruction);
                     on_device.push(id);
@@ -293,9 +308,10 @@ impl<B: GridBackend> Wave<'_, B> {
         self.took(number, started.elapsed(), &nodes);
         let (started, mut of_host) = (Instant::now(), Duration::ZERO);
         step(self.b, &mut self.arena, &instructions)?;
-        let each = self.nodes_at_once();
-        for (nodes, instructions) in on_device.chunks(each).zip(instructions.chunks(each)) {
-            let left = self.settle(nodes, instructions)?;
+        self.maps(&maps)?;
+        on_device.extend(maps.iter().map(|(id, _)| *id));
+        for nodes in on_device.chunks(self.nodes_at_once()) {
+            let left = self.settle(nodes)?;
             let begun = Instant::now();
             self.fetch(self.operands(&left))?;
             self.on_host(&left)?;
@@ -348,10 +364,9 @@ impl<B: GridBackend> Wave<'_, B> {
     }
 
     /// Looks at what a device did for some nodes: takes over what a head says, and tells what is left to the host.
-    fn settle(&mut self, nodes: &[NodeId], instructions: &[Instruction]) -> Done<Items> {
+    fn settle(&mut self, nodes: &[NodeId]) -> Done<Items> {
         let samples = self.samples.len();
-        let targets = instructions.iter().map(|i| i.target * samples as u32);
-        let places: Vec<u32> = targets.flat_map(|from| from..from + samples as u32).collect();
+        let places: Vec<u32> = nodes.iter().flat_map(|&id| self.places(id)).collect();
         let (heads, _) = take(self.b, &self.arena, &places, false)?;
         let container = |head: &[i32]| {
             let other = [Form::Strips, Form::Ordered, Form::Lines].iter().any(|&form| head[0] == form as i32);
@@ -360,7 +375,7 @@ impl<B: GridBackend> Wave<'_, B> {
         let of_node = |heads: &[i32]| {
             let all = || heads.chunks_exact(HEAD);
             let each = all().map(|head| if is_plain(head) { decode_val(head, &[]).ok() } else { None }).collect();
-            let held = Held { uniform: None, each, containers: all().map(container).collect(), fuel: MOST_FUEL };
+            let held = Held { uniform: None, each, containers: all().map(container).collect(), fuel: 0 };
             let spill = |head: &[i32]| (head[0] == Form::Spilled as i32).then(|| Spill::of(head[1]));
             (held, all().map(spill).enumerate().collect::<Vec<_>>())
         };
@@ -370,7 +385,9 @@ impl<B: GridBackend> Wave<'_, B> {
             let errors = held.each.iter().filter(|value| matches!(value, Some(Err(_)))).count();
             self.coverage.opcodes.entry(self.dag.nodes()[id as usize].opcode()).or_default().errors += errors as u64;
             left.extend(spills.iter().filter(|(_, spill)| spill.is_some()).map(|(s, _)| (id, *s as u32)));
-            self.held[id as usize] = held;
+            let most = if self.opcode(id) == Prim::Gravitate.name() { MOST_GRAVITATE } else { MOST_FUEL };
+            let fuel = self.held[id as usize].fuel.saturating_add(most);
+            self.held[id as usize] = Held { fuel, ..held };
             self.count(id, spills);
         }
         Ok(left)

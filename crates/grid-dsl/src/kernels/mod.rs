@@ -26,13 +26,13 @@ pub use expand::{
 pub use palette::{FIGURES, Palette, PaletteOf, palette};
 
 pub use step::{
-    Arena, HEAD, Instruction, Op, PAYLOAD, Place, PlaceParams, Slot, Spill, Step, StepParams, put, step, take,
-    take_into,
+    Arena, Each, EachParams, Elements, Gather, HEAD, Instruction, Laid, Op, PAYLOAD, Place, PlaceParams, Slot, Spill,
+    Step, StepParams, count_each, gather_each, put, spread_each, step, take, take_into,
 };
 
 pub(crate) use batch::CELLS;
 pub(crate) use expand::MOST_BYTES;
-pub(crate) use step::{Form, Words, decode_val, is_plain, words_of};
+pub(crate) use step::{Form, MOST_COMPARED, Words, decode_val, is_plain, words_of};
 
 macro_rules! operations {
     ($($operation:ident),* $(,)?) => {
@@ -41,7 +41,7 @@ macro_rules! operations {
         impl<B: Backend $(+ $operation)*> GridBackend for B {}
     };
 }
-operations![Components, Palette, Augment, Digest, Step, Place, Expand];
+operations![Components, Palette, Augment, Digest, Step, Place, Elements, Expand];
 
 /// The compiled kernels inside this crate, for programs that list them or try whether a device loads them.
 #[cfg(feature = "cuda")]
@@ -56,6 +56,7 @@ pub(crate) mod cuda {
         pub(crate) static KERNELS = [
             ("grid_augment", ["sm_75"]),
             ("grid_components", ["sm_75"]),
+            ("grid_each", ["sm_75"]),
             ("grid_expand", ["sm_75"]),
             ("grid_palette", ["sm_75"]),
             ("grid_place", ["sm_75"]),

@@ -80,15 +80,14 @@ impl<B: GridBackend> Wave<'_, B> {
                     nodes.push(id);
                 }
                 Way::Constant => self.constant(id)?,
-                // An input.
-                Way::Host => self.on_host(&(0..self.samples.len() as u32).map(|s| (id, s)).collect())?,
+                // An input: programs with anything else are not here.
+                Way::Host | Way::Map(_) => self.on_host(&(0..self.samples.len() as u32).map(|s| (id, s)).collect())?,
             }
         }
         step(self.b, &mut self.arena, &instructions)?;
         let mut spilled = Vec::new();
-        let each = self.nodes_at_once();
-        for (nodes, instructions) in nodes.chunks(each).zip(instructions.chunks(each)) {
-            spilled.extend(self.settle(nodes, instructions)?);
+        for nodes in nodes.chunks(self.nodes_at_once()) {
+            spilled.extend(self.settle(nodes)?);
         }
         Ok(spilled)
     }

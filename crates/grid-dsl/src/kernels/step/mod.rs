@@ -10,6 +10,8 @@
 //! are found. The measured fraction of this bound: not measured yet.
 
 mod code;
+mod each;
+mod gather;
 mod grids;
 mod objects;
 mod packed;
@@ -27,8 +29,10 @@ use crate::value::{Function, Maker, Value};
 
 pub(crate) use code::Form;
 pub use code::Slot;
+pub use each::{Each, EachParams, Elements, Gather, Laid, count_each, gather_each, spread_each};
 pub(crate) use packed::{Words, decode_val, is_plain, words_of};
 pub use place::{Place, PlaceParams, put, take, take_into};
+pub(crate) use tuples::MOST_COMPARED;
 use value::{Arg, Out};
 
 /// Words of a value's head.
@@ -89,6 +93,7 @@ operations! {
     Hsplit Vsplit
     Lbind Rbind Repeat Mostcommon Leastcommon Order Totuple Centerofmass Position Hmatching Vmatching
     Manhattan Adjacent Bordering Hperiod Vperiod Initset Insert Remove Mapply Frontiers
+    Gravitate Occurrences Contained
 }
 
 impl Op {

@@ -39,8 +39,57 @@ pub(super) fn added(op: Op, key: u32, v: &[Arg; 4]) -> Out {
         Op::Mapply => mapped(key, x),
         Op::Frontiers => lines(x),
         Op::Mostcommon | Op::Leastcommon => Out::Spill(Spill::Kind),
+        Op::Occurrences => occurrences(v),
+        Op::Contained => match (v[0].pair(), Patch::new(&v[1]).filter(|p| !p.is_object())) {
+            (Some(at), Some(p)) => Out::bool(p.has(at)),
+            _ => Out::Spill(Spill::Kind),
+        },
         _ => related(op, v),
     }
+}
+
+/// Where in a grid an object's box may begin so that its cells are the grid's.
+fn occurrences(v: &[Arg; 4]) -> Out {
+    let (Some(g), Some(p)) = (Grid::new(&v[0]).filter(|g| g.h > 0), Patch::new(&v[1])) else {
+        return Out::Spill(Spill::Kind);
+    };
+    if !p.is_object() {
+        // Nothing is everywhere, and locations have no colours.
+        return Out::Spill(Spill::Class);
+    }
+    let (h, w) = (g.h as i64 - p.h as i64 + 1, g.w as i64 - p.w as i64 + 1);
+    let same = |(i, j): (i64, i64), cell: (i64, i64)| {
+        p.colour(cell) == g.at((i + cell.0 - p.i0) as usize, (j + cell.1 - p.j0) as usize)
+    };
+    let cells = p.cells();
+    let fits = |at: (i64, i64)| at.0 < h && at.1 < w && cells.iter().all(|&cell| same(at, cell));
+    Out::indices((0, 0), fits)
+}
+
+/// Most comparisons of locations in which an object comes to lie beside another one, on a device.
+pub(crate) const MOST_COMPARED: usize = 1 << 23;
+
+/// By how much the first is moved, a row or a column at a time, until it lies beside the second; 42 times at most.
+fn gravitate(p: &Patch, q: &Patch) -> Out {
+    const MOST: i64 = 42;
+    let (a, b) = (p.cells(), q.cells());
+    if a.len() * b.len() * (MOST as usize + 1) > MOST_COMPARED {
+        return Out::Spill(Spill::Size);
+    }
+    let center = |p: &Patch| (p.i0 + p.h as i64 / 2, p.j0 + p.w as i64 / 2);
+    let (from, to) = (center(p), center(q));
+    let towards = |from: i64, to: i64| if from < to { 1 } else { -1 };
+    let (i, j) = if a.iter().any(|x| b.iter().any(|y| x.1 == y.1)) {
+        (towards(from.0, to.0), 0)
+    } else {
+        (0, towards(from.1, to.1))
+    };
+    let far = |k: i64| {
+        let each = |x: &(i64, i64), y: &(i64, i64)| (x.0 + k * i - y.0).abs() + (x.1 + k * j - y.1).abs();
+        a.iter().flat_map(|x| b.iter().map(move |y| each(x, y))).min()
+    };
+    let moves = (0..MOST).find(|&k| far(k) == Some(1)).unwrap_or(MOST);
+    Out::pair(i * moves, j * moves)
 }
 
 /// Rows and columns of one colour: the grid's cells, and in the first two masks which rows and columns.
@@ -132,6 +181,7 @@ fn related(op: Op, v: &[Arg; 4]) -> Out {
         Op::Hmatching => Out::bool(a.iter().any(|x| b.iter().any(|y| x.0 == y.0))),
         Op::Vmatching => Out::bool(a.iter().any(|x| b.iter().any(|y| x.1 == y.1))),
         _ if q.is_empty() => Out::Spill(Spill::Class),
+        Op::Gravitate => gravitate(&p, &q),
         Op::Position => {
             let center = |p: &Patch| (p.i0 + p.h as i64 / 2, p.j0 + p.w as i64 / 2);
             let (from, to) = (center(&p), center(&q));

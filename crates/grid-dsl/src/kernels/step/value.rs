@@ -284,19 +284,24 @@ impl Out {
         Self::Full(head(Form::Strips, of.a, of.b, how), payload(&cells_of(of.payload), &[0; SIDE]))
     }
 
+    /// The same value.
+    pub(super) fn same(of: &Arg) -> Self {
+        if of.is(Form::Bound) {
+            // Their heads have more words.
+            return Self::Spill(Spill::Kind);
+        }
+        let mut words = Box::new([0; PAYLOAD]);
+        words.copy_from_slice(of.payload);
+        Self::Full([of.kind, of.a, of.b, of.c, 0, 0, 0, 0], words)
+    }
+
     /// The words to write.
-    pub(super) fn written(self, v: &[Arg; 4]) -> ([i32; HEAD], Option<Box<[u32; PAYLOAD]>>) {
+    pub(super) fn written(self, v: &[Arg]) -> ([i32; HEAD], Option<Box<[u32; PAYLOAD]>>) {
         match self {
             Self::Spill(why) => (head(Form::Spilled, why as i32, 0, 0), None),
             Self::Head(head) => (head, None),
             Self::Full(head, payload) => (head, Some(payload)),
-            // Their heads have more words.
-            Self::Copy(k) if v[k].is(Form::Bound) => Self::Spill(Spill::Kind).written(v),
-            Self::Copy(k) => {
-                let (from, mut words) = (&v[k], Box::new([0; PAYLOAD]));
-                words.copy_from_slice(from.payload);
-                ([from.kind, from.a, from.b, from.c, 0, 0, 0, 0], Some(words))
-            }
+            Self::Copy(k) => Self::same(&v[k]).written(v),
         }
     }
 }

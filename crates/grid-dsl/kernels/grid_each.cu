@@ -1,0 +1,153 @@
+// Maps over the elements of containers, a warp each; see src/kernels/step/each.rs.
+#include "step_each.cuh"
+
+struct EachParams {
+    unsigned items;           // maps
+    unsigned elements;        // samples of the arena in which elements lie
+    unsigned first, last;     // slots of the function's calls there
+};
+LOCKSTEP_PARAMS(EachParams, 16);
+
+// Whether the elements of a container can be laid out. Twin of Gather::takes.
+__device__ __forceinline__ bool takes(unsigned gather, const In& x) {
+    if (x.kind == kObjects) return true;
+    if (x.kind == kStrips) return gather <= kToExtract || gather == kToValmax || gather == kToValmin;
+    return x.kind == kIndices && (gather != kToMfilter || __ballot_sync(kAll, x.masks[lane_of()] != 0) == 0);
+}
+
+// How many elements a container has.
+__device__ __forceinline__ unsigned elements_of(const In& x, Scratch& s) {
+    if (x.kind == kStrips) return x.c & 255;
+    const unsigned plane = x.masks[lane_of()];
+    if (x.kind == kIndices) return lockstep::warp_sum(unsigned(__popc(plane)));
+    label(x.grid(), plane, x.c & 15, s);
+    unsigned roots = 0;
+    for (unsigned r = 0; r < unsigned(x.a); ++r) {
+        const unsigned row = __shfl_sync(kAll, plane, r), at = r * kSide + lane_of();
+        roots += __popc(__ballot_sync(kAll, (row >> lane_of() & 1) && (s.parent[at] & kRoot) == at));
+    }
+    return roots;
+}
+
+extern "C" __global__ void __launch_bounds__(64)
+grid_count(const unsigned* __restrict__ items, const unsigned* __restrict__ places,
+           const unsigned* __restrict__ payloads, int* heads, unsigned* __restrict__ counts, EachParams p) {
+    __shared__ Scratch memory[kWarps];
+    Scratch& s = memory[threadIdx.x / 32];
+    for (u64 n = u64(blockIdx.x) * kWarps + threadIdx.x / 32; n < p.items; n += u64(gridDim.x) * kWarps) {
+        const unsigned* item = items + n * kItem;
+        const Out out{heads + u64(item[1]) * kHead, nullptr};
+        int failed = 0;
+        bool spilled = false, copies = false;
+        for (unsigned k = 0; k < item[6]; ++k) {
+            const int* head = heads + u64(places[item[5] + k]) * kHead;
+            if (head[0] == kError && failed == 0) failed = head[1] + 1;
+            spilled = spilled || head[0] == kSpilled;
+            copies = copies || (k != item[7] && head[0] == kStrips && (head[3] & 512) != 0);
+        }
+        unsigned count = kNone;
+        if (failed != 0) {
+            // The leftmost error is the result, whatever else there is.
+            out.put(kError, failed - 1);
+        } else if (spilled) {
+            out.spill(kByOperand);
+        } else if (copies) {
+            // They weigh more than the fuel that is reckoned with.
+            out.spill(kByKind);
+        } else if (item[2] == kNone) {
+            count = 1;
+        } else {
+            const In x = value_at(heads, payloads, item[2]);
+            if (takes(item[0], x)) {
+                count = elements_of(x, s);
+            } else {
+                out.spill(kByKind);
+            }
+        }
+        if (lane_of() == 0) counts[n] = count;
+        __syncwarp();
+    }
+}
+
+// Writes the elements of a container one behind the other, at most `count` of them.
+__device__ __forceinline__ void spread(const In& x, unsigned count, int* heads, unsigned* payloads, Scratch& s) {
+    const auto to = [&](unsigned k) { return Out{heads + u64(k) * kHead, payloads + u64(k) * kPayload}; };
+    if (x.kind == kStrips) {
+        for (unsigned k = 0; k < count; ++k) {
+            const Strip part(x, k);
+            to(k).grid(part.h, part.w, [&](unsigned r, unsigned c) { return part.at(r, c); });
+        }
+        return;
+    }
+    const unsigned plane = x.masks[lane_of()];
+    if (x.kind == kIndices) {
+        unsigned k = sum_below(unsigned(__popc(plane)));
+        for (unsigned left = plane; left != 0 && k < count; left &= left - 1, ++k) {
+            int* head = heads + u64(k) * kHead;
+            head[0] = kPair, head[1] = x.a + int(lane_of()), head[2] = x.b + int(low(left)), head[3] = 0;
+            for (unsigned word = 4; word < kHead; ++word) head[word] = 0;
+        }
+        return;
+    }
+    const Grid g = x.grid();
+    label(g, plane, x.c & 15, s);
+    number(g, plane, s);
+    for (unsigned r = 0; r < g.h; ++r) {
+        const unsigned row = __shfl_sync(kAll, plane, r), at = r * kSide + lane_of();
+        unsigned roots = __ballot_sync(kAll, (row >> lane_of() & 1) && (s.parent[at] & kRoot) == at);
+        for (; roots != 0; roots &= roots - 1) {
+            const unsigned root = r * kSide + low(roots), k = s.size[root] >> 16, bottom = s.parent[root] >> 16;
+            unsigned mask = 0;
+            for (unsigned i = r; i <= bottom; ++i) {
+                const unsigned there = __shfl_sync(kAll, plane, i);
+                const bool own = (there >> lane_of() & 1) && (s.parent[i * kSide + lane_of()] & kRoot) == root;
+                const unsigned bits = __ballot_sync(kAll, own);
+                if (lane_of() == i) mask = bits;
+            }
+            if (k < count) to(k).patch(true, mask, 0, 0, [&](unsigned i, unsigned j) { return g.at(i, j); });
+        }
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(64)
+grid_spread(const unsigned* __restrict__ items, const unsigned* __restrict__ places, const int* __restrict__ heads,
+            const unsigned* __restrict__ payloads, int* __restrict__ out_heads, unsigned* __restrict__ out_payloads,
+            EachParams p) {
+    __shared__ Scratch memory[kWarps];
+    Scratch& s = memory[threadIdx.x / 32];
+    for (u64 n = u64(blockIdx.x) * kWarps + threadIdx.x / 32; n < p.items; n += u64(gridDim.x) * kWarps) {
+        const unsigned* item = items + n * kItem;
+        const unsigned base = item[3], count = item[4];
+        if (item[2] != kNone) {
+            spread(value_at(heads, payloads, item[2]), count, out_heads + u64(base) * kHead,
+                   out_payloads + u64(base) * kPayload, s);
+        }
+        unsigned slot = 0;
+        for (unsigned operand = 0; operand < item[6]; ++operand) {
+            if (operand == item[7]) continue;
+            const u64 from = places[item[5] + operand], to = u64(++slot) * p.elements + base;
+            for (unsigned k = 0; k < count; ++k) {
+                if (lane_of() < kHead) out_heads[(to + k) * kHead + lane_of()] = heads[from * kHead + lane_of()];
+                for (unsigned word = lane_of(); word < kPayload; word += 32) {
+                    out_payloads[(to + k) * kPayload + word] = payloads[from * kPayload + word];
+                }
+            }
+        }
+        __syncwarp();
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(64)
+grid_gather(const unsigned* __restrict__ items, const int* __restrict__ heads, const unsigned* __restrict__ payloads,
+            int* out_heads, unsigned* out_payloads, EachParams p) {
+    __shared__ i8 memory[kWarps][kCells];
+    i8* colours = memory[threadIdx.x / 32];
+    for (u64 n = u64(blockIdx.x) * kWarps + threadIdx.x / 32; n < p.items; n += u64(gridDim.x) * kWarps) {
+        const unsigned* item = items + n * kItem;
+        const Images m{item[0], item[3], item[4], heads, payloads, p.elements, p.first, p.last};
+        In x{};
+        if (item[2] != kNone) x = value_at(out_heads, out_payloads, item[2]);
+        chosen(m, x, Out{out_heads + u64(item[1]) * kHead, out_payloads + u64(item[1]) * kPayload}, colours);
+        __syncwarp();
+    }
+}
