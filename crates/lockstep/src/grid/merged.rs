@@ -121,8 +121,8 @@ impl Knobs {
 struct Samples {
     batch: Batch,
     names: Vec<String>,
-    /// The task and its output.
-    expected: Vec<Option<(String, Value)>>,
+    /// The task, and its output if it is known.
+    expected: Vec<Option<(String, Option<Value>)>>,
 }
 
 impl Samples {
@@ -130,14 +130,16 @@ impl Samples {
         let mut samples: Vec<_> = Batch::from_grids(grids.iter().cloned()).samples().to_vec();
         let mut names: Vec<String> = (0..grids.len()).map(|k| format!("grid {k}")).collect();
         let mut expected = vec![None; grids.len()];
-        samples.extend_from_slice(Batch::from_tasks(tasks).samples());
+        let of_tasks = Batch::from_tasks(tasks);
+        samples.extend_from_slice(of_tasks.samples());
         for task in tasks {
-            for (k, (_, output)) in task.examples().enumerate() {
+            for k in 0..task.examples().count() {
                 let test = k.checked_sub(task.train.len());
                 names.push(test.map_or(format!("{}, train {k}", task.id), |k| format!("{}, test {k}", task.id)));
-                expected.push(Some((task.id.clone(), output.clone())));
             }
         }
+        let ids = tasks.iter().flat_map(|task| task.examples().map(|_| task.id.clone()));
+        expected.extend(ids.zip(of_tasks.expected()).map(|(id, output)| Some((id, output.clone()))));
         Self { batch: Batch::from(samples), names, expected }
     }
 }
@@ -287,7 +289,7 @@ fn counted(programs: &[Program], samples: &Samples, found: &Found) -> (Counts, u
                 .iter()
                 .fold(digest, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         }
-        let Some((task, output)) = &samples.expected[sample] else { continue };
+        let Some((task, Some(output))) = &samples.expected[sample] else { continue };
         for (at, _) in programs.iter().enumerate().filter(|(_, p)| is_for(p.name(), task) && !p.returns().is_empty()) {
             let right = found.value(at, 0, sample) == Ok(output);
             *if right { &mut counts.right } else { &mut counts.wrong } += 1;
@@ -309,7 +311,7 @@ fn pictures(programs: &[Program], samples: &Samples, found: &Found, most: usize)
             sample: samples.names[sample].clone(),
             input: samples.batch.samples()[sample].input.to_text(),
             output: value,
-            expected: expected.map(|(_, output)| output.to_text()),
+            expected: expected.and_then(|(_, output)| output.as_ref().map(Value::to_text)),
         })
     };
     let own = |program: usize| {
