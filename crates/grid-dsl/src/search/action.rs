@@ -27,7 +27,7 @@ impl Span {
     fn range(self, n: usize) -> Range<usize> {
         let part = |of: u8, at: u8| {
             let (of, at) = (usize::from(of), usize::from(at));
-            let from = (at * (n / of + usize::from(n % of != 0))).min(n);
+            let from = (at * (n / of + usize::from(!n.is_multiple_of(of)))).min(n);
             from..(from + n / of).min(n)
         };
         match self {
@@ -240,6 +240,25 @@ impl Action {
                 to.build(rows, columns, |i, j| if g.at(i, j) == g.at(i + down, j + right) { g.at(i, j) } else { 0 })
             }
         }
+    }
+
+    /// Rows and columns of an image, where they are those of a grid of so many alone.
+    pub(crate) fn sides(self, h: usize, w: usize) -> Option<(usize, usize)> {
+        Some(match self {
+            Self::Turn(isometry) if isometry.turns() => (w, h),
+            Self::Part(rows, columns) => (rows.range(h).len(), columns.range(w).len()),
+            Self::Scale(down, right) | Self::Repeat(down, right) => (usize::from(down) * h, usize::from(right) * w),
+            Self::Thin(n) => (h.div_ceil(n.into()), w.div_ceil(n.into())),
+            Self::Join { beside: true, .. } => (h, 2 * w),
+            Self::Join { .. } => (2 * h, w),
+            Self::OneCell(_) => (1, 1),
+            Self::Agree { beside: true } => (h, w / 2),
+            Self::Agree { .. } => (h / 2, w),
+            Self::Object { .. } | Self::Foreground | Self::CropTo(_) | Self::Compress | Self::Dedupe { .. } => {
+                return None;
+            }
+            _ => (h, w),
+        })
     }
 
     /// The word that devices read: the kind, then up to three parameters of a byte each. Twin of `picture` in

@@ -143,6 +143,8 @@ impl Worker for OnHost<'_> {
             packed(&scratch.to)
         };
         let all: Vec<Vec<u8>> = promised.par_iter().map_init(|| self.scratch(), one).collect();
-        all.iter().for_each(|packed| next.keep(packed));
+        for packed in &all {
+            next.keep(packed);
+        }
     }
 }

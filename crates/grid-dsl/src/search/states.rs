@@ -105,7 +105,9 @@ impl Hasher for Half {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|&byte| self.0 = self.0.rotate_left(8) ^ u64::from(byte));
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
     }
 
     fn write_u128(&mut self, key: u128) {
@@ -130,6 +132,10 @@ pub(crate) fn images(action: Action, from: &[Small], to: &mut [Small], goals: &[
     let (mut applications, mut equal) = (0, true);
     for ((from, to), goal) in from.iter().zip(to).zip(goals) {
         applications += 1;
+        let goal_sides = (goal.height(), goal.width());
+        if last && action.sides(from.height(), from.width()).is_some_and(|sides| sides != goal_sides) {
+            return (applications, Images::Missing);
+        }
         if action.apply(from, to).is_none() {
             return (applications, Images::Missing);
         }

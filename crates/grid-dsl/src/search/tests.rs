@@ -25,7 +25,11 @@ proptest! {
             let program = enumerator.program("p", &[at as u16]).expect("lines of an operation");
             let wanted = program.run(&Sample::new(value.clone()), &Limits::default(), false).returns.remove(0);
             match operation.apply(&small, &mut to) {
-                Some(()) => prop_assert_eq!(Ok(to.to_value()), wanted, "{:?}", operation),
+                Some(()) => {
+                    prop_assert_eq!(Ok(to.to_value()), wanted, "{:?}", operation);
+                    let known = operation.action().sides(small.height(), small.width());
+                    prop_assert_eq!(known.unwrap_or((to.height(), to.width())), (to.height(), to.width()));
+                }
                 // Where nothing comes out the lines fail, or give what does not fit.
                 None => prop_assert!(wanted.is_err() || wanted.is_ok_and(|v| Small::read(&v).is_none()), "{:?}", operation),
             }
