@@ -1,6 +1,8 @@
 //! Maps and calls of closures on devices: functions that are known but for what they have captured, call by call for each
 //! element. Results, and which of several errors is told, are the definition's.
 
+use std::fmt::Write as _;
+
 use gpu_core::Cpu;
 use grid_dsl::device::{Coverage, DeviceExecutor};
 use grid_dsl::exec::Options;
@@ -212,7 +214,7 @@ fn any_program() -> impl Strategy<Value = Program> {
                 5 => format!("lbind({}, {})", pick(&BINARY, n[0]), pick(&VALUES, n[1])),
                 _ => format!("rbind({}, {})", pick(&BINARY, n[0]), pick(&VALUES, n[1])),
             };
-            lines += &format!("  f{at} = {made}\n");
+            let _ = writeln!(lines, "  f{at} = {made}");
         }
         for (at, &(map, f, x)) in maps.iter().enumerate() {
             let f = format!("f{}", usize::from(f) % closures.len());
@@ -222,7 +224,7 @@ fn any_program() -> impl Strategy<Value = Program> {
                 Some(name) => format!("{name}({x}, {f})"),
                 None => format!("{f}({x})"),
             };
-            lines += &format!("  x{at} = {call}\n");
+            let _ = writeln!(lines, "  x{at} = {call}");
         }
         let names: Vec<String> = (0..maps.len()).map(|k| format!("x{k}")).collect();
         program(&lines, &names.join(", "))

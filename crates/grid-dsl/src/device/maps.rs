@@ -66,7 +66,9 @@ impl Map {
         let mut operands = captured.clone();
         // The function is the first argument of these, so that its errors come first.
         let at = if matches!(gather, Gather::Mapply | Gather::Apply) { operands.len() } else { 0 };
-        container.iter().for_each(|&id| operands.insert(at, id));
+        if let Some(id) = container {
+            operands.insert(at, id);
+        }
         let literals_at = 1 + captured.len();
         let calls_at = literals_at + literals.len();
         let slot = |source: &Source| match source {
