@@ -151,6 +151,11 @@ fn known() -> Vec<Case> {
     let objects = grids.clone().map(|grid| Operand::Objects(grid, [true, true, true]));
     let several = grids.clone().map(|grid| Operand::Objects(grid, [false, false, true]));
     let strips = grids.clone().map(|grid| Operand::Strips(grid, Op::Vsplit, 3));
+    // Parts of more rows than a turn of a loop takes.
+    let tall = [3, 8].map(|seed| {
+        let row = |i: i32| (0..7).map(|j| (seed + i * 5 + j * 3 + i * j) % 10).collect::<Vec<i32>>();
+        Operand::Strips(Value::grid((0..16).map(row)), Op::Vsplit, 2)
+    });
     let indices = [[(0, 1), (1, 3), (4, 2)], [(2, 2), (3, 3), (0, 6)]].map(|at| Operand::Value(Value::indices(at)));
     let empty = [(); 2].map(|()| Operand::Value(Value::indices([])));
     let [spot, other] = [(1, 2), (3, 1)].map(|at| Ok(Value::indices([at])));
@@ -168,6 +173,7 @@ fn known() -> Vec<Case> {
             maps.push(of(gather, containers, &[Op::Toindices], None));
         }
         maps.push(of(gather, &strips, &[Op::Numcolors], None));
+        maps.push(of(gather, &tall, &[Op::Colorcount], Some((true, Ok(Value::Int(1))))));
         maps.push(of(gather, &strips, &[Op::Colorcount], Some((true, Ok(Value::Int(0))))));
         maps.push(of(gather, &indices, &[Op::First, Op::Invert], None));
     }
@@ -196,7 +202,12 @@ fn known() -> Vec<Case> {
     }
     maps.push(of(Gather::Call, &grids.map(Operand::Value), &[Op::Rot90, Op::Tophalf], None));
     maps.push(of(Gather::Call, &indices, &[Op::Shift], Some((true, Ok(Value::pair(2, 3))))));
-    maps.chunks(8).map(|maps| Case { maps: maps.to_vec(), here: true }).collect()
+    let mut cases: Vec<Case> = maps.chunks(8).map(|maps| Case { maps: maps.to_vec(), here: true }).collect();
+    // The union is one column too wide, by the second cell of what is moved.
+    let far = [[(0, 0), (0, 31)], [(5, 31), (2, 0)]].map(|at| Operand::Value(Value::indices(at)));
+    let two = Some((false, Ok(Value::object([(3, 0, 0), (3, 0, 1)]))));
+    cases.insert(0, Case { maps: vec![of(Gather::Mapply, &far, &[Op::Shift], two)], here: false });
+    cases
 }
 
 fn cases() -> impl Strategy<Value = Case> {

@@ -63,7 +63,20 @@ fn drawn() -> Vec<Case> {
         aimed: false,
         each: 32,
     };
-    [winding, crowded, striped].iter().map(case).collect()
+    let mut cases: Vec<Case> = [winding, crowded, striped].iter().map(case).collect();
+    // Black is there and not the rarest, and each of two objects is a goal: of colours that differ in one bit.
+    let two: Rows = [[0, 0, 0, 0], [0, 2, 2, 0], [0, 0, 0, 1], [4, 0, 0, 1]].map(Vec::from).to_vec();
+    let rare: Rows = [[0, 0, 0], [0, 0, 1]].map(Vec::from).to_vec();
+    let all = grid_dsl::search::operations();
+    // Two objects of one size: the lower colour's comes first.
+    let tie: Rows = [[3, 3, 0, 0], [0, 0, 0, 2], [0, 0, 0, 2]].map(Vec::from).to_vec();
+    for (rows, name) in
+        [(&two, "argmax object TF"), (&two, "argmin object TF"), (&rare, "crop least"), (&tie, "argmax object FF")]
+    {
+        let operation = all.iter().position(|operation| operation.name() == name).expect("an operation's name");
+        cases.push(Case { operation, aimed: true, ..case(rows) });
+    }
+    cases
 }
 
 fn small(rows: &Rows) -> Small {
