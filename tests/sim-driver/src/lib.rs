@@ -40,6 +40,7 @@ mod shared;
 mod simulator;
 mod special;
 mod tensor;
+mod touch;
 mod variables;
 mod warp;
 

@@ -114,7 +114,9 @@ impl Known {
 /// Adds all that `more` knows of a block. Who knows the same shares it, so that it is compared once.
 fn add(known: &mut Arc<BlockClock>, more: &Arc<BlockClock>) {
     if Arc::ptr_eq(known, more) || known.includes(more) {
-    } else if more.includes(known) {
+        return;
+    }
+    if more.includes(known) {
         *known = Arc::clone(more);
     } else {
         Arc::make_mut(known).merge(more);
