@@ -263,6 +263,34 @@ fn tables_of_all_lengths_on_cuda() {
     tables(&gpu_core::testing::cuda());
 }
 
+/// More grids than one copy takes, several times over, and a rest.
+fn copied_in_pieces<B: GridBackend>(b: &B) {
+    let grid = |n: usize| {
+        let (h, w) = (1 + n % 7, 1 + n % 5);
+        Grid::new(h, w, (0..h * w).map(|k| ((n * 13 + k * 5) % 256) as u8 as i8).collect()).unwrap()
+    };
+    for count in [4095, 4096, 3 * 4096 + 5] {
+        let grids: Vec<Grid> = (0..count).map(grid).collect();
+        let back = GridBatch::of_grids(b, &grids).unwrap().to_values(b).unwrap();
+        assert_eq!(back.len(), count);
+        for (n, (back, grid)) in back.iter().zip(&grids).enumerate() {
+            assert_eq!(*back, grid.to_value(), "grid {n} of {count}");
+        }
+    }
+}
+
+#[test]
+fn many_grids_go_there_in_pieces() {
+    copied_in_pieces(&Cpu::new());
+}
+
+#[cfg(feature = "cuda")]
+#[test]
+#[ignore = "needs a CUDA device"]
+fn many_grids_go_to_cuda_in_pieces() {
+    copied_in_pieces(&gpu_core::testing::cuda());
+}
+
 #[test]
 fn components_are_those_of_objects() {
     let b = Cpu::new();

@@ -1,6 +1,6 @@
 //! Dense grids in the memory of a device.
 
-use gpu_core::{Backend, Error, Result, Tensor};
+use gpu_core::{Backend, Error, InFlight, Result, Tensor};
 use rayon::prelude::*;
 
 use crate::ops::Grid;
@@ -57,6 +57,19 @@ pub(crate) fn unpack(height: usize, width: usize, cells: &[u8]) -> Value {
     }))
 }
 
+/// Grids that go to a device in one copy, while the next ones are laid out: 4 MiB.
+const PIECE: usize = 4096;
+
+/// Cells of grids, row by row, in their places.
+fn lay_out(grids: &[Grid], cells: &mut [u8]) {
+    cells.par_chunks_exact_mut(CELLS).zip(grids).with_min_len(64).for_each(|(cells, grid)| {
+        cells.fill(0);
+        for (row, out) in grid.cells().chunks_exact(grid.width()).zip(cells.chunks_exact_mut(SIDE)) {
+            row.iter().zip(out).for_each(|(&cell, out)| *out = cell as u8);
+        }
+    });
+}
+
 impl<B: Backend> GridBatch<B> {
     /// Copies grids to a device.
     ///
@@ -96,18 +109,28 @@ impl<B: Backend> GridBatch<B> {
         if u32::try_from(grids.len()).is_err() {
             return Err(Error::value("grids", format!("{} are more than one batch takes; split them", grids.len())));
         }
-        let (mut sizes, mut cells) = (vec![0; grids.len() * 2], vec![0; grids.len() * CELLS]);
-        let out = sizes.par_chunks_exact_mut(2).zip(cells.par_chunks_exact_mut(CELLS));
-        out.zip(grids).for_each(|((size, cells), grid)| {
-            size.copy_from_slice(&[grid.height() as u8, grid.width() as u8]);
-            for (row, out) in grid.cells().chunks_exact(grid.width()).zip(cells.chunks_exact_mut(SIDE)) {
-                row.iter().zip(out).for_each(|(&cell, out)| *out = cell as u8);
+        let mut batch = Self::room(b, grids.len())?;
+        let sizes: Vec<u8> = grids.iter().flat_map(|grid| [grid.height() as u8, grid.width() as u8]).collect();
+        b.upload(&sizes, batch.sizes.flat_mut())?;
+        let mut rest = vec![0; (grids.len() % PIECE) * CELLS];
+        let mut copies: [Option<InFlight<B, u8>>; 2] = [None, None];
+        for (n, piece) in grids.chunks(PIECE).enumerate() {
+            let start = n * PIECE * CELLS;
+            let to = batch.cells.flat_mut().slice(start..start + piece.len() * CELLS)?;
+            if piece.len() < PIECE {
+                lay_out(piece, &mut rest);
+                b.upload(&rest, to)?;
+                break;
             }
-        });
-        Ok(Self {
-            sizes: Tensor::from_slice(b, [grids.len(), 2], &sizes)?,
-            cells: Tensor::from_slice(b, [grids.len(), SIDE, SIDE], &cells)?,
-        })
+            let [older, newer] = copies;
+            let mut memory = match older {
+                Some(done) => done.finish()?,
+                None => b.pinned(PIECE * CELLS)?,
+            };
+            lay_out(piece, &mut memory);
+            copies = [newer, Some(b.upload_pinned(memory, to)?)];
+        }
+        Ok(batch)
     }
 
     /// Room for that many results.
