@@ -41,13 +41,13 @@ grid_count(const unsigned* __restrict__ items, const unsigned* __restrict__ plac
         bool spilled = false, copies = false;
         for (unsigned k = 0; k < item[6]; ++k) {
             const int* head = heads + u64(places[item[5] + k]) * kHead;
-            if (head[0] == kError && failed == 0) failed = head[1] + 1;
+            // The leftmost error is the result, and what the host has yet to tell may be one.
+            if (head[0] == kError && failed == 0 && !spilled) failed = head[1] + 1;
             spilled = spilled || head[0] == kSpilled;
             copies = copies || (k != item[7] && head[0] == kStrips && (head[3] & 512) != 0);
         }
         unsigned count = kNone;
         if (failed != 0) {
-            // The leftmost error is the result, whatever else there is.
             out.put(kError, failed - 1);
         } else if (spilled) {
             out.spill(kByOperand);

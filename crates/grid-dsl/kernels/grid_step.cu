@@ -50,11 +50,11 @@ grid_step(const unsigned* __restrict__ instructions, int* heads, unsigned* paylo
             const int* head = heads + at * kHead;
             const unsigned* payload = payloads + at * kPayload;
             v[k] = {head[0], head[1], head[2], head[3], reinterpret_cast<const i8*>(payload), payload + kMasks};
-            if (v[k].kind == kError && failed == 0) failed = v[k].a + 1;
+            // The leftmost error is the result, and what the host has yet to tell may be one.
+            if (v[k].kind == kError && failed == 0 && !spilled) failed = v[k].a + 1;
             spilled = spilled || v[k].kind == kSpilled;
         }
         if (failed != 0) {
-            // The leftmost error is the result, whatever else there is.
             out.put(kError, failed - 1);
         } else if (spilled) {
             out.spill(kByOperand);

@@ -203,6 +203,12 @@ fn known() -> Vec<Case> {
     maps.push(of(Gather::Call, &grids.map(Operand::Value), &[Op::Rot90, Op::Tophalf], None));
     maps.push(of(Gather::Call, &indices, &[Op::Shift], Some((true, Ok(Value::pair(2, 3))))));
     let mut cases: Vec<Case> = maps.chunks(8).map(|maps| Case { maps: maps.to_vec(), here: true }).collect();
+    // The leftmost error may be one that the host has yet to tell.
+    let untold = [Err(ErrClass::Empty), Ok(Value::indices([(1, 2)]))].map(Operand::Untold);
+    let failed = [ErrClass::Empty, ErrClass::Range].map(Operand::Failed);
+    let fixed = || Some((false, Err(ErrClass::Index)));
+    let lefts = [untold, failed].map(|left| of(Gather::Argmax, &left, &[Op::Manhattan], fixed()));
+    cases.insert(0, Case { maps: lefts.to_vec(), here: false });
     // The union is one column too wide, by the second cell of what is moved.
     let far = [[(0, 0), (0, 31)], [(5, 31), (2, 0)]].map(|at| Operand::Value(Value::indices(at)));
     let two = Some((false, Ok(Value::object([(3, 0, 0), (3, 0, 1)]))));

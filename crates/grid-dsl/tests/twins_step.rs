@@ -8,7 +8,7 @@ use gpu_core::testing::proptest::prelude::*;
 use gpu_core::testing::{Output, Outputs, Tolerance, starting_with};
 use gpu_core::{Cpu, Result, twins};
 use grid_dsl::kernels::{Arena, GridBackend, HEAD, Instruction, Op, PAYLOAD, Slot, Spill, put, step, take};
-use grid_dsl::{Prim, Value, call};
+use grid_dsl::{ErrClass, Prim, Value, call};
 
 use calls::{OPERAND_SLOTS, Operand, Outcome, any_grid, any_pair, any_patch, load, location, operand, output};
 
@@ -163,9 +163,24 @@ fn has_room(value: &Value) -> bool {
     distinct.len() == all.len() && all.iter().all(|(i, j)| (-1..31).contains(i) && (-1..31).contains(j))
 }
 
+/// Every operation on several operands: the leftmost error is the result, and the host may have yet to tell it.
+fn leftmost(ops: std::ops::Range<usize>) -> Vec<Case> {
+    let (failed, told) = (Operand::Failed(ErrClass::Index), Operand::Failed(ErrClass::Range));
+    let untold = |class| Operand::Untold(Err(class));
+    let pairs = [[untold(ErrClass::Empty), failed.clone()], [failed.clone(), untold(ErrClass::Empty)], [told, failed]];
+    let of = |op: Op, [first, then]: &[Operand; 2]| {
+        let operands: Vec<Operand> =
+            [first].into_iter().chain(std::iter::repeat(then)).take(op.operands()).cloned().collect();
+        Call { op, key: Prim::Size, operands: [operands.clone(), operands] }
+    };
+    let several = Op::ALL[ops].iter().filter(|op| op.function_at().is_none() && op.operands() > 1);
+    let calls: Vec<Call> = several.flat_map(|&op| pairs.iter().map(move |pair| of(op, pair))).collect();
+    calls.chunks(24).map(|calls| Case { calls: calls.to_vec(), here: false }).collect()
+}
+
 /// Random calls behind those.
 fn all(ops: std::ops::Range<usize>) -> impl Strategy<Value = Case> {
-    starting_with(functions(ops.clone()), cases(ops))
+    starting_with([functions(ops.clone()), leftmost(ops.clone())].concat(), cases(ops))
 }
 
 /// Asks objects of one colour for it, over all colours that a cell can hold.

@@ -6,7 +6,7 @@ use gpu_core::Result;
 use gpu_core::testing::proptest::collection::vec;
 use gpu_core::testing::proptest::prelude::*;
 use gpu_core::testing::{Output, Outputs};
-use grid_dsl::kernels::{Arena, GridBackend, Instruction, Op, Slot, step};
+use grid_dsl::kernels::{Arena, GridBackend, Instruction, Op, Slot, Spill, step};
 use grid_dsl::{ErrClass, Value, call};
 
 /// An operand: a value, or the objects of a grid with flags, which only a device makes.
@@ -16,6 +16,10 @@ pub enum Operand {
     Objects(Value, [bool; 3]),
     /// Parts of a grid: side by side, or one above the other.
     Strips(Value, Op, i32),
+    /// What an operand that failed left.
+    Failed(ErrClass),
+    /// What the host has yet to tell.
+    Untold(Outcome),
 }
 
 pub fn any_grid() -> impl Strategy<Value = Value> {
@@ -62,6 +66,17 @@ pub fn any_objects() -> impl Strategy<Value = Operand> {
 }
 
 pub fn operand(kind: char) -> BoxedStrategy<Operand> {
+    let failed = prop_oneof![Just(ErrClass::Index), Just(ErrClass::Empty), Just(ErrClass::Overflow)];
+    let untold = prop_oneof![any_pair().prop_map(Ok), failed.clone().prop_map(Err)];
+    prop_oneof![
+        24 => plain_operand(kind),
+        1 => failed.prop_map(Operand::Failed),
+        1 => untold.prop_map(Operand::Untold),
+    ]
+    .boxed()
+}
+
+fn plain_operand(kind: char) -> BoxedStrategy<Operand> {
     let number = prop_oneof![12 => small().prop_map(Value::Int), 1 => any::<bool>().prop_map(Value::Bool)];
     let values = match kind {
         'g' => any_grid().boxed(),
@@ -99,6 +114,15 @@ impl Operand {
                 call("objects", &[grid.clone(), u, d, b])
             }
             Self::Strips(grid, op, n) => call(op.prim().name(), &[grid.clone(), Value::Int(*n)]),
+            Self::Failed(class) => Err(*class),
+            Self::Untold(outcome) => outcome.clone(),
+        }
+    }
+
+    fn slot(&self) -> Slot {
+        match self {
+            Self::Untold(_) => Slot::Spilled(Spill::Class),
+            known => Slot::Known(known.value()),
         }
     }
 }
@@ -126,7 +150,7 @@ pub fn load<B: GridBackend>(b: &B, arena: &mut Arena<B>, from: usize, operands: 
             write(made_of[1], Value::Int(*n), Value::Int(*m))?;
             made.push(Instruction { op: *op, target: slot(k), operands: made_of, key: 0 });
         } else {
-            arena.write(b, slot(k) as usize, &both.map(|operand| Slot::Known(operand.value())))?;
+            arena.write(b, slot(k) as usize, &both.map(Operand::slot))?;
         }
     }
     step(b, arena, &made)

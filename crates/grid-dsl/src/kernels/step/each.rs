@@ -338,12 +338,9 @@ impl Item {
 
 /// The elements of a map's container, or what it gives without looking at them.
 fn counted(item: &Item, places: &[u32], heads: &[i32], payloads: &[u32]) -> std::result::Result<u32, Out> {
-    let operands = || places[item.operands.clone()].iter().map(|&place| arg(heads, payloads, place as usize));
-    if let Some(failed) = operands().find(|x| x.is(Form::Error)) {
-        return Err(Out::scalar(Form::Error, failed.a, 0));
-    }
-    if operands().any(|x| x.is(Form::Spilled)) {
-        return Err(Out::Spill(Spill::Operand));
+    let operands = places[item.operands.clone()].iter().map(|&place| arg(heads, payloads, place as usize));
+    if let Some(out) = Arg::unfit(operands) {
+        return Err(out);
     }
     // Many copies weigh more than the fuel that is reckoned with.
     let copies = |operand: &usize| {

@@ -403,11 +403,8 @@ pub fn step<B: Step>(b: &B, arena: &mut Arena<B>, instructions: &[Instruction]) 
 
 /// The result of one instruction for one sample.
 fn evaluate(op: Op, key: u32, v: &[Arg; 4], operands: usize) -> Out {
-    if let Some(failed) = v[..operands].iter().find(|v| v.kind == Form::Error as i32) {
-        return Out::scalar(Form::Error, failed.a, 0);
-    }
-    if v[..operands].iter().any(|v| v.kind == Form::Spilled as i32) {
-        return Out::Spill(Spill::Operand);
+    if let Some(out) = Arg::unfit(v[..operands].iter().copied()) {
+        return out;
     }
     match op as u32 {
         0 => Out::Copy(0),

@@ -6,6 +6,7 @@ use crate::kernels::components::{Joined, number};
 use crate::kernels::{CELLS, SIDE};
 
 /// An operand.
+#[derive(Clone, Copy)]
 pub(super) struct Arg<'a> {
     pub(super) kind: i32,
     pub(super) a: i32,
@@ -17,6 +18,16 @@ pub(super) struct Arg<'a> {
 impl<'a> Arg<'a> {
     pub(super) fn of(head: &[i32], payload: &'a [u32]) -> Self {
         Self { kind: head[0], a: head[1], b: head[2], c: head[3], payload }
+    }
+
+    /// What a call is whatever it does, by the leftmost operand that is an error or that the host has yet to tell: that
+    /// may be an error, too.
+    pub(super) fn unfit(operands: impl Iterator<Item = Self>) -> Option<Out> {
+        let mut decide = operands.filter(|x| x.is(Form::Error) || x.is(Form::Spilled));
+        decide.next().map(|x| match x.is(Form::Error) {
+            true => Out::scalar(Form::Error, x.a, 0),
+            false => Out::Spill(Spill::Operand),
+        })
     }
 
     pub(super) fn is(&self, form: Form) -> bool {
