@@ -2,7 +2,7 @@
 
 mod follow;
 
-use gpu_core::{Tensor, View};
+use gpu_core::{Device, Tensor, View};
 use num_complex::Complex32;
 
 use crate::frame::LEAST_SIDE;
@@ -178,6 +178,16 @@ impl<B: AlignBackend> Estimator<B> {
     /// The sizes.
     pub fn geometry(&self) -> &Geometry {
         &self.g
+    }
+
+    /// Whether it was made for such pictures.
+    pub(crate) fn is_for(&self, cfa: &Cfa, size: [usize; 2]) -> bool {
+        self.cfa == *cfa && self.g.mosaic == size
+    }
+
+    /// Where it works.
+    pub(crate) fn device(&self) -> &Device {
+        self.b.device()
     }
 
     /// Room for `slots` pictures.

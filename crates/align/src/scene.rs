@@ -90,6 +90,25 @@ impl<B: AlignBackend> SceneWork<B> {
         Ok(Self { estimator, held, pictures, options: *o })
     }
 
+    /// Takes up another scene, of at most so many pictures like `first`, with the memory, the tables and the transforms that
+    /// the last one had. `None`, and all of that is given back, where the scene is of another kind, on another device, or
+    /// larger than the memory.
+    #[must_use]
+    pub fn again(mut self, b: &B, first: &RawFrame, pictures: usize, o: &Options) -> Option<Self> {
+        let fits = self.is_on(b)
+            && self.options == *o
+            && pictures <= self.held.pictures.len()
+            && self.estimator.is_for(&first.cfa, first.size());
+        self.pictures = pictures;
+        self.held.pictures.fill(None);
+        fits.then_some(self)
+    }
+
+    /// Whether it works on this backend's device.
+    pub fn is_on(&self, b: &B) -> bool {
+        self.estimator.device().ordinal == b.device().ordinal
+    }
+
     /// Prepares a picture as soon as it is there, if there is room for it; `picture` is its number in
     /// [`finish`](Self::finish). Says whether its pixels are needed no more: there is room for all pictures.
     ///
@@ -112,7 +131,7 @@ impl<B: AlignBackend> SceneWork<B> {
     /// # Errors
     /// What `frame` and the device say.
     pub fn finish<'a>(
-        mut self,
+        &mut self,
         frame: impl Fn(usize) -> Result<Cow<'a, RawFrame>>,
         pairs: &[(usize, usize)],
     ) -> Result<Vec<PairResult>> {

@@ -249,10 +249,35 @@ fn pictures_may_arrive_one_by_one() {
                 assert!(work.finish(again, &pairs).unwrap() == wanted, "{slots} {order:?}");
             }
         }
-        let work = SceneWork::new(&Cpu::new(), &frames[0], 4, 8, &o).unwrap();
+        let mut work = SceneWork::new(&Cpu::new(), &frames[0], 4, 8, &o).unwrap();
         let lost = |_| Err(Error::Missing { path: "lost".into() });
         assert!(matches!(work.finish(lost, &[(0, 4)]), Err(Error::Missing { .. })));
     }
+}
+
+/// A scene that takes over from another one gives what it gives alone; one of another kind does not take over.
+#[test]
+fn scenes_hand_on_what_they_have() {
+    let (cpu, o, pairs) = (Cpu::new(), Options::default(), all_pairs(1, 3));
+    let [(scenery, cfa), (other, other_cfa)] = both();
+    let shoot = |far: f64, seed| scenery.shoot(&quiet([far, -far], cfa, seed));
+    let scenes = [[0.0, 3.0, 5.0], [1.0, -2.0, 7.0]].map(|far| [0, 1, 2].map(|i| shoot(far[i], 10 + i as u64)));
+    let mut work = SceneWork::new(&cpu, &scenes[0][0], 3, 3, &o).unwrap();
+    for (n, frames) in scenes.iter().enumerate() {
+        if n > 0 {
+            work = work.again(&cpu, &frames[0], 3, &o).unwrap();
+        }
+        for (i, frame) in frames.iter().enumerate() {
+            assert!(work.add(i, frame).unwrap());
+        }
+        let none = |_| Err(Error::Missing { path: "all are there".into() });
+        assert!(work.finish(none, &pairs).unwrap() == align_scene(&cpu, frames, &pairs, &o).unwrap(), "{n}");
+    }
+    let begun = || SceneWork::new(&cpu, &scenes[0][0], 3, 3, &o).unwrap();
+    assert!(begun().again(&cpu, &scenes[1][0], 2, &o).is_some());
+    assert!(begun().again(&cpu, &scenes[1][0], 4, &o).is_none(), "more pictures");
+    assert!(begun().again(&cpu, &other.shoot(&quiet([0.0; 2], other_cfa, 1)), 3, &o).is_none(), "another pattern");
+    assert!(begun().again(&cpu, &scenes[1][0], 3, &Options { tiles: true, ..o }).is_none(), "other options");
 }
 
 #[test]

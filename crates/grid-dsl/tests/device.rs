@@ -197,8 +197,8 @@ fn programs_are_shared_between_devices_and_the_cpu() {
     let (dag, batch) = (Dag::build(&programs()), Batch::from_grids(grids().into_iter().cycle().take(50)));
     let one = check(vec![Cpu::new()], &dag, &batch, overlapped());
     assert!(one.failures.is_empty(), "{one:?}");
-    // `host` and `functions` have functions of the host; large grids and errors have no form on a device.
-    assert_eq!(one.programs_on_host, 2 * 50, "{one:?}");
+    // One has functions of the host; large grids and errors have no form on a device.
+    assert_eq!(one.programs_on_host, 50, "{one:?}");
     assert!(one.redone > 0 && one.on_device > 0 && one.on_host > 0, "{one:?}");
     let split = check(vec![Cpu::new()], &dag, &batch, Options { max_batch: Some(7), ..overlapped() });
     let many = check((0..3).map(|_| Cpu::new()).collect(), &dag, &batch, Options { multi_gpu_min: 1, ..overlapped() });
@@ -206,13 +206,35 @@ fn programs_are_shared_between_devices_and_the_cpu() {
         assert_eq!((other.counts(), other.redone), (one.counts(), one.redone));
     }
     // All of one kind, or of the other.
-    for (k, on_host) in [(0, 0), (1, 50)] {
-        let dag = Dag::build(&programs()[k..=k]);
+    for (name, on_host) in [("corners", 0), ("functions", 50)] {
+        let all: Vec<Program> = programs().into_iter().filter(|program| program.name() == name).collect();
+        let dag = Dag::build(&all);
         assert_eq!(check(vec![Cpu::new()], &dag, &batch, overlapped()).programs_on_host, on_host);
     }
     // A device without room for anything.
     let coverage = check(vec![Cpu::with_memory_limit(1 << 10)], &dag, &batch, overlapped());
     assert_eq!((coverage.failures.len(), coverage.on_device), (1, 0), "{coverage:?}");
+}
+
+#[test]
+fn devices_and_the_cpu_take_samples_until_none_is_left() {
+    let (dag, batch) = (Dag::build(&programs()), Batch::from_grids(grids().into_iter().cycle().take(900)));
+    let several = || (0..3).map(|_| Cpu::new()).collect::<Vec<_>>();
+    for opts in [
+        overlapped(),
+        Options { max_batch: Some(2), ..overlapped() },
+        Options { memory: Some(1 << 16), ..overlapped() },
+    ] {
+        for queues in [vec![Cpu::new()], several()] {
+            let coverage = check(queues, &dag, &batch, Options { multi_gpu_min: 1, ..opts.clone() });
+            assert!(coverage.failures.is_empty() && coverage.on_device > 0 && coverage.on_host > 0, "{coverage:?}");
+        }
+    }
+    // The program's grids are too large for a device: after the first samples it is given to none.
+    let all: Vec<Program> = programs().into_iter().filter(|program| program.name() == "corners").collect();
+    let batch = Batch::from_grids(vec![Value::grid(vec![vec![4; 40]; 2]); 900]);
+    let coverage = check(vec![Cpu::new()], &Dag::build(&all), &batch, overlapped());
+    assert!((64..=256).contains(&coverage.redone), "{coverage:?}");
 }
 
 #[test]

@@ -213,6 +213,12 @@ impl Dag {
         [&member.lines, &member.outputs, &member.guards].into_iter().flatten().copied()
     }
 
+    /// The nodes that a program is asked for: all others of it are below them.
+    pub(crate) fn roots(&self, program: usize) -> impl Iterator<Item = NodeId> + '_ {
+        let member = &self.members[program];
+        [&member.outputs, &member.guards].into_iter().flatten().copied()
+    }
+
     /// A program as it was given.
     pub(crate) fn member_program(&self, program: usize) -> &Program {
         &self.members[program].program

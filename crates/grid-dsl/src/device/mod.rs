@@ -105,11 +105,16 @@ impl<B: GridBackend> DeviceExecutor<B> {
         }
         let inlined = dag.inlined(&opts.limits);
         let mut plan = Plan::new(&inlined);
-        let limit = self.queues.iter().map(|b| b.memory().limit).min().unwrap_or(0);
-        plan.within((limit as f64 * opts.mem_fraction) as usize, Arena::<B>::bytes());
+        self.leave_room(&mut plan, opts);
         let wave = |b: &B, now: &[Sample]| run::wave(b, &inlined, &plan, now, &opts.limits);
         let instead = |now: &[Sample], why: String| on_host(dag, now, opts, why);
         self.on_queues(samples, opts, &plan, (&wave, &instead))
+    }
+
+    /// Leaves room for elements of maps on the smallest device.
+    fn leave_room(&self, plan: &mut Plan, opts: &Options) {
+        let limit = self.queues.iter().map(|b| b.memory().limit).min().unwrap_or(0);
+        plan.within((limit as f64 * opts.mem_fraction) as usize, Arena::<B>::bytes());
     }
 
     /// Runs samples on all queues, each of which has its part, and says where.

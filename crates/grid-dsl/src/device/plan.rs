@@ -87,8 +87,8 @@ fn doing(dag: &Dag, node: &Node) -> Option<Doing> {
     Map::of(dag, node).map(Doing::Map)
 }
 
-/// Most elements of maps that are on a device at once.
-const MOST_ELEMENTS: usize = 1 << 12;
+/// Most elements of maps that are on a device at once: so many keep it busy for far longer than a launch takes.
+const MOST_ELEMENTS: usize = 1 << 17;
 
 impl Plan {
     pub(super) fn new(dag: &Dag) -> Self {
@@ -161,14 +161,14 @@ impl Plan {
         self.elements = MOST_ELEMENTS.min(budget / 8 / (self.element * each).max(1));
     }
 
-    /// Which nodes of the graph a device evaluates with all that is below them: inputs, constants, and operations of such.
+    /// Which nodes of the graph a device evaluates with all that is below them: inputs, constants, and operations and maps of
+    /// such. Functions of maps are no nodes there: what they have captured is.
     pub(super) fn whole(&self, dag: &Dag) -> Vec<bool> {
         let mut whole: Vec<bool> = Vec::with_capacity(self.ways.len());
         for (node, way) in dag.nodes().iter().zip(&self.ways) {
             whole.push(match way {
                 Way::Constant => true,
-                // Maps go back and forth: they would hold up what goes level by level.
-                Way::Map(_) => false,
+                Way::Map(map) => map.operands.iter().all(|&operand| whole[operand as usize]),
                 Way::Host => matches!(node, Node::Input(_)),
                 Way::Device(_) => node.operands().all(|operand| whole[operand as usize]),
             });

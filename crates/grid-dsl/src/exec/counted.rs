@@ -15,7 +15,7 @@ pub(crate) struct Counted {
     opcodes: Vec<[u64; 5]>,
     levels: Vec<u64>,
     pub(super) patterns: [u64; Pattern::ALL.len()],
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
     pub(super) reruns: u64,
     /// When the last node was done.
     clock: Instant,

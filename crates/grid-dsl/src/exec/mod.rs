@@ -23,7 +23,7 @@ pub use cache::{Cache, CacheCounts};
 pub(crate) use counted::Counted;
 pub use cpu::Cpu;
 pub(crate) use cpu::{Run, is_container, run_program};
-pub(crate) use moments::{Moments, curve, lesser};
+pub(crate) use moments::{Moments, curve};
 pub(crate) use plan::Plan;
 pub use profile::{Knobs, OpcodeProfile, PatternProfile, Profile};
 pub(crate) use result::Output;

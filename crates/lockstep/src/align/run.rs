@@ -18,7 +18,7 @@ use super::args::{EstimateArgs, MachineArgs};
 use super::queue::Queue;
 use super::record::{SetRecord, alone, lines, put, read_set};
 use super::report;
-use super::work::{Decoding, Finished, Job, Spent, decode};
+use super::work::{Decoding, Finished, Job, Kept, Spent, decode};
 use crate::exit::{Exit, Failure, Result};
 use crate::files::{fitting, make_folder};
 use crate::jobs::{Batch, Item, JobArgs, Outcome};
@@ -135,6 +135,7 @@ impl Run {
             same_names: same_names(&scenes),
             strict: self.strict,
             original_black: self.original_black,
+            kept: Kept::default(),
         };
         let pages = self.report.then_some(report_folder.as_path());
         let work = |machine: &AnyBackend, scene: Decoding| with_backend!(machine, |b| one_scene(b, &job, pages, scene));

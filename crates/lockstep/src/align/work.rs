@@ -1,8 +1,9 @@
 //! One scene: decode, align, compare.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use ::align::descriptor::mask_name;
@@ -113,6 +114,26 @@ pub(crate) struct Job<'a> {
     pub(crate) strict: bool,
     /// They are compared with the black level of the first position.
     pub(crate) original_black: bool,
+    /// What scenes that are done had on their devices, for the next ones.
+    pub(crate) kept: Kept,
+}
+
+/// Memory, tables and transforms of scenes that are done, at most one [`SceneWork`] a device.
+#[derive(Default)]
+pub(crate) struct Kept(Mutex<Vec<Box<dyn Any + Send>>>);
+
+impl Kept {
+    /// For a scene like the last one on this device; else that one's memory is given back.
+    fn take<B: AlignBackend>(&self, b: &B, first: &RawFrame, pictures: usize, o: &Options) -> Option<SceneWork<B>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = all.iter().position(|kept| kept.downcast_ref().is_some_and(|kept: &SceneWork<B>| kept.is_on(b)))?;
+        let kept = all.swap_remove(at).downcast::<SceneWork<B>>().ok()?;
+        kept.again(b, first, pictures, o)
+    }
+
+    fn keep<B: AlignBackend>(&self, work: SceneWork<B>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(work));
+    }
 }
 
 /// Pairs of a scene with their shifts.
@@ -200,7 +221,10 @@ impl Job<'_> {
         let room = decoding.pictures.room();
         let Gathered { frames, records } = decoding.gather(room, |i, first, frame| {
             let start = Instant::now();
-            let work = early.get_or_insert_with(|| SceneWork::new(b, first, files, gts * files, &self.options));
+            let work = early.get_or_insert_with(|| match self.kept.take(b, first, files, &self.options) {
+                Some(kept) => Ok(kept),
+                None => SceneWork::new(b, first, files, gts * files, &self.options),
+            });
             let added = work.as_mut().map_or(Ok(false), |work| work.add(i, frame));
             let needless = *added.as_ref().unwrap_or(&false);
             if let Err(e) = added {
@@ -239,7 +263,14 @@ impl Job<'_> {
         );
         let lost = |_| Error::from(gpu_core::Error::value("pairs", "a picture was lost"));
         let number = |i: usize| at.binary_search(&i).map_err(lost);
-        let mut aligned = early.and_then(|work| work.finish(|i| usable.get(number(i)?), &of_files));
+        let mut aligned = early.and_then(|mut work| {
+            let found = work.finish(|i| usable.get(number(i)?), &of_files)?;
+            // Comparing takes the memory.
+            if !self.compare {
+                self.kept.keep(work);
+            }
+            Ok(found)
+        });
         let Some(first) = usable.first() else { return Ok(nothing(record)) };
         format!("{} {}", first.meta.make, first.meta.model).trim().clone_into(&mut record.camera);
         record.cfa = first.cfa.letters();
@@ -249,7 +280,7 @@ impl Job<'_> {
         {
             tracing::warn!(set = %record.set, %e, "on the CPU");
             let cpu = SceneWork::new(&Cpu::new(), first, at.len(), pairs.len(), &self.options);
-            aligned = cpu.and_then(|work| work.finish(|i| usable.get(i), &pairs));
+            aligned = cpu.and_then(|mut work| work.finish(|i| usable.get(i), &pairs));
         }
         let mut results = match aligned {
             Ok(results) => results,

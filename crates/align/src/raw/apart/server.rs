@@ -49,9 +49,20 @@ pub fn serve_if_asked() {
     if std::env::var_os(super::ASKED).is_none() {
         return;
     }
+    yield_to_others();
     let served = serve(&mut std::io::stdin().lock(), &mut std::io::stdout().lock());
     std::process::exit(i32::from(served.is_err()));
 }
+
+/// Whoever feeds a device with what this process has read comes first: a copy by several threads is done when the last of
+/// them is, and each of those would wait for a decoder's turn to end.
+#[cfg(unix)]
+fn yield_to_others() {
+    let _ = rustix::process::nice(5);
+}
+
+#[cfg(not(unix))]
+fn yield_to_others() {}
 
 /// Answers one question.
 fn answer(question: &[u8], out: &mut impl Write) -> std::io::Result<()> {

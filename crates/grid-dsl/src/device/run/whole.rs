@@ -5,8 +5,9 @@ use std::time::Instant;
 use gpu_core::Result as Done;
 use rayon::prelude::*;
 
-use super::{Items, Wave};
-use crate::dag::{Dag, NodeId, OVERHEAD};
+use super::super::maps::Map;
+use super::{Items, MOST_FUEL, Wave};
+use crate::dag::{Dag, Node, NodeId, OVERHEAD};
 use crate::device::Coverage;
 use crate::device::plan::{Plan, Way};
 use crate::error::{Limits, Result};
@@ -23,7 +24,7 @@ pub(in crate::device) struct Known {
     pub(in crate::device) redo: Vec<u32>,
 }
 
-/// Runs samples through a graph whose nodes are inputs, constants and operations of the device.
+/// Runs samples through a graph whose nodes are inputs, constants, operations and maps of the device, and functions of maps.
 pub(in crate::device) fn whole<B: GridBackend>(
     b: &B,
     dag: &Dag,
@@ -73,18 +74,27 @@ impl<B: GridBackend> Wave<'_, B> {
     /// Evaluates a level on the device; what had no form there.
     fn operations(&mut self, level: &[NodeId]) -> Done<Items> {
         let (mut instructions, mut nodes): (Vec<Instruction>, Vec<NodeId>) = Default::default();
+        let mut maps: Vec<(NodeId, &Map)> = Vec::new();
+        let plan = self.plan;
         for &id in level {
-            match &self.plan.ways[id as usize] {
+            match &plan.ways[id as usize] {
                 Way::Device(instruction) => {
                     instructions.push(*instruction);
                     nodes.push(id);
                 }
+                Way::Map(map) => maps.push((id, map)),
                 Way::Constant => self.constant(id)?,
-                // An input: programs with anything else are not here.
-                Way::Host | Way::Map(_) => self.on_host(&(0..self.samples.len() as u32).map(|s| (id, s)).collect())?,
+                Way::Host if matches!(self.dag.nodes()[id as usize], Node::Input(_)) => {
+                    self.on_host(&(0..self.samples.len() as u32).map(|s| (id, s)).collect())?;
+                }
+                // A function of a map, which reads what that has captured: programs with anything else are not here.
+                Way::Host => self.held[id as usize].fuel = MOST_FUEL,
             }
         }
         step(self.b, &mut self.arena, &instructions)?;
+        self.maps(&maps)?;
+        nodes.extend(maps.iter().map(|(id, _)| *id));
+        nodes.sort_unstable();
         let mut spilled = Vec::new();
         for nodes in nodes.chunks(self.nodes_at_once()) {
             spilled.extend(self.settle(nodes)?);

@@ -17,7 +17,7 @@ use serde_json::{Value as Json, json};
 
 use super::super::machine::Share;
 use super::{Bench, Times, Workload, dense, tell};
-use crate::exit::Result;
+use crate::exit::{Exit, Failure, Result};
 use crate::session::Session;
 
 /// The flags of W1: univalued, diagonal, without background.
@@ -337,31 +337,29 @@ impl Bench {
     ) -> Result<Vec<Json>> {
         let dag = Dag::build(programs);
         let mut rows = Vec::new();
-        let mut best = None;
-        let scaling = if self.wants(Workload::W7) { counts(queues.len()) } else { Vec::new() };
-        let ones = (self.wants(Workload::W2) || !scaling.is_empty()).then_some(1);
-        for n in ones.into_iter().chain(scaling) {
-            let executor = Executor::new(DeviceExecutor::new(queues[..n].to_vec())?, self.options());
-            let (mut row, times) = self.graph(session, &executor, programs, &dag, inputs);
-            let share = Share::of(executor.backend());
-            share.tell(session);
-            row["share"] = share.json();
-            if n == 1 {
-                // What GPUs can do is counted where they get everything.
-                let some: Vec<&Value> = inputs.iter().step_by(inputs.len().div_ceil(200).max(1)).copied().collect();
-                let alone = Options { overlap: false, ..self.options() };
-                let executor = Executor::new(DeviceExecutor::new(queues[..n].to_vec())?, alone);
-                executor.run(&dag, &Batch::from_grids(some.into_iter().cloned()));
-                row["coverage_without_overlap"] = json!(executor.backend().coverage().fraction());
-            }
-            if n > 1 {
-                row["workload"] = json!("W7");
-                row["kernel"] = json!("grid W7");
-            }
+        if self.wants(Workload::W2) {
+            let (mut row, _) = self.on_some(session, &queues[..1], programs, &dag, inputs)?;
+            // What GPUs can do is counted where they get everything.
+            let some: Vec<&Value> = inputs.iter().step_by(inputs.len().div_ceil(200).max(1)).copied().collect();
+            let alone = Options { overlap: false, ..self.options() };
+            let executor = Executor::new(DeviceExecutor::new(queues[..1].to_vec())?, alone);
+            executor.run(&dag, &Batch::from_grids(some.into_iter().cloned()));
+            row["coverage_without_overlap"] = json!(executor.backend().coverage().fraction());
+            rows.push(Self::told(session, row, "host to host", 1, None));
+        }
+        let (mut best, all) = (None, queues.len());
+        let several = if self.wants(Workload::W7) { counts(all) } else { Vec::new() };
+        for n in several.first().map(|_| 1).into_iter().chain(several.iter().copied()) {
+            // A part of the machine: threads and GPUs in the proportion of all of them.
+            let threads = (rayon::current_num_threads() * n / all).max(1);
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let pool = pool.map_err(|e| Failure::new(Exit::Backend, format!("{threads} threads: {e}")))?;
+            let (mut row, times) = pool.install(|| self.on_some(session, &queues[..n], programs, &dag, inputs))?;
+            row["workload"] = json!("W7");
+            row["kernel"] = json!("grid W7");
             let one = *best.get_or_insert(times.median());
             row["efficiency"] = json!(one / times.median() / n as f64);
-            let variant = if n > 1 { format!("host to host, {n} GPUs") } else { "host to host".to_owned() };
-            rows.push(Self::told(session, row, &variant, n, None));
+            rows.push(Self::told(session, row, &format!("host to host, {n} GPUs, {threads} threads"), n, None));
         }
         if self.wants(Workload::W3) {
             let executor = Executor::new(executor, self.options());
@@ -369,6 +367,23 @@ impl Bench {
             rows.push(Self::told(session, row, "host to host", 1, None));
         }
         Ok(rows)
+    }
+
+    /// Programs as one graph on some GPUs, and what was done where.
+    fn on_some<B: GridBackend>(
+        &self,
+        session: &Session,
+        queues: &[B],
+        programs: &[Program],
+        dag: &Dag,
+        inputs: &[&Value],
+    ) -> Result<(Json, Times)> {
+        let executor = Executor::new(DeviceExecutor::new(queues.to_vec())?, self.options());
+        let (mut row, times) = self.graph(session, &executor, programs, dag, inputs);
+        let share = Share::of(executor.backend());
+        share.tell(session);
+        row["share"] = share.json();
+        Ok((row, times))
     }
 }
 

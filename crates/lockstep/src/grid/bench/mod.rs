@@ -37,7 +37,7 @@ enum Workload {
     W5,
     /// On GPUs: the colours of the inputs and outputs of 10 to 1,000,000 samples, beside the CPU
     W6,
-    /// On several GPUs: w1 and w2 on one, two, four, …
+    /// On several GPUs: w1 and w2 on one, two, four, …; w2 with as large a part of the threads as of the GPUs
     W7,
 }
 
