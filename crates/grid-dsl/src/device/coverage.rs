@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::exec::{OpcodeProfile, Profile};
-use crate::kernels::Spill;
+use crate::kernels::{Spill, Tally};
 
 /// Where evaluations of nodes took place.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +57,10 @@ pub(super) struct Counted {
 }
 
 impl Counted {
+    pub(super) fn tallied(of: &Tally) -> Self {
+        Self { counting: of.counting.map(u64::from), spills: of.spills.map(u64::from) }
+    }
+
     /// One evaluation: whether it has an operand that counts, and why the host did it.
     pub(super) fn add(&mut self, counts: bool, spill: Option<Spill>) {
         self.counting[usize::from(spill.is_some())] += u64::from(counts);

@@ -64,6 +64,9 @@ impl Held {
     }
 }
 
+/// For each sample why its value is left to the host, if it is.
+type Spills = Vec<(usize, Option<Spill>)>;
+
 /// Nodes with their samples.
 type Items = Vec<(NodeId, u32)>;
 
@@ -363,8 +366,28 @@ impl<B: GridBackend> Wave<'_, B> {
         Ok(())
     }
 
-    /// Looks at what a device did for some nodes: takes over what a head says, and tells what is left to the host.
+    /// Looks at what a device did for some nodes and counts it, and tells what is left to the host.
     fn settle(&mut self, nodes: &[NodeId]) -> Done<Items> {
+        let mut left = Vec::new();
+        for (&id, spills) in nodes.iter().zip(self.look(nodes)?) {
+            left.extend(spills.iter().filter(|(_, spill)| spill.is_some()).map(|(s, _)| (id, *s as u32)));
+            let errors = self.held[id as usize].each.iter().filter(|value| matches!(value, Some(Err(_)))).count();
+            self.coverage.opcodes.entry(self.opcode(id)).or_default().errors += errors as u64;
+            self.takes_at_most(id);
+            self.count(id, spills);
+        }
+        Ok(left)
+    }
+
+    /// A node of a device takes no more fuel than this, beside what its elements take.
+    fn takes_at_most(&mut self, id: NodeId) {
+        let most = if self.opcode(id) == Prim::Gravitate.name() { MOST_GRAVITATE } else { MOST_FUEL };
+        let fuel = &mut self.held[id as usize].fuel;
+        *fuel = fuel.saturating_add(most);
+    }
+
+    /// Takes over what heads say of some nodes; for each node and sample whether, and why, a value is left to the host.
+    fn look(&mut self, nodes: &[NodeId]) -> Done<Vec<Spills>> {
         let samples = self.samples.len();
         let places: Vec<u32> = nodes.iter().flat_map(|&id| self.places(id)).collect();
         let (heads, _) = take(self.b, &self.arena, &places, false)?;
@@ -380,21 +403,17 @@ impl<B: GridBackend> Wave<'_, B> {
             (held, all().map(spill).enumerate().collect::<Vec<_>>())
         };
         let looked: Vec<_> = heads.par_chunks_exact(HEAD * samples.max(1)).map(of_node).collect();
-        let mut left = Vec::new();
+        let mut all = Vec::with_capacity(nodes.len());
         for (&id, (held, spills)) in nodes.iter().zip(looked) {
-            let errors = held.each.iter().filter(|value| matches!(value, Some(Err(_)))).count();
-            self.coverage.opcodes.entry(self.dag.nodes()[id as usize].opcode()).or_default().errors += errors as u64;
-            left.extend(spills.iter().filter(|(_, spill)| spill.is_some()).map(|(s, _)| (id, *s as u32)));
-            let most = if self.opcode(id) == Prim::Gravitate.name() { MOST_GRAVITATE } else { MOST_FUEL };
-            let fuel = self.held[id as usize].fuel.saturating_add(most);
+            let fuel = self.held[id as usize].fuel;
             self.held[id as usize] = Held { fuel, ..held };
-            self.count(id, spills);
+            all.push(spills);
         }
-        Ok(left)
+        Ok(all)
     }
 
     /// Counts evaluations of a node: for each sample why the host did it, if it did.
-    fn count(&mut self, id: NodeId, spills: Vec<(usize, Option<Spill>)>) {
+    fn count(&mut self, id: NodeId, spills: Spills) {
         let node = &self.dag.nodes()[id as usize];
         let operands: Vec<&Held> = node.operands().map(|operand| &self.held[operand as usize]).collect();
         let mut counted = super::Counted::default();

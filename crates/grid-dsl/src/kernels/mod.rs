@@ -27,7 +27,8 @@ pub use palette::{FIGURES, Palette, PaletteOf, palette};
 
 pub use step::{
     Arena, Each, EachParams, Elements, Gather, HEAD, Instruction, Laid, Op, PAYLOAD, Place, PlaceParams, Slot, Spill,
-    Step, StepParams, count_each, gather_each, put, spread_each, step, take, take_into,
+    Step, StepParams, Tallied, Tallies, Tally, TallyParams, count_each, gather_each, put, spread_each, step, take,
+    take_into, tally,
 };
 
 pub(crate) use batch::CELLS;
@@ -41,7 +42,7 @@ macro_rules! operations {
         impl<B: Backend $(+ $operation)*> GridBackend for B {}
     };
 }
-operations![Components, Palette, Augment, Digest, Step, Place, Elements, Expand];
+operations![Components, Palette, Augment, Digest, Step, Place, Tallies, Elements, Expand];
 
 /// The compiled kernels inside this crate, for programs that list them or try whether a device loads them.
 #[cfg(feature = "cuda")]
@@ -61,6 +62,7 @@ pub(crate) mod cuda {
             ("grid_palette", ["sm_75"]),
             ("grid_place", ["sm_75"]),
             ("grid_step", ["sm_75"]),
+            ("grid_tally", ["sm_75"]),
         ];
     }
 

@@ -8,11 +8,11 @@ use rayon::prelude::*;
 use super::super::maps::Map;
 use super::{Items, MOST_FUEL, Wave};
 use crate::dag::{Dag, Node, NodeId, OVERHEAD};
-use crate::device::Coverage;
 use crate::device::plan::{Plan, Way};
+use crate::device::{Counted, Coverage};
 use crate::error::{Limits, Result};
 use crate::exec::Output;
-use crate::kernels::{GridBackend, Instruction, step};
+use crate::kernels::{GridBackend, Instruction, Tallied, step, tally};
 use crate::run::Sample;
 
 /// What a device found for one sample.
@@ -71,7 +71,7 @@ pub(in crate::device) fn whole<B: GridBackend>(
 }
 
 impl<B: GridBackend> Wave<'_, B> {
-    /// Evaluates a level on the device; what had no form there.
+    /// Evaluates a level on the device; what of the values that programs return had no form there.
     fn operations(&mut self, level: &[NodeId]) -> Done<Items> {
         let (mut instructions, mut nodes): (Vec<Instruction>, Vec<NodeId>) = Default::default();
         let mut maps: Vec<(NodeId, &Map)> = Vec::new();
@@ -95,11 +95,43 @@ impl<B: GridBackend> Wave<'_, B> {
         self.maps(&maps)?;
         nodes.extend(maps.iter().map(|(id, _)| *id));
         nodes.sort_unstable();
+        nodes.iter().for_each(|&id| self.takes_at_most(id));
+        self.tally(&nodes)?;
+        let returned: Vec<NodeId> = nodes.into_iter().filter(|&id| self.plan.returned[id as usize]).collect();
         let mut spilled = Vec::new();
-        for nodes in nodes.chunks(self.nodes_at_once()) {
-            spilled.extend(self.settle(nodes)?);
+        for nodes in returned.chunks(self.nodes_at_once()) {
+            for (&id, spills) in nodes.iter().zip(self.look(nodes)?) {
+                spilled.extend(spills.iter().filter(|(_, spill)| spill.is_some()).map(|(s, _)| (id, *s as u32)));
+            }
         }
         Ok(spilled)
+    }
+
+    /// Counts what became of nodes, where their values are.
+    fn tally(&mut self, nodes: &[NodeId]) -> Done<()> {
+        let tallied = |&id: &NodeId| {
+            let mut item = Tallied { slot: self.plan.slot[id as usize].unwrap_or_default(), ..Tallied::default() };
+            for operand in self.dag.nodes()[id as usize].operands() {
+                let is_input = matches!(self.dag.nodes()[operand as usize], Node::Input(_));
+                match self.plan.slot[operand as usize] {
+                    _ if self.held[operand as usize].uniform.is_some() => {
+                        item.container |= self.held[operand as usize].is_container(0);
+                    }
+                    Some(slot) if is_input => item.untold.push(slot),
+                    Some(slot) => item.operands.push(slot),
+                    // A function.
+                    None => {}
+                }
+            }
+            item
+        };
+        let all: Vec<Tallied> = nodes.iter().map(tallied).collect();
+        for (&id, of) in nodes.iter().zip(tally(self.b, &self.arena, &all)?) {
+            let opcode = self.opcode(id);
+            self.coverage.opcodes.entry(opcode).or_default().errors += u64::from(of.errors);
+            self.coverage.count(opcode, &Counted::tallied(&of));
+        }
+        Ok(())
     }
 
     /// Brings what programs return to the host, unless it has no form here.

@@ -17,6 +17,7 @@ mod objects;
 mod packed;
 mod patches;
 mod place;
+mod tally;
 mod tuples;
 mod value;
 
@@ -32,6 +33,7 @@ pub use code::Slot;
 pub use each::{Each, EachParams, Elements, Gather, Laid, count_each, gather_each, spread_each};
 pub(crate) use packed::{Words, decode_val, is_plain, words_of};
 pub use place::{Place, PlaceParams, put, take, take_into};
+pub use tally::{Tallied, Tallies, Tally, TallyParams, tally};
 pub(crate) use tuples::MOST_COMPARED;
 use value::{Arg, Out};
 
