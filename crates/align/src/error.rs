@@ -19,7 +19,7 @@ pub enum Error {
         why: String,
     },
     /// The file, or the picture that its header announces, is larger than allowed.
-    #[error("{path}: {what} is above the limit of {limit}; raise the limit if it is genuine", path = path.display())]
+    #[error("{path}: {what} is above the limit of {limit}", path = path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,

@@ -99,6 +99,14 @@ pub fn read_list(path: &Path) -> Result<Vec<Scene>> {
             format!("{}: {e}; it is a JSON array of objects with name, gts and noisy", path.display()),
         )
     })?;
+    for scene in &scenes {
+        let title = scene.title();
+        let inside = |part| matches!(part, std::path::Component::Normal(_));
+        if scene.name.is_empty() || !Path::new(&title).components().all(inside) {
+            let why = format!("{}: a scene is called `{title}`; outputs are named after scenes", path.display());
+            return Err(Error::value("list of scenes", why));
+        }
+    }
     let base = path.parent().unwrap_or(Path::new(""));
     for file in scenes.iter_mut().flat_map(|s| s.gts.iter_mut().chain(&mut s.noisy)) {
         *file = base.join(&*file);

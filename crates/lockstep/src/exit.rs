@@ -149,7 +149,7 @@ impl From<CoreError> for Failure {
                 Self::new(Exit::Backend, message).help("see `lockstep doctor`, or run with --backend cpu")
             }
             CoreError::OutOfMemory { .. } => Self::new(Exit::Memory, message)
-                .help("give a larger --memory, or less to do at once: smaller pictures, fewer levels"),
+                .help("give a larger --memory, or less to do at once: smaller pictures or fewer of them"),
             CoreError::Io { .. } => Self::new(Exit::Io, message),
             _ => Self::usage(message),
         }

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::ImageReader;
+use image::{ImageDecoder, ImageReader};
 use ndarray::Array3;
 
 use crate::{Error, Limits, Meta, RawFrame, Result};
@@ -22,12 +22,20 @@ fn refused(path: &Path, error: &image::ImageError) -> Error {
     }
 }
 
-/// No photograph is packed like this.
-pub(super) const MOST_PIXELS_A_BYTE: u64 = 64;
+fn gray(path: &Path) -> Error {
+    Error::Unsupported { path: path.to_owned(), why: "a gray picture; pictures need three channels".to_owned() }
+}
+
+/// PNG packs three bytes a pixel at most 1032 times.
+pub(super) const MOST_PIXELS_A_BYTE: u64 = 344;
 
 /// Rows and columns, from the header.
 pub(super) fn size(path: &Path, bytes: &[u8]) -> Result<[usize; 2]> {
-    let (width, height) = reader(path, bytes)?.into_dimensions().map_err(|e| refused(path, &e))?;
+    let decoder = reader(path, bytes)?.into_decoder().map_err(|e| refused(path, &e))?;
+    let (width, height) = decoder.dimensions();
+    if !decoder.color_type().has_color() {
+        return Err(gray(path));
+    }
     if u64::from(width) * u64::from(height) > MOST_PIXELS_A_BYTE * bytes.len() as u64 {
         let why = format!("{width} x {height} pixels of a photograph cannot be in a file of {} bytes", bytes.len());
         return Err(Error::Damaged { path: path.to_owned(), why });
@@ -50,8 +58,7 @@ pub(super) fn read(path: &Path, bytes: &[u8], limits: &Limits) -> Result<RawFram
     reader.limits(memory);
     let picture = reader.decode().map_err(|e| refused(path, &e))?;
     if !picture.color().has_color() {
-        let why = "a gray picture; pictures need three channels".to_owned();
-        return Err(Error::Unsupported { path: path.to_owned(), why });
+        return Err(gray(path));
     }
     let picture = picture.into_rgb32f();
     let (width, height) = (picture.width() as usize, picture.height() as usize);

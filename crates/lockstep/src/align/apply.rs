@@ -57,6 +57,13 @@ impl Apply {
                 Item { name, inputs: vec![p.gt.clone(), p.file.clone()], output }
             })
             .collect();
+        for pair in &pairs {
+            let inside = |part| matches!(part, std::path::Component::Normal(_));
+            if pair.set.is_empty() || !Path::new(&pair.set).components().all(inside) {
+                let why = format!("a scene is called `{}`, which leaves the folder {}", pair.set, self.to.display());
+                return Err(Failure::input(&self.alignments, why).help("scenes are called by names, or folder/name"));
+            }
+        }
         let batch = Batch { what: "pairs", ..Batch::of_items(items, Vec::new(), &self.to)? };
         let settings = json!({ "command": "align apply", "rgb": self.rgb });
         let reader = super::reader()?.with_threads(rayon::current_num_threads());
@@ -81,6 +88,11 @@ impl Apply {
         gt.fits(noisy)?;
         let colours = (self.rgb && !self.mosaic) || !is_mosaic(gt);
         let period = if colours { 1 } else { gt.cfa.period() as i32 };
+        let far = |d: &f64| !d.is_finite() || d.abs() > f64::from(1 << 20);
+        if pair.result.shift.iter().any(far) {
+            let [dy, dx] = pair.result.shift;
+            return Err(Failure::usage(format!("its shift is ({dy}, {dx}), more than any picture has pixels")));
+        }
         let moved = pair.result.shift.map(|d| (d / f64::from(period)).round() as i32 * period);
         let (from_gt, from_noisy) = overlap(gt.size(), noisy.size(), moved, period as usize)?;
         if let Some(parent) = item.output.parent() {

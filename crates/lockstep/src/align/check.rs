@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use yaml_rust2::{Yaml, YamlLoader};
+use yaml_rust2::parser::Parser;
+use yaml_rust2::{Event, Yaml, YamlLoader};
 
 use super::record::{PairRecord, read_pairs};
 use crate::exit::{Exit, Failure, Result};
@@ -51,6 +52,22 @@ impl Line {
     fn choose<'a>(&self, pairs: &'a [PairRecord]) -> Option<&'a PairRecord> {
         let of_scene = |p: &PairRecord| self.set.as_deref().is_some_and(|set| p.set.rsplit('/').next() == Some(set));
         pairs.iter().max_by_key(|p| (alike(&self.gt, &p.gt) + alike(&self.file, &p.file), of_scene(p)))
+    }
+}
+
+/// Lists of pairs need no aliases, and a few lines of them can stand for more than any memory holds.
+fn refuse_aliases(path: &Path, text: &str) -> Result<()> {
+    let mut parser = Parser::new_from_str(text);
+    loop {
+        match parser.next_token() {
+            Ok((Event::Alias(_), at)) => {
+                let why = format!("line {} has an alias, which a list of pairs needs none of", at.line());
+                return Err(Failure::input(path, why).help("write out what it stands for"));
+            }
+            // The loader says what is wrong.
+            Ok((Event::StreamEnd, _)) | Err(_) => return Ok(()),
+            Ok(_) => {}
+        }
     }
 }
 
@@ -102,6 +119,7 @@ impl Check {
     fn read(&self) -> Result<Vec<Line>> {
         let path = &self.descriptor;
         let text = std::fs::read_to_string(path).map_err(|e| Failure::reading(path, &e))?;
+        refuse_aliases(path, &text)?;
         let documents = YamlLoader::load_from_str(&text).map_err(|e| Failure::input(path, format!("no YAML: {e}")))?;
         let wrong = |i: usize, what: &str| {
             Failure::input(path, format!("entry {} has no {what}", i + 1))

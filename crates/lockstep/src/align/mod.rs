@@ -19,6 +19,7 @@ mod work;
 
 use std::path::{Path, PathBuf};
 
+use ::align::Error;
 use ::align::raw::ApartReader;
 use clap::Subcommand;
 
@@ -89,6 +90,22 @@ pub(crate) fn no_scenes(folders: &[PathBuf]) -> String {
     let more = folders.len().saturating_sub(shown.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("left out, since they have no folder gt: {}{more}", shown.join(", "))
+}
+
+/// Refuses a file that records cannot name: they are UTF-8.
+pub(crate) fn named(path: &Path) -> ::align::Result<()> {
+    match path.to_str() {
+        Some(_) => Ok(()),
+        None => Err(Error::Unsupported {
+            path: path.to_owned(),
+            why: "its name is no UTF-8 text, which records must be; rename the file".to_owned(),
+        }),
+    }
+}
+
+/// Paths for documents.
+pub(crate) fn texts(paths: &[PathBuf]) -> Vec<String> {
+    paths.iter().map(|path| path.to_string_lossy().into_owned()).collect()
 }
 
 /// What is said of a file behind its name and its state.

@@ -62,6 +62,13 @@ impl Pair {
                 Err(e) => refused.push((path, e)),
             }
         }
+        if let Some(surface) = &self.surface
+            && let Ok(same) = surface.canonicalize()
+            && self.noisy.iter().chain([&self.gt]).any(|input| input.canonicalize().is_ok_and(|input| input == same))
+        {
+            return Err(Failure::usage(format!("--surface {} is one of the photographs", surface.display()))
+                .help("name a picture that is to be written"));
+        }
         let pairs: Vec<_> = (1..frames.len()).map(|i| (0, i)).collect();
         let results = align_scene(b, &frames, &pairs, &options)?;
         let mut all_good = refused.is_empty();

@@ -177,7 +177,7 @@ impl Queue {
     fn work(self: &Arc<Self>) {
         while let Some(wanted) = self.enter() {
             let begun = Instant::now();
-            let frame = self.reader.read(&wanted.path, &Limits::default());
+            let frame = super::named(&wanted.path).and_then(|()| self.reader.read(&wanted.path, &Limits::default()));
             let bytes = frame.as_ref().ok().map_or(0, held_bytes);
             self.leave(bytes, begun.elapsed());
             // Nobody waits for pictures any more when the run has ended.

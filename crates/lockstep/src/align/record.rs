@@ -46,9 +46,15 @@ pub(crate) struct UseRecord {
     pub(crate) rgb_xyz_matrix: Option<[[f32; 3]; 4]>,
 }
 
+/// A path as people read it: a file whose name is no UTF-8 has a record, too.
+fn told<S: serde::Serializer>(path: &Path, to: S) -> std::result::Result<S::Ok, S::Error> {
+    to.serialize_str(&path.to_string_lossy())
+}
+
 /// A file of a scene.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct FileRecord {
+    #[serde(serialize_with = "told")]
     pub(crate) path: PathBuf,
     /// `ok`, or the kind of error.
     pub(crate) state: String,

@@ -43,7 +43,7 @@ pub(crate) struct Run {
     /// The output folder
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
-    /// A list of scenes in JSON instead of a folder: [{\"name\", \"gts\": [], \"noisy\": []}]
+    /// A list of scenes in JSON instead of a folder: [{"name": "a", "gts": ["a.dng"], "noisy": ["b.dng"]}]
     #[arg(long, value_name = "FILE", conflicts_with = "root")]
     sets_file: Option<PathBuf>,
     /// Write loss masks into this folder
@@ -378,6 +378,10 @@ impl Run {
         if !others.is_empty() {
             session.say(super::no_scenes(&others));
         }
+        if !reasons.is_empty() {
+            let by_kind: Vec<String> = reasons.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
+            session.note(format!("files that could not be used: {}", by_kind.join(", ")));
+        }
         let counted: Vec<String> = states.iter().map(|&s| format!("{} {}", number(s), s.name())).collect();
         session.note(format!(
             "{}: {} of {all} scenes ({count} now), {} pairs: {}; {unsure} confident ones may round wrongly",
@@ -392,7 +396,7 @@ impl Run {
         session.document(&json!({
             "output": self.output, "scenes": all, "done": sets.len(), "now": count, "pairs": pairs.len(),
             "states": states.iter().map(|&s| (s.name(), number(s))).collect::<BTreeMap<_, _>>(),
-            "rounding_unsure": unsure, "files_failed": reasons, "no_scenes": others, "speed": speed,
+            "rounding_unsure": unsure, "files_failed": reasons, "no_scenes": super::texts(&others), "speed": speed,
         }))?;
         Ok(if failed { Exit::Partial } else { Exit::Ok })
     }

@@ -127,26 +127,27 @@ impl Scan {
             session.say(super::no_scenes(&others));
         }
         session.document(&json!({
-            "root": self.root, "sets": documents, "no_scenes": others, "unusable": bad, "doubtful": doubtful,
+            "root": self.root, "sets": documents, "no_scenes": super::texts(&others), "unusable": bad, "doubtful": doubtful,
         }))?;
         Ok(if bad == 0 { Exit::Ok } else { Exit::Partial })
     }
 
     fn look(&self, reader: &ApartReader, kind: &str, path: &Path) -> Seen {
-        let done = if self.decode { decoded(reader, path) } else { probed(reader, path) };
+        let look = |()| if self.decode { decoded(reader, path) } else { probed(reader, path) };
+        let done = super::named(path).and_then(look);
         match done {
             Ok((about, mut value, facts, mut doubts)) => {
                 let found = facts.cfa.kind();
                 if ["Bayer", "X-Trans"].contains(&kind) && found != kind {
                     doubts.push(format!("{found} in a folder for {kind}"));
                 }
-                value["path"] = json!(path);
+                value["path"] = json!(path.to_string_lossy());
                 value["state"] = json!("ok");
                 value["doubts"] = json!(doubts);
                 Seen { path: path.to_owned(), state: "ok", about, value, facts: Some(facts), doubts }
             }
             Err(e) => {
-                let value = json!({ "path": path });
+                let value = json!({ "path": path.to_string_lossy() });
                 let (about, doubts) = (String::new(), Vec::new());
                 let mut seen = Seen { path: path.to_owned(), state: "ok", about, value, facts: None, doubts };
                 seen.refuse(&e);

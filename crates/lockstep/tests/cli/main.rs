@@ -3,6 +3,7 @@
 
 mod align;
 mod align_hostile;
+mod align_names;
 mod ata;
 mod bad_input;
 mod commands;
