@@ -215,7 +215,9 @@ impl<B: GridBackend> DeviceExecutor<B> {
             let mut plan = Plan::new(&graph);
             self.leave_room(&mut plan, opts);
             let mut is = vec![false; dag.programs().len()];
-            programs.iter().for_each(|&program| is[program] = true);
+            for &program in &programs {
+                is[program] = true;
+            }
             Chosen { programs, is, graph, plan }
         };
         let is_whole = |&program: &usize| inlined.roots(program).all(|id| known[id as usize]);
@@ -261,7 +263,7 @@ impl<B: GridBackend> DeviceExecutor<B> {
             let mut next = Some((first, chosen.clone()));
             while let Some((range, chosen)) = next {
                 let begun = Instant::now();
-                let (known, counted) = self.wave_of(&self.queues[queue], &chosen, &samples[range.clone()], opts);
+                let (known, counted) = wave_of(&self.queues[queue], &chosen, &samples[range.clone()], opts);
                 coverage.add(&counted);
                 let speed = range.len() as f64 / begun.elapsed().as_secs_f64();
                 shared.begun(range.start, known, &chosen, speed, choose);
@@ -285,7 +287,9 @@ impl<B: GridBackend> DeviceExecutor<B> {
         let (of_devices, of_host) = rayon::join(|| feeders.install(all_devices), host);
 
         let mut coverage = Coverage::default();
-        of_devices.iter().for_each(|of_device| coverage.add(of_device));
+        for of_device in &of_devices {
+            coverage.add(of_device);
+        }
         let (mut all, mut counted) = (Vec::with_capacity(samples.len()), Counted::new());
         for share in of_host {
             all.extend(share.values);
@@ -299,18 +303,6 @@ impl<B: GridBackend> DeviceExecutor<B> {
         coverage.finished = last.all();
         all.sort_unstable_by_key(|(sample, _)| *sample);
         (all.into_iter().map(|(_, values)| values).collect(), coverage)
-    }
-
-    /// What a device finds for some samples.
-    fn wave_of(&self, b: &B, chosen: &Chosen, samples: &[Sample], opts: &Options) -> (Vec<Known>, Coverage) {
-        let wave = |b: &B, now: &[Sample]| -> Done<(Vec<Known>, Coverage)> {
-            run::whole(b, &chosen.graph, &chosen.plan, now, &opts.limits)
-        };
-        let instead = |now: &[Sample], why: String| {
-            let all = || Known { outputs: Vec::new(), redo: (0..chosen.programs.len() as u32).collect() };
-            (now.iter().map(|_| all()).collect(), Coverage { failures: vec![why], ..Coverage::default() })
-        };
-        part(b, &chosen.plan, samples, opts, (&wave, &instead))
     }
 }
 
@@ -355,4 +347,16 @@ impl Shared<'_> {
         }
         share
     }
+}
+
+/// What a device finds for some samples.
+fn wave_of<B: GridBackend>(b: &B, chosen: &Chosen, samples: &[Sample], opts: &Options) -> (Vec<Known>, Coverage) {
+    let wave = |b: &B, now: &[Sample]| -> Done<(Vec<Known>, Coverage)> {
+        run::whole(b, &chosen.graph, &chosen.plan, now, &opts.limits)
+    };
+    let instead = |now: &[Sample], why: String| {
+        let all = || Known { outputs: Vec::new(), redo: (0..chosen.programs.len() as u32).collect() };
+        (now.iter().map(|_| all()).collect(), Coverage { failures: vec![why], ..Coverage::default() })
+    };
+    part(b, &chosen.plan, samples, opts, (&wave, &instead))
 }

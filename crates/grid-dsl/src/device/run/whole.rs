@@ -95,7 +95,9 @@ impl<B: GridBackend> Wave<'_, B> {
         self.maps(&maps)?;
         nodes.extend(maps.iter().map(|(id, _)| *id));
         nodes.sort_unstable();
-        nodes.iter().for_each(|&id| self.takes_at_most(id));
+        for &id in &nodes {
+            self.takes_at_most(id);
+        }
         self.tally(&nodes)?;
         let returned: Vec<NodeId> = nodes.into_iter().filter(|&id| self.plan.returned[id as usize]).collect();
         let mut spilled = Vec::new();

@@ -24,10 +24,8 @@ impl<'a> Arg<'a> {
     /// may be an error, too.
     pub(super) fn unfit(operands: impl Iterator<Item = Self>) -> Option<Out> {
         let mut decide = operands.filter(|x| x.is(Form::Error) || x.is(Form::Spilled));
-        decide.next().map(|x| match x.is(Form::Error) {
-            true => Out::scalar(Form::Error, x.a, 0),
-            false => Out::Spill(Spill::Operand),
-        })
+        let x = decide.next()?;
+        Some(if x.is(Form::Error) { Out::scalar(Form::Error, x.a, 0) } else { Out::Spill(Spill::Operand) })
     }
 
     pub(super) fn is(&self, form: Form) -> bool {
