@@ -43,7 +43,7 @@ pub(crate) struct Run {
     /// The output folder
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
-    /// A list of scenes in JSON instead of a folder: [{"name": "a", "gts": ["a.dng"], "noisy": ["b.dng"]}]
+    /// A list of scenes in JSON instead of a folder: an array of objects with name, gts and noisy, which are lists of files
     #[arg(long, value_name = "FILE", conflicts_with = "root")]
     sets_file: Option<PathBuf>,
     /// Write loss masks into this folder
