@@ -39,10 +39,8 @@ fn names_that_are_no_text_cost_their_pairs() {
     let picture = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8, y as u8, 99]));
     picture.save(place.path("some/a.png")).unwrap();
     std::fs::copy(place.path("some/a.png"), place.path("some").join(odd(b"caf\xe9.png"))).unwrap();
-    let ran = place.run("nsct denoise some -o clean --json");
-    assert_eq!(ran.code, 3, "{}", ran.err);
-    assert!(ran.err.contains("no UTF-8 text"), "{}", ran.err);
-    assert_eq!(place.list("clean"), ["a.png", "done.jsonl"]);
+    place.ok_json("nsct denoise some -o clean");
+    assert_eq!(place.list("clean"), ["a.png", "caf\u{fffd}.png", "done.jsonl"]);
     let mut command = place.command("align pair");
     let ran = command.arg(odd(b"caf\xe9.dng")).arg("a.dng").output().unwrap();
     assert_eq!(ran.status.code(), Some(2));
