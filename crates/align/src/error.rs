@@ -47,9 +47,9 @@ pub enum Error {
     /// A picture with too few pixels to align.
     #[error("the picture of {height} x {width} is too small; both sides must be at least {least} pixels")]
     TooSmall {
-        /// Rows, after cropping.
+        /// Rows; after cropping to whole periods, where that makes it too small.
         height: usize,
-        /// Columns, after cropping.
+        /// Columns, likewise.
         width: usize,
         /// The smallest side.
         least: usize,

@@ -296,8 +296,10 @@ pub(crate) fn crop_of([height, width]: [usize; 2], active: Option<Rect>, cfa: Cf
         height: area.height.saturating_sub(dy) / unit * unit,
         width: area.width.saturating_sub(dx) / unit * unit,
     };
-    if crop.height < LEAST_SIDE || crop.width < LEAST_SIDE {
-        return Err(Error::TooSmall { height: crop.height, width: crop.width, least: LEAST_SIDE });
+    for (height, width) in [(area.height, area.width), (crop.height, crop.width)] {
+        if height < LEAST_SIDE || width < LEAST_SIDE {
+            return Err(Error::TooSmall { height, width, least: LEAST_SIDE });
+        }
     }
     Ok(crop)
 }
