@@ -22,7 +22,7 @@ mod session;
 mod shard;
 mod style;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -92,6 +92,13 @@ fn check_arguments() -> Result<(), Failure> {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     cli.session.install_log();
+    // Where nobody looks at a terminal, a message is one line: programs search it, and a path stays whole.
+    let wrap_lines = std::io::stderr().is_terminal();
+    let handler = move |_: &_| -> Box<dyn miette::ReportHandler> {
+        Box::new(miette::MietteHandlerOpts::new().wrap_lines(wrap_lines).build())
+    };
+    // There is another one only where a program sets two.
+    let _ = miette::set_hook(Box::new(handler));
     let session = &cli.session;
     if let Err(failure) = check_arguments() {
         report_failure(session, &failure);

@@ -9,6 +9,21 @@ fn fails_and_leaves_nothing(place: &Place, line: &str, code: i32, words: &[&str]
     assert_eq!(place.list("."), before, "`{line}` left something behind");
 }
 
+/// Standard error of a test is no terminal: a message is one line there, and the remedy another.
+#[test]
+fn messages_are_not_wrapped_where_nobody_looks() {
+    let place = Place::with_pictures();
+    let name = format!("{}/no such weights.safetensors", ["a long name of a folder"; 5].join("/"));
+    place.write(&name, b"");
+    let out = place.command("style info").arg(&name).output().unwrap();
+    let told = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.code() == Some(2) && told.lines().count() == 1, "{told}");
+    assert!(told.contains(&name) && told.contains("found an empty file; copy or download it again"), "{told}");
+    let out = place.command("style info").arg(format!("{name}.pth")).output().unwrap();
+    let told = String::from_utf8(out.stderr).unwrap();
+    assert!(out.status.code() == Some(5) && told.lines().count() == 2, "{told}");
+}
+
 #[test]
 fn options_that_make_no_sense() {
     let place = Place::with_pictures();

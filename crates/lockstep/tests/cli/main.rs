@@ -116,7 +116,7 @@ impl Place {
     /// Runs and expects this exit code and all these words in the error.
     fn fails(&self, line: &str, code: i32, words: &[&str]) {
         let ran = self.run(line);
-        // The message is wrapped to the width of a terminal.
+        // Words, whatever is between them.
         let joined = ran.err.replace(['│', '╰', '─', '▶'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(ran.code, code, "`{line}`: {}{}", ran.out, ran.err);
         for word in words {
