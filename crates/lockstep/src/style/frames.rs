@@ -109,7 +109,7 @@ pub(crate) struct Passed {
 }
 
 /// Reads frames with `read` until it says that there is none, and writes results with `write`, in order. Reading,
-/// computing and writing go on at the same time.
+/// computing and writing go on at the same time. When a frame cannot be read, those before it are still written.
 pub(crate) fn run<B: StyleBackend>(
     engine: &mut Engine<B>,
     model: &OneModel,
@@ -176,8 +176,16 @@ fn pass<B: StyleBackend, S: Picture>(
             Ok(to_writer.send(frame).is_ok())
         };
         let computed = (|| -> Result<()> {
+            let mut read = Ok(());
             for frame in from_reader {
-                let frame = frame?;
+                let frame = match frame {
+                    Ok(frame) => frame,
+                    // What came whole before it goes out all the same.
+                    Err(e) => {
+                        read = Err(e);
+                        break;
+                    }
+                };
                 if stream.is_full() && !finish(&mut stream, &mut under_way)? {
                     return Ok(());
                 }
@@ -189,7 +197,7 @@ fn pass<B: StyleBackend, S: Picture>(
                     return Ok(());
                 }
             }
-            Ok(())
+            read
         })();
         drop(to_writer);
         let written = writer.join().unwrap_or_else(|_| Err(Failure::new(Exit::Io, "the writing thread has ended")));

@@ -32,6 +32,32 @@ fn frames_are_mixed_as_pictures_are() {
     }
 }
 
+/// A frame that is cut off costs that frame, not those that came whole before it.
+#[test]
+fn frames_before_one_that_is_cut_off_are_written() {
+    let place = place();
+    let frame = pixels(&place.path("colour.png"));
+    place.ok(&format!("style apply {ONE} --in colour.png --out styled.png"));
+    let styled = pixels(&place.path("styled.png"));
+    // Fewer than are under way at a time, as many as wait, and more.
+    for whole in [0, 1, 2, 3, 11] {
+        let mut child = place
+            .command(&format!("style pipe {ONE} --backend cpu --width 40 --height 32"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut sent = frame.repeat(whole);
+        sent.extend(&frame[..100]);
+        child.stdin.take().unwrap().write_all(&sent).unwrap();
+        let out = child.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(out.status.code() == Some(5) && told.contains("100 of 3840 bytes"), "{whole}: {told}");
+        assert!(out.stdout == styled.repeat(whole), "{whole} frames: {} bytes", out.stdout.len());
+    }
+}
+
 #[test]
 fn options_that_do_not_fit_tell_what_does() {
     let place = place();
