@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ::style::weights::SaveDtype;
 use clap::{Args, ValueEnum};
@@ -39,7 +39,7 @@ pub(crate) struct Convert {
     /// Number format of the convolutions
     #[arg(long, value_enum, default_value_t)]
     dtype: Format,
-    /// Name of the style, kept in the file
+    /// Name of the style, kept in the file [default: what the input says, or its name]
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
     /// Licence of the weights, kept in the file
@@ -64,6 +64,11 @@ impl Convert {
         let mut metadata: BTreeMap<String, String> =
             told.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))).collect();
         metadata.insert("source_sha256".to_owned(), digest(&input)?);
+        if !model.metadata().contains_key("style")
+            && let Some(name) = input.path().and_then(Path::file_stem)
+        {
+            metadata.entry("style".to_owned()).or_insert_with(|| name.to_string_lossy().into_owned());
+        }
         let dtype = match self.dtype {
             Format::F32 => SaveDtype::F32,
             Format::F16 => SaveDtype::F16,

@@ -247,6 +247,11 @@ fn weights_are_converted_and_described() {
     place.ok("style convert weights/one.safetensors same.safetensors");
     let of = |name: &str| StyleModel::load(place.path(name)).unwrap();
     assert_eq!(of("same.safetensors").tensors(), of("weights/one.safetensors").tensors());
+    // The style's name is that of the file, unless the file says another.
+    place.ok("style convert half.safetensors again.safetensors");
+    for (name, style) in [("same", "one"), ("again", "first")] {
+        assert_eq!(of(&format!("{name}.safetensors")).metadata()["style"], style);
+    }
     place.fails("style convert half.safetensors out.pth", 2, &[".safetensors"]);
 }
 

@@ -237,7 +237,11 @@ fn check_pad<'a>(folder: &mut Folder<'_, 'a>, node: &Node<'a>, p: f64) -> Result
         Some(axes) => (axes == [2.0, 3.0] || axes == [-2.0, -1.0]) && pads.as_deref() == Some(&[p; 4]),
         None => pads.as_deref() == Some(&both),
     };
-    if fits { Ok(()) } else { Err(node.unsupported(format!("expected pads of {p} on each side, found {pads:?}"))) }
+    if fits {
+        return Ok(());
+    }
+    let found = pads.map_or_else(|| "none that are known".to_owned(), |pads| format!("{pads:?}"));
+    Err(node.unsupported(format!("expected pads of {p} on each side, found {found}")))
 }
 
 fn check_conv(node: &Node<'_>, layer: LayerId) -> Result<()> {
