@@ -119,7 +119,7 @@ impl Video {
         let size = [format.height, format.width];
         let remark = Remark::default();
         let bar = Progress::counting(session, "frames", remark.clone());
-        let (passed, decoder, encoder) = with_backend!(&any, |b| {
+        let (passed, precision, decoder, encoder) = with_backend!(&any, |b| {
             // Before ffmpeg begins a file that nobody would end.
             let mut engine = self.ready(b, size)?;
             let mut decoder = start(&ffmpeg, &self.decoding(&format), Stdio::null(), Stdio::piped())?;
@@ -141,7 +141,7 @@ impl Video {
                     bar.step();
                 },
             );
-            (passed, decoder, encoder)
+            (passed, engine.precision(), decoder, encoder)
         });
         drop(bar);
         let ended = finish(decoder, "reading", &self.input).and(finish(encoder, "writing", &self.output));
@@ -170,6 +170,7 @@ impl Video {
         session.document(&json!({
             "input": self.input, "output": self.output, "width": format.width, "height": format.height,
             "frames": passed.frames, "seconds": passed.seconds, "frames_per_second": rate, "backend": any.name(),
+            "precision": precision.to_string(),
         }))?;
         Ok(Exit::Ok)
     }

@@ -287,6 +287,7 @@ fn video_frames_have_the_statistics_asked_for() {
         assert!(ran.status.success(), "{how}: {}", String::from_utf8_lossy(&ran.stderr));
         let told: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
         assert_eq!((told["frames"].as_u64(), told["width"].as_u64()), (Some(5), Some(24)));
+        assert_eq!(told["precision"], "f32");
         let model = StyleModel::load(place.path("weights/one.safetensors")).unwrap();
         let mut engine = Engine::new(&gpu_core::Cpu::new(), &model).unwrap();
         engine.set_statistics(of).unwrap();

@@ -58,6 +58,25 @@ fn frames_before_one_that_is_cut_off_are_written() {
     }
 }
 
+/// Beyond the range of `f16` the other precision is used, and the document says which.
+#[test]
+#[ignore = "needs a CUDA device"]
+fn documents_say_what_was_computed_with_on_cuda() {
+    let place = place();
+    let mut bytes = place.read("weights/one.safetensors");
+    let data = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..data]).unwrap();
+    let [from, to] = [0, 1].map(|i| data + header["conv1.conv2d.weight"]["data_offsets"][i].as_u64().unwrap() as usize);
+    for value in bytes[from..to].as_chunks_mut::<4>().0 {
+        *value = (f32::from_le_bytes(*value) * 1e4).to_le_bytes();
+    }
+    place.write("weights/large.safetensors", &bytes);
+    for (model, precision) in [("one", "f16"), ("large", "f32")] {
+        let line = format!("style apply --model weights/{model}.safetensors --in colour.png --out x.png");
+        assert_eq!(place.ok_json(&format!("{line} --backend cuda --precision f16"))["precision"], precision);
+    }
+}
+
 #[test]
 fn options_that_do_not_fit_tell_what_does() {
     let place = place();

@@ -16,8 +16,8 @@ use crate::jobs::{Item, Outcome};
 use crate::pictures::{self, Layout, Writing, keeps_alpha};
 use crate::session::Session;
 
-/// A result, and its share of the time.
-type Timed = (Array4<f32>, f64);
+/// A result, its share of the time, and what it was computed with.
+type Timed = (Array4<f32>, f64, Precision);
 
 /// A picture that was read.
 pub(super) struct Ready {
@@ -77,15 +77,14 @@ impl Apply {
                 Err(e) => members.iter().for_each(|&i| all[i] = Some(Err(e.clone()))),
             }
         }
-        let precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
         let done = |((_, ready), result): ((&Item, Ready), Option<Result<Timed>>)| {
-            let (result, seconds) = result.unwrap_or_else(|| Err(Failure::usage("there is no model")))?;
+            let (result, seconds, precision) = result.unwrap_or_else(|| Err(Failure::usage("there is no model")))?;
             Ok(Styled { ready, result, seconds, precision })
         };
         group.into_iter().zip(all).map(done).collect()
     }
 
-    /// Applies the models to pictures of one size; with each result its share of the time.
+    /// Applies the models to pictures of one size.
     fn of_one_size<B: StyleBackend>(
         &self,
         session: &Session,
@@ -101,11 +100,13 @@ impl Apply {
             ),
         };
         let mut results: Vec<Option<Array4<f32>>> = some.iter().map(|_| None).collect();
+        let mut precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
         for style in styles {
             let (before, strips) = (style.engine.reruns(), style.engine.strips());
             let styled = style.engine.run(together.view(), self.sides.into())?;
             let names = || some.iter().map(|(item, _)| item.name.as_str()).collect::<Vec<_>>().join(", ");
             if style.engine.reruns() > before {
+                precision = Precision::F32;
                 session.note(format!("{}: computed in f32, since values leave the range of f16", names()));
             }
             if style.engine.strips() > strips {
@@ -127,7 +128,7 @@ impl Apply {
             }
         }
         let seconds = computing.elapsed().as_secs_f64() / some.len().max(1) as f64;
-        let all = results.into_iter().map(|result| Some((result?, seconds))).collect::<Option<_>>();
+        let all = results.into_iter().map(|result| Some((result?, seconds, precision))).collect::<Option<_>>();
         all.ok_or_else(|| Failure::usage("there is no model"))
     }
 
