@@ -30,6 +30,9 @@ pub(crate) struct JobArgs {
     /// Do items again that are done already
     #[arg(long)]
     pub(crate) force: bool,
+    /// Count an item as done when its output exists, whatever made it; a command sets it that has an option for it.
+    #[arg(skip)]
+    pub(crate) keep_existing: bool,
 }
 
 impl JobArgs {
@@ -205,12 +208,14 @@ impl Batch {
     ) -> Result<Exit> {
         let shard = args.shard()?;
         let Some(folder) = &self.folder else {
-            // A single picture is missing only when what it would become is there.
             let [item] = self.items.as_slice() else {
-                session.note("nothing is left to do: the output is there");
-                session.document(&json!({ "items": [] }))?;
-                return Ok(Exit::Ok);
+                return Err(Failure::usage("several items need a folder"));
             };
+            if args.keep_existing && item.output.exists() {
+                session.note("nothing is left to do: the output is there");
+                session.document(&json!({ "item": item.name, "items": [] }))?;
+                return Ok(Exit::Ok);
+            }
             if !shard.takes(0) {
                 session.note(format!("{}: shard {shard} has nothing to do", item.name));
                 session.document(&json!({ "item": item.name, "shard": shard.to_string(), "items": [] }))?;
@@ -224,9 +229,8 @@ impl Batch {
         if self.items.is_empty() {
             let found =
                 if self.ignored.is_empty() { String::new() } else { format!(" (only {})", sample(&self.ignored)) };
-            return Err(Failure::usage(format!("there are no pictures in the folder{found}")).help(
-                "it may hold .png, .jpg, .tif, .webp, .pgm, .ppm and .npy files; folders inside it are not searched",
-            ));
+            return Err(Failure::usage(format!("there are no pictures in the folder{found}"))
+                .help("it may hold .png, .jpg, .tif, .webp, .pgm, .ppm and .npy files"));
         }
         make_folder(folder)?;
         self.sweep();
@@ -244,7 +248,7 @@ impl Batch {
             }
             left -= 1;
             progress.at(&item.name);
-            if !args.force && journal.has(item, settings) {
+            if journal.need_not(item, settings, args) {
                 resumed += 1;
                 progress.skip(1);
                 continue;
@@ -362,6 +366,11 @@ impl Journal {
             .filter_map(|line| Some((line.get("item")?.as_str()?.to_owned(), line)))
             .collect();
         Ok(Self { path, folder: folder.to_owned(), lines })
+    }
+
+    /// Whether an item is left alone.
+    fn need_not(&self, item: &Item, settings: &Value, args: &JobArgs) -> bool {
+        args.keep_existing && item.output.exists() || !args.force && self.has(item, settings)
     }
 
     fn has(&self, item: &Item, settings: &Value) -> bool {

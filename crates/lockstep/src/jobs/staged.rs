@@ -42,7 +42,7 @@ impl Batch {
         let mut journal = Journal::open(folder)?;
         let mine: Vec<_> =
             self.items.iter().enumerate().filter(|(i, _)| shard.takes(*i)).map(|(_, item)| item).collect();
-        let todo: Vec<_> = mine.iter().copied().filter(|item| args.force || !journal.has(item, settings)).collect();
+        let todo: Vec<_> = mine.iter().copied().filter(|item| !journal.need_not(item, settings, args)).collect();
         let progress = Progress::with_remark(session, mine.len(), self.what, self.remark.clone());
         let resumed = mine.len() - todo.len();
         progress.skip(resumed);

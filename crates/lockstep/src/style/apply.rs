@@ -10,10 +10,10 @@ use gpu_core::{AnyBackend, with_backend};
 use serde_json::{Value, json};
 
 use super::content::{Content, Mask};
-use super::library::{Strictness, blended, find, load};
+use super::library::{Strictness, blended, find, fingerprint, load};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
-use crate::jobs::{Batch, Item, JobArgs, list};
+use crate::jobs::{Batch, Item, JobArgs, file_name, list};
 use crate::pictures::{self, ending, is_picture};
 use crate::progress::PixelRate;
 use crate::session::Session;
@@ -253,15 +253,21 @@ impl Apply {
         let silent = Session { quiet: true, ..session.clone() };
         let session = if places.to_stdout() { &silent } else { session };
         let batch = self.items(session, places)?;
-        let jobs = JobArgs { force: self.jobs.force || self.overwrite, ..self.jobs.clone() };
+        let jobs = JobArgs {
+            force: self.jobs.force || self.overwrite,
+            keep_existing: self.skip_existing,
+            ..self.jobs.clone()
+        };
+        let models = self.models()?;
+        let files = if batch.folder.is_some() { fingerprints(&models, masks) } else { Value::Null };
         let exit = with_backend!(any, |b| {
-            let mut styles = self.styles(session, b, masks)?;
+            let mut styles = self.styles(session, b, models, masks)?;
             let rate = PixelRate::new(batch.remark.clone());
             let precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
             batch.run_staged(
                 session,
                 &jobs,
-                &self.settings(precision),
+                &self.settings(precision, &files),
                 usize::from(self.batch),
                 |item| self.read(session, item),
                 |group| self.styled(session, &mut styles, group),
@@ -279,15 +285,21 @@ impl Apply {
     }
 
     /// The models on a backend, with their masks.
-    fn styles<B: StyleBackend>(&self, session: &Session, b: &B, masks: &[Mask]) -> Result<Vec<Style<B>>> {
+    fn styles<B: StyleBackend>(
+        &self,
+        session: &Session,
+        b: &B,
+        models: Vec<StyleModel>,
+        masks: &[Mask],
+    ) -> Result<Vec<Style<B>>> {
         let options = EngineOptions {
             precision: self.precision.map(Precision::from),
             max_batch: self.batch.into(),
             ..EngineOptions::default()
         };
         let mut styles = Vec::new();
-        for (i, model) in self.models()?.iter().enumerate() {
-            let engine = Engine::with(b, model, options)?;
+        for (i, model) in models.into_iter().enumerate() {
+            let engine = Engine::with(b, &model, options)?;
             if options.precision.is_some_and(|asked| asked != engine.precision()) {
                 session.note(format!("computing in {}: there is no f16 for this model and device", engine.precision()));
             }
@@ -327,6 +339,11 @@ impl Apply {
 
     fn items(&self, session: &Session, places: &Places) -> Result<Batch> {
         let Places { input, output, .. } = places;
+        if input.exists() && !input.is_dir() && !input.is_file() {
+            return Err(
+                Failure::input(input, "this is neither a file nor a folder").help("--in - takes what a pipe brings")
+            );
+        }
         let rename = |path: &Path| rename(path, self.ext.as_deref());
         if input.is_dir() && !self.recursive && has_folders(input) {
             session.note(format!("{}: folders inside it are left out; --recursive takes them", input.display()));
@@ -339,20 +356,9 @@ impl Apply {
             let mut items = Vec::new();
             let mut ignored = Vec::new();
             gather(input, input, output, &rename, &mut items, &mut ignored)?;
-            return Ok(self.without_existing(Batch::of_items(items, ignored, output)?));
+            return Batch::of_items(items, ignored, output);
         }
-        Ok(self.without_existing(Batch::plan(std::slice::from_ref(input), output, is_picture, rename)?))
-    }
-
-    fn without_existing(&self, mut batch: Batch) -> Batch {
-        if self.skip_existing && !batch.items.is_empty() {
-            batch.items.retain(|item| !item.output.exists());
-            // A folder of which all is there is no folder without pictures.
-            if batch.items.is_empty() {
-                batch.folder = None;
-            }
-        }
-        batch
+        Batch::plan(std::slice::from_ref(input), output, is_picture, rename)
     }
 
     fn models(&self) -> Result<Vec<StyleModel>> {
@@ -366,14 +372,14 @@ impl Apply {
         self.model.iter().map(|model| load(Some(model))).collect()
     }
 
-    /// Everything that changes a result.
-    fn settings(&self, precision: Precision) -> Value {
+    /// Everything that changes a result; `files` stands for what is in files beside the pictures.
+    fn settings(&self, precision: Precision, files: &Value) -> Value {
         let blend = self.blend.as_ref().map(|Blend(parts)| json!(parts));
         json!({
             "command": "style apply", "model": self.model, "blend": blend, "quality": self.quality, "size": self.size,
             "scale": self.scale, "strength": self.strength, "original_colors": self.original_colors, "mask": self.mask,
             "sides": format!("{:?}", self.sides), "round": self.round, "bits": self.bits,
-            "precision": precision.to_string(),
+            "precision": precision.to_string(), "files": files,
         })
     }
 
@@ -388,6 +394,13 @@ impl Apply {
         })?;
         content.resized(height, width)
     }
+}
+
+/// What weights and masks hold: with others under their names, pictures are done again.
+fn fingerprints(models: &[StyleModel], masks: &[Mask]) -> Value {
+    let models: Vec<_> = models.iter().map(fingerprint).collect();
+    let masks: Vec<_> = masks.iter().map(Mask::fingerprint).collect();
+    json!([models, masks])
 }
 
 /// Whether a place, which need not exist, is a folder or lies below it.
@@ -428,9 +441,10 @@ fn gather(
     folders.iter().try_for_each(|folder| gather(folder, root, output, rename, items, ignored))
 }
 
-/// The output's name in a folder.
+/// The output's name in a folder: that of the input, but for the ending of what cannot or shall not be written so.
 fn rename(path: &Path, format: Option<&str>) -> String {
     let own = ending(path);
-    let own = if own == "npy" || own.starts_with('p') && own != "ppm" { "png" } else { &own };
-    format!("{}.{}", path.file_stem().unwrap_or_default().to_string_lossy(), format.unwrap_or(own))
+    let format = format.or((own == "npy" || own.starts_with('p') && own != "ppm").then_some("png"));
+    let Some(format) = format.filter(|format| *format != own) else { return file_name(path) };
+    format!("{}.{format}", path.file_stem().unwrap_or_default().to_string_lossy())
 }

@@ -6,7 +6,9 @@ use ::style::mix::Rounding;
 use image::imageops::{FilterType, resize};
 use image::{ImageBuffer, Luma, Rgb};
 use ndarray::{Array4, ArrayView4};
+use sha2::{Digest, Sha256};
 
+use super::library::hash_values;
 use crate::exit::{Failure, Result};
 use crate::pictures::{self, Depth, Layout, Picture};
 
@@ -98,6 +100,14 @@ impl Mask {
         let image = ImageBuffer::from_raw(w as u32, h as u32, gray);
         let image = image.ok_or_else(|| Failure::input(path, "this is no picture that can be a mask"))?;
         Ok(Self { path: path.to_owned(), image })
+    }
+
+    /// A short text that a mask with other values does not have.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.image.width().to_le_bytes());
+        hash_values(&mut hash, self.image.as_raw());
+        format!("{:x}", hash.finalize())
     }
 
     /// Its values at the size of a picture.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ::style::weights::{LoadOptions, StyleModel, WeightsError};
 use clap::Args;
+use sha2::{Digest, Sha256};
 
 use super::apply::Blend;
 use crate::exit::{Exit, Failure, Result};
@@ -168,6 +169,23 @@ pub(crate) fn blended(Blend(parts): &Blend, strictness: &Strictness) -> Result<S
     let models: Vec<_> = parts.iter().map(|(model, _)| load(&find(Some(model))?, strictness)).collect::<Result<_>>()?;
     let shares: Vec<_> = models.iter().zip(parts).map(|(model, (_, share))| (model, *share)).collect();
     Ok(StyleModel::blend(&shares).map_err(::style::Error::from)?)
+}
+
+/// A short text that other weights do not have: a file may be replaced by another of its name.
+pub(crate) fn fingerprint(model: &StyleModel) -> String {
+    let mut hash = Sha256::new();
+    for tensor in model.tensors() {
+        hash.update(&tensor.name);
+        hash_values(&mut hash, &tensor.data);
+    }
+    format!("{:x}", hash.finalize())
+}
+
+/// Values as part of a fingerprint.
+pub(crate) fn hash_values(hash: &mut Sha256, values: &[f32]) {
+    for part in values.chunks(1 << 10) {
+        hash.update(part.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>());
+    }
 }
 
 /// What a model is, in words.

@@ -140,7 +140,12 @@ fn folders_are_resumed_and_keep_their_tree() {
     std::fs::remove_file(place.path("out/done.jsonl")).unwrap();
     std::fs::remove_file(place.path("out/deep/b.jpg")).unwrap();
     let some = place.ok_json(&format!("{line} --skip-existing"));
-    assert_eq!((some["items"].as_array().unwrap().len(), some["resumed"].as_u64()), (1, Some(0)));
+    assert_eq!((some["items"].as_array().unwrap().len(), some["resumed"].as_u64()), (1, Some(2)));
+    // Parts of a folder are the same whatever is there already: together they leave nothing out.
+    for part in ["0/2", "1/2"] {
+        place.ok(&format!("style apply {ONE} --in in --out parts --recursive --skip-existing --shard {part}"));
+    }
+    assert!(["a", "deep/b", "deep/er/c"].iter().all(|name| place.path(&format!("parts/{name}.png")).is_file()));
 }
 
 #[test]

@@ -58,6 +58,27 @@ fn frames_before_one_that_is_cut_off_are_written() {
     }
 }
 
+/// What was made with other weights or another mask is made again, whatever their files are called.
+#[test]
+fn weights_and_masks_that_were_replaced_are_noticed() {
+    let place = place();
+    for name in ["in/a.png", "in/b.png"] {
+        place.crop("chelsea.png", (10, 10, 24, 20), name);
+    }
+    place.crop("camera.png", (10, 10, 24, 20), "mask.png");
+    let line = format!("style apply {ONE} --mask mask.png --in in --out out");
+    let done = || place.ok_json(&line)["items"].as_array().unwrap().len();
+    assert_eq!((done(), done()), (2, 0));
+    let first = pixels(&place.path("out/a.png"));
+    std::fs::copy(place.path("weights/two.safetensors"), place.path("weights/one.safetensors")).unwrap();
+    assert_eq!((done(), done()), (2, 0));
+    let second = pixels(&place.path("out/a.png"));
+    assert!(first != second);
+    place.crop("camera.png", (60, 90, 24, 20), "mask.png");
+    assert_eq!((done(), done()), (2, 0));
+    assert!(second != pixels(&place.path("out/a.png")));
+}
+
 /// Beyond the range of `f16` the other precision is used, and the document says which.
 #[test]
 #[ignore = "needs a CUDA device"]
@@ -133,9 +154,36 @@ fn places_that_do_not_fit_are_named() {
     // The output would be an input the next time.
     place.fails(&format!("style apply {ONE} --in in --out in/new/out --recursive"), 2, &["lies inside the input"]);
     assert!(!place.path("in/new").exists());
+    // A folder without pictures; that those inside it are not searched would not be true here.
+    place.write("none/deep/notes.txt", b"no picture");
+    place.fails(&format!("style apply {ONE} --in none --out out --recursive"), 2, &["no pictures in", "notes.txt"]);
+    assert!(!place.run(&format!("style apply {ONE} --in none --out out --recursive")).err.contains("not searched"));
     // What is there already is left alone, all of it too.
     place.ok(&format!("style apply {ONE} --in in --out out --recursive --skip-existing"));
-    assert!(place.ok(&format!("style apply {ONE} --in in --out out --recursive --skip-existing")).contains("nothing"));
+    let all = place.ok_json(&format!("style apply {ONE} --in in --out out --recursive --skip-existing"));
+    assert_eq!((all["items"].as_array().unwrap().len(), all["resumed"].as_u64()), (0, Some(2)));
+    let one = format!("style apply {ONE} --in in/good.png --out out/good.png --skip-existing");
+    assert!(place.ok(&one).contains("nothing is left to do"));
+}
+
+/// Names of a folder are kept to the letter, but for endings of what cannot be written.
+#[test]
+fn names_are_kept() {
+    let place = place();
+    for (name, to) in [("x.png", "IMG 1.PNG"), ("x.jpg", "b.JPEG"), ("x.tif", "c.d.Tiff"), ("x.pgm", "e.PGM")] {
+        place.crop("camera.png", (30, 10, 24, 20), name);
+        place.write(&format!("in/{to}"), &place.read(name));
+    }
+    place.ok(&format!("style apply {ONE} --in in --out out"));
+    assert_eq!(place.list("out"), ["IMG 1.PNG", "b.JPEG", "c.d.Tiff", "done.jsonl", "e.png"]);
+    place.ok(&format!("style apply {ONE} --in in --out jpg --ext jpg"));
+    assert_eq!(place.list("jpg"), ["IMG 1.jpg", "b.jpg", "c.d.jpg", "done.jsonl", "e.jpg"]);
+    #[cfg(unix)]
+    place.fails(
+        &format!("style apply {ONE} --in /dev/null --out x.png"),
+        2,
+        &["neither a file nor a folder", "--in -"],
+    );
 }
 
 #[cfg(unix)]
