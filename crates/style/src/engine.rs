@@ -146,6 +146,12 @@ pub trait StyleBackend: Backend {
         Ok(None)
     }
 
+    /// Whether [`forward`](Self::forward) itself worked on its last pictures some rows at a time.
+    #[doc(hidden)]
+    fn spilled(_: &Self::Network) -> bool {
+        false
+    }
+
     /// What every layer with a norm gives, and the raw output.
     #[doc(hidden)]
     fn activations(
@@ -232,8 +238,8 @@ impl<B: StyleBackend> Engine<B> {
         self.reruns
     }
 
-    /// How many pictures had no room on the GPU, so that they were worked on some rows at a time. They have the same bits,
-    /// where whole pictures of their size use wide tiles (above 1200 pixels a multiprocessor); below, other roundings.
+    /// How many pictures had no room, so that they were worked on some rows at a time. They have the same bits; on a GPU,
+    /// where whole pictures of their size use wide tiles (above 1200 pixels a multiprocessor), and below other roundings.
     pub fn strips(&self) -> usize {
         self.strips
     }
@@ -389,7 +395,10 @@ impl<B: StyleBackend> Engine<B> {
     fn once<S: Picture>(&mut self, job: &Job, exact: bool, from: &[S], to: &mut [S]) -> Result<u32> {
         let full = match self.whole(job, exact, from, to) {
             Err(Error::Gpu(full @ gpu_core::Error::OutOfMemory { .. })) => full,
-            other => return other,
+            other => {
+                self.strips += if B::spilled(&self.network) && other.is_ok() { job.n } else { 0 };
+                return other;
+            }
         };
         if job.n > 1 {
             let one = Job { n: 1, ..*job };

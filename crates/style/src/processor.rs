@@ -26,6 +26,8 @@ struct Johnson {
     network: cpu::Network,
     arena: cpu::Arena,
     biases: Vec<Vec<f32>>,
+    /// Whether activations of the last pictures had no room.
+    spilled: bool,
 }
 
 impl StyleBackend for Cpu {
@@ -37,7 +39,8 @@ impl StyleBackend for Cpu {
         }
         let weights = cpu_weights(model);
         let network = cpu::Network::new(&weights);
-        Ok(CpuNetwork(Kind::Johnson(Box::new(Johnson { network, arena: cpu::Arena::new(), biases: weights.biases }))))
+        let johnson = Johnson { network, arena: cpu::Arena::new(), biases: weights.biases, spilled: false };
+        Ok(CpuNetwork(Kind::Johnson(Box::new(johnson))))
     }
 
     fn precision(_: &CpuNetwork) -> Precision {
@@ -66,7 +69,7 @@ impl StyleBackend for Cpu {
         fill: &mut Fill<'_, Self, S>,
         take: &mut Take<'_, Self, S>,
     ) -> Result<()> {
-        let Johnson { network, arena, .. } = match kind {
+        let Johnson { network, arena, spilled, .. } = match kind {
             Kind::Johnson(johnson) => &mut **johnson,
             Kind::Transformer(vit) => return vit.forward(self, job, fill, take),
         };
@@ -77,7 +80,8 @@ impl StyleBackend for Cpu {
         let (need, memory) = (network.memory(h, w), self.memory());
         let room = memory.limit.saturating_sub(memory.used).min(memory.free.saturating_add(arena.bytes()));
         let strips = (need > room).then(|| cpu::Strips { folder: std::env::temp_dir(), bytes: room / 4 });
-        if strips.is_some() {
+        *spilled = strips.is_some();
+        if *spilled {
             tracing::info!(need, room, "the picture is larger than the memory: working in strips");
         }
         arena.set_strips(strips);
@@ -87,9 +91,13 @@ impl StyleBackend for Cpu {
         Ok(take(View::of(&y), View::of(&flag))?)
     }
 
+    fn spilled(network: &CpuNetwork) -> bool {
+        matches!(&network.0, Kind::Johnson(johnson) if johnson.spilled)
+    }
+
     fn activations(&self, network: &mut CpuNetwork, x: ArrayView4<'_, f32>) -> Result<(Vec<Activation>, Array4<f32>)> {
         let Kind::Johnson(johnson) = &mut network.0 else { return Err(no_layers()) };
-        let Johnson { network, arena, biases } = &mut **johnson;
+        let Johnson { network, arena, biases, .. } = &mut **johnson;
         let (n, channels, h, w) = x.dim();
         let standard = x.as_standard_layout();
         let blocks = (biases.len() - 6) / 2;

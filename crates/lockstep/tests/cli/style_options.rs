@@ -58,6 +58,23 @@ fn frames_before_one_that_is_cut_off_are_written() {
     }
 }
 
+/// A picture whose activations have no room is worked on in strips on the CPU, too, and that is said.
+#[test]
+fn strips_are_told() {
+    let place = place();
+    let photo = image::open(place.path("colour.png")).unwrap().resize_exact(400, 300, image::imageops::Triangle);
+    photo.save(place.path("large.png")).unwrap();
+    let line = format!("style apply {ONE} --backend cpu --in large.png");
+    for (memory, strips) in [("8M", true), ("500M", false)] {
+        let told = place.ok(&format!("{line} --out {memory}.png --memory {memory}"));
+        assert_eq!(told.contains("large.png: worked on in strips"), strips, "{memory}: {told}");
+        assert_eq!(place.ok_json(&format!("{line} --out {memory}.png --memory {memory}"))["in_strips"], strips);
+        let bench = format!("style bench {ONE} --backend cpu --sizes 300x400 --samples 1 --memory {memory}");
+        assert_eq!(place.ok_json(&bench)["rows"][0]["in_strips"], strips);
+    }
+    assert_eq!(place.read("8M.png"), place.read("500M.png"));
+}
+
 /// What was made with other weights or another mask is made again, whatever their files are called.
 #[test]
 fn weights_and_masks_that_were_replaced_are_noticed() {

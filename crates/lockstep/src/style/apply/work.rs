@@ -16,8 +16,18 @@ use crate::jobs::{Item, Outcome};
 use crate::pictures::{self, Layout, Writing, keeps_alpha};
 use crate::session::Session;
 
-/// A result, its share of the time, and what it was computed with.
-type Timed = (Array4<f32>, f64, Precision);
+/// A result, and how it came about.
+type Made = (Array4<f32>, How);
+
+/// How a result came about.
+#[derive(Clone, Copy)]
+struct How {
+    /// Its share of the time.
+    seconds: f64,
+    precision: Precision,
+    /// Whether there was no room for the whole picture at once.
+    strips: bool,
+}
 
 /// A picture that was read.
 pub(super) struct Ready {
@@ -30,8 +40,7 @@ pub(super) struct Ready {
 pub(super) struct Styled {
     ready: Ready,
     result: Array4<f32>,
-    seconds: f64,
-    precision: Precision,
+    how: How,
 }
 
 impl Styled {
@@ -69,7 +78,7 @@ impl Apply {
         for (i, (_, ready)) in group.iter().enumerate() {
             sizes.entry([ready.content.height, ready.content.width]).or_default().push(i);
         }
-        let mut all: Vec<Option<Result<Timed>>> = group.iter().map(|_| None).collect();
+        let mut all: Vec<Option<Result<Made>>> = group.iter().map(|_| None).collect();
         for members in sizes.into_values() {
             let some: Vec<_> = members.iter().map(|&i| (group[i].0, &group[i].1.content)).collect();
             match self.of_one_size(session, styles, &some) {
@@ -77,9 +86,9 @@ impl Apply {
                 Err(e) => members.iter().for_each(|&i| all[i] = Some(Err(e.clone()))),
             }
         }
-        let done = |((_, ready), result): ((&Item, Ready), Option<Result<Timed>>)| {
-            let (result, seconds, precision) = result.unwrap_or_else(|| Err(Failure::usage("there is no model")))?;
-            Ok(Styled { ready, result, seconds, precision })
+        let done = |((_, ready), made): ((&Item, Ready), Option<Result<Made>>)| {
+            let (result, how) = made.unwrap_or_else(|| Err(Failure::usage("there is no model")))?;
+            Ok(Styled { ready, result, how })
         };
         group.into_iter().zip(all).map(done).collect()
     }
@@ -90,7 +99,7 @@ impl Apply {
         session: &Session,
         styles: &mut [Style<B>],
         some: &[(&Item, &Content)],
-    ) -> Result<Vec<Timed>> {
+    ) -> Result<Vec<Made>> {
         let computing = Instant::now();
         let views = some.iter().map(|(_, content)| content.view()).collect::<Result<Vec<_>>>()?;
         let together = match views.as_slice() {
@@ -100,16 +109,18 @@ impl Apply {
             ),
         };
         let mut results: Vec<Option<Array4<f32>>> = some.iter().map(|_| None).collect();
-        let mut precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
+        let precision = styles.first().map_or(Precision::F32, |style| style.engine.precision());
+        let mut how = How { seconds: 0.0, precision, strips: false };
         for style in styles {
             let (before, strips) = (style.engine.reruns(), style.engine.strips());
             let styled = style.engine.run(together.view(), self.sides.into())?;
             let names = || some.iter().map(|(item, _)| item.name.as_str()).collect::<Vec<_>>().join(", ");
             if style.engine.reruns() > before {
-                precision = Precision::F32;
+                how.precision = Precision::F32;
                 session.note(format!("{}: computed in f32, since values leave the range of f16", names()));
             }
             if style.engine.strips() > strips {
+                how.strips = true;
                 session.note(format!("{}: worked on in strips, being larger than the memory", names()));
             }
             let mask = match &style.mask {
@@ -127,8 +138,8 @@ impl Apply {
                 *result = Some(self.composed(styled, result.take(), content, mask.as_deref())?);
             }
         }
-        let seconds = computing.elapsed().as_secs_f64() / some.len().max(1) as f64;
-        let all = results.into_iter().map(|result| Some((result?, seconds, precision))).collect::<Option<_>>();
+        how.seconds = computing.elapsed().as_secs_f64() / some.len().max(1) as f64;
+        let all = results.into_iter().map(|result| Some((result?, how))).collect::<Option<_>>();
         all.ok_or_else(|| Failure::usage("there is no model"))
     }
 
@@ -173,7 +184,7 @@ impl Apply {
         item: &Item,
         styled: Styled,
     ) -> Result<Outcome> {
-        let Styled { ready: Ready { content, transparent, start }, result, seconds, precision } = styled;
+        let Styled { ready: Ready { content, transparent, start }, result, how } = styled;
         let rounding = if self.round { Rounding::Nearest } else { Rounding::Truncate };
         let (width, height) = (content.width, content.height);
         let finished = content.finish(&result, self.bits, rounding);
@@ -189,7 +200,7 @@ impl Apply {
         tracing::info!(output = %item.output.display(), seconds = start.elapsed().as_secs_f64(), "styled");
         let value = json!({
             "item": item.name, "output": item.output, "width": width, "height": height,
-            "seconds": seconds, "backend": B::NAME, "precision": precision.to_string(),
+            "seconds": how.seconds, "backend": B::NAME, "precision": how.precision.to_string(), "in_strips": how.strips,
         });
         Ok(Outcome { files: vec![item.output.clone()], value })
     }
