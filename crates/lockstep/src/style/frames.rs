@@ -81,6 +81,11 @@ impl OneModel {
         Ok(())
     }
 
+    /// Whether frames stay as they are.
+    pub(crate) fn leaves(&self) -> bool {
+        self.strength == 0.0
+    }
+
     /// Whether results are mixed with the frames.
     fn mixes(&self) -> bool {
         self.strength < 1.0 || self.original_colors

@@ -50,7 +50,7 @@ impl Pipe {
         let any = self.backend.open(None)?;
         let passed = with_backend!(&any, |b| {
             let mut engine = self.model.engine(b)?;
-            let pix = self.pix;
+            let (pix, same) = (self.pix, self.model.leaves());
             let (mut input, mut output) = (stdin(), stdout());
             super::frames::widen(&input);
             super::frames::widen(&output);
@@ -66,7 +66,9 @@ impl Pipe {
                     Ok(more)
                 },
                 move |frame| {
-                    put(&mut output, pix.encode(frame, h, w), "standard output")?;
+                    // On the way to RGB and back NV12 loses what RGB has no room for.
+                    let bytes: &[u8] = if same { pix.raw(frame, h, w) } else { pix.encode(frame, h, w) };
+                    put(&mut output, bytes, "standard output")?;
                     output.flush().map_err(|e| Failure::new(Exit::Io, format!("cannot write standard output: {e}")))
                 },
                 |_| {},

@@ -58,6 +58,25 @@ fn frames_before_one_that_is_cut_off_are_written() {
     }
 }
 
+/// A strength of 0 gives the bytes that came, in every format.
+#[test]
+fn frames_without_style_are_the_same_bytes() {
+    let place = place();
+    for (pix, bytes) in [("rgb24", 24), ("rgba", 32), ("nv12", 12)] {
+        // Two frames of 16 x 10 with values that no conversion gives.
+        let sent: Vec<u8> = (0..2 * 160 * bytes / 8u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 23) as u8).collect();
+        let mut child = place
+            .command(&format!("style pipe {ONE} --width 16 --height 10 --pix {pix} --strength 0"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(&sent).unwrap();
+        let out = child.wait_with_output().unwrap();
+        assert!(out.status.success() && out.stdout == sent, "{pix}");
+    }
+}
+
 /// A picture whose activations have no room is worked on in strips on the CPU, too, and that is said.
 #[test]
 fn strips_are_told() {
