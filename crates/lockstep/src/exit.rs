@@ -81,9 +81,9 @@ impl Failure {
     /// A file that cannot be written.
     pub(crate) fn writing(path: &Path, error: &std::io::Error) -> Self {
         let help = match error.kind() {
-            std::io::ErrorKind::NotFound => "create the folder first, or choose another place with -o",
-            std::io::ErrorKind::StorageFull => "free some space, or choose another place with -o",
-            _ => "choose a place that can be written with -o",
+            std::io::ErrorKind::NotFound => "create the folder first, or choose another place",
+            std::io::ErrorKind::StorageFull => "free some space, or choose another place",
+            _ => "choose a place that can be written",
         };
         Self::new(Exit::Io, format!("cannot write {}: {error}", path.display())).help(help)
     }

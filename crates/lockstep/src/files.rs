@@ -39,12 +39,13 @@ impl Draft {
     /// Starts a file. Its folder must exist.
     pub(crate) fn create(path: &Path) -> Result<Self> {
         if path.is_dir() {
-            return Err(Failure::new(Exit::Io, format!("cannot write {}: it is a folder", path.display()))
-                .help("name a file with -o"));
+            return Err(
+                Failure::new(Exit::Io, format!("cannot write {}: it is a folder", path.display())).help("name a file")
+            );
         }
         let name = path
             .file_name()
-            .ok_or_else(|| Failure::usage(format!("`{}` names no file", path.display())).help("name a file with -o"))?;
+            .ok_or_else(|| Failure::usage(format!("`{}` names no file", path.display())).help("name a file"))?;
         let ending = format!(".{}.part", writer());
         let mut hidden = std::ffi::OsString::from(".");
         if 1 + name.len() + ending.len() <= LONGEST_NAME {
@@ -167,11 +168,26 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     draft.finish()
 }
 
+/// Refuses to write a file over one that is read for it.
+pub(crate) fn spare<'a>(output: &Path, inputs: impl IntoIterator<Item = &'a PathBuf>, option: &str) -> Result<()> {
+    let Ok(place) = output.canonicalize() else { return Ok(()) };
+    match inputs.into_iter().find(|input| input.canonicalize().is_ok_and(|input| input == place)) {
+        None => Ok(()),
+        Some(input) => Err(Failure::usage(format!("{} is read, and would be overwritten", input.display()))
+            .help(format!("name another file with {option}"))),
+    }
+}
+
+/// A path as documents hold it, which are text: bytes of a name that are none become `�`.
+pub(crate) fn as_text(path: impl AsRef<Path>) -> String {
+    path.as_ref().to_string_lossy().into_owned()
+}
+
 /// Makes a folder and those above it.
 pub(crate) fn make_folder(path: &Path) -> Result<()> {
     if path.is_file() {
         return Err(Failure::new(Exit::Io, format!("{} is a file, and a folder is needed there", path.display()))
-            .help("choose another place with -o"));
+            .help("choose another place"));
     }
     std::fs::create_dir_all(path).map_err(|e| Failure::writing(path, &e))
 }

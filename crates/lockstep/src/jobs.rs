@@ -12,7 +12,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure, Result};
-use crate::files::make_folder;
+use crate::files::{as_text, make_folder};
 use crate::progress::{Progress, Remark};
 use crate::session::{Session, seconds};
 use crate::shard::{Shard, ShardChoice};
@@ -297,7 +297,7 @@ impl Batch {
         let line = parts.join(", ");
         session.note(format!("{}: {line}", folder.display()));
         session.document(&json!({
-            "folder": folder, "shard": shard.to_string(), "seconds": took, "resumed": resumed, "items": done,
+            "folder": as_text(folder), "shard": shard.to_string(), "seconds": took, "resumed": resumed, "items": done,
             "ignored": self.ignored, "left": left,
             "failed": failed.iter().map(|(item, e)| json!({"item": item.name, "error": e.to_json()})).collect::<Vec<_>>(),
         }))?;

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::files::read_vectors;
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
-use crate::files;
+use crate::files::{self, as_text};
 use crate::pictures::{self, Writing, canvas::Canvas};
 use crate::session::{Session, bytes};
 
@@ -250,7 +250,7 @@ impl Export {
             }
         }
         session.note(format!("wrote {}", self.out.display()));
-        session.document(&json!({ "out": self.out }))?;
+        session.document(&json!({ "out": as_text(&self.out) }))?;
         Ok(Exit::Ok)
     }
 }
@@ -362,7 +362,7 @@ impl Apply {
         }
         session.note(format!("wrote {}: {} frames in {}", self.out.display(), shape[0], self.precision));
         session.document(&json!({
-            "out": self.out, "shape": shape, "precision": self.precision.name(), "backend": any.name(), "block": BLOCK,
+            "out": as_text(&self.out), "shape": shape, "precision": self.precision.name(), "backend": any.name(), "block": BLOCK,
         }))?;
         Ok(Exit::Ok)
     }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::files::{Frames, OrderMethod, read_frames, read_order_of, read_vectors};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
-use crate::files;
+use crate::files::{self, as_text};
 use crate::pictures::{self, Depth, Layout, Picture, Writing};
 use crate::session::Session;
 
@@ -87,7 +87,7 @@ impl Gen {
         let sum: u64 = patterns.data().iter().map(|&v| u64::from(v)).sum();
         let crc = npy::Values::U8(patterns.data().to_vec()).crc32();
         session.say(format!("{}\npattern_sum {sum}\npattern_crc32 {crc}", self.out.display()));
-        session.document(&json!({ "out": self.out, "pattern_sum": sum, "pattern_crc32": crc }))?;
+        session.document(&json!({ "out": as_text(&self.out), "pattern_sum": sum, "pattern_crc32": crc }))?;
         Ok(Exit::Ok)
     }
 }
@@ -149,7 +149,7 @@ impl Order {
             session.note(format!("wrote {}: the patterns in this order", folder.display()));
         }
         let table: serde_json::Map<_, _> = rows.iter().map(|(name, f)| (name.clone(), json!(f))).collect();
-        session.document(&json!({ "out": self.out, "orders": table }))?;
+        session.document(&json!({ "out": self.out.as_ref().map(as_text), "orders": table }))?;
         Ok(Exit::Ok)
     }
 }
@@ -321,7 +321,7 @@ impl Atb {
             (Some(_), None) => return Err(no_integers(&self.patterns)),
         }
         session.note(format!("wrote {}: {} frames", self.out.display(), frames.count));
-        session.document(&json!({ "out": self.out, "shape": shape, "unit": transfer.unit() }))?;
+        session.document(&json!({ "out": as_text(&self.out), "shape": shape, "unit": transfer.unit() }))?;
         Ok(Exit::Ok)
     }
 }
@@ -385,7 +385,7 @@ impl Render {
             }
             session.note(format!("wrote {}: target, result and difference of each frame", folder.display()));
         }
-        session.document(&json!({ "out": self.out, "frames": rows }))?;
+        session.document(&json!({ "out": as_text(&self.out), "frames": rows }))?;
         Ok(Exit::Ok)
     }
 }

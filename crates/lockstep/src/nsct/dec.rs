@@ -10,7 +10,7 @@ use super::sidecar::{Sidecar, path_of};
 use super::work::{Plans, Sample, in_parts, widen};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
-use crate::files::make_folder;
+use crate::files::{as_text, make_folder};
 use crate::jobs::{Batch, Item, JobArgs, Outcome};
 use crate::pictures::canvas::{around_gray, percentile};
 use crate::pictures::npy::Writer;
@@ -83,7 +83,7 @@ impl Dec {
         settings["command"] = "dec".into();
         settings["dtype"] = T::NAME.into();
         settings["layout"] = json!(self.layout);
-        settings["png"] = json!(self.png);
+        settings["png"] = json!(self.png.as_ref().map(as_text));
         let alone = batch.folder.is_none();
         batch.run(session, &self.jobs, &settings, |item| self.one(session, &mut plans, spec, item, alone))
     }
@@ -141,8 +141,8 @@ impl Dec {
         }
         let mut value = sidecar.json();
         let more = json!({
-            "item": item.name, "output": item.output, "engine": plan.engine().to_string(), "backend": B::NAME,
-            "dtype": T::NAME, "png": folder,
+            "item": item.name, "output": as_text(&item.output), "engine": plan.engine().to_string(), "backend": B::NAME,
+            "dtype": T::NAME, "png": folder.as_ref().map(as_text),
         });
         if let (Some(value), Value::Object(more)) = (value.as_object_mut(), more) {
             value.extend(more);

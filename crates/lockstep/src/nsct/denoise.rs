@@ -10,6 +10,7 @@ use super::args::{TransformArgs, parse_bits, parse_format, spec_json};
 use super::work::{Plans, Sample, download, upload};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
+use crate::files::as_text;
 use crate::jobs::{Batch, Item, JobArgs, Outcome};
 use crate::pictures::{self, Layout, Writing, ending, keeps_alpha};
 use crate::session::Session;
@@ -123,7 +124,7 @@ impl Denoise {
             session.note(format!("{}: noise of {} ({origin}) removed", item.output.display(), sigmas.join(", ")));
         }
         let value = json!({
-            "item": item.name, "output": item.output, "shape": picture.shape, "sigma": done.sigma,
+            "item": item.name, "output": as_text(&item.output), "shape": picture.shape, "sigma": done.sigma,
             "estimated": self.sigma.0.is_none(), "mode": self.mode.to_string(), "transform": spec_json(spec),
             "engine": plan.engine().to_string(), "backend": B::NAME, "dtype": T::NAME,
         });

@@ -11,6 +11,7 @@ use super::sidecar::{draft, path_of};
 use super::work::{Plans, Sample, in_parts};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
+use crate::files::as_text;
 use crate::jobs::{Batch, Item, JobArgs, Outcome};
 use crate::pictures::npy::Writer;
 use crate::pictures::{self, Layout, npy};
@@ -147,7 +148,7 @@ impl Features {
         if let Some(about) = about.as_object_mut() {
             about.extend([
                 ("item".to_owned(), json!(item.name)),
-                ("output".to_owned(), json!(item.output)),
+                ("output".to_owned(), json!(as_text(&item.output))),
                 ("backend".to_owned(), B::NAME.into()),
                 ("engine".to_owned(), plan.engine().to_string().into()),
                 ("values".to_owned(), json!(values)),

@@ -11,6 +11,7 @@ use super::denoise::rename;
 use super::work::{Plans, Sample, download, same_shape, upload};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
+use crate::files::as_text;
 use crate::jobs::{Batch, Item, JobArgs, Outcome, PICTURES, file_name, list, same_place};
 use crate::pictures::{self, Layout, Writing, keeps_alpha};
 use crate::progress::Remark;
@@ -155,7 +156,7 @@ impl Fuse {
             session.note(format!("{}: {} pictures fused by {}", item.output.display(), pictures.len(), self.rule));
         }
         let value = json!({
-            "item": item.name, "inputs": item.inputs, "output": item.output, "shape": first.shape,
+            "item": item.name, "inputs": item.inputs.iter().map(as_text).collect::<Vec<_>>(), "output": as_text(&item.output), "shape": first.shape,
             "rule": self.rule.to_string(), "transform": spec_json(spec), "engine": plan.engine().to_string(),
             "backend": B::NAME, "dtype": T::NAME,
         });

@@ -10,6 +10,7 @@ use super::sidecar::{REMEDY, Sidecar, path_of};
 use super::work::{Plans, Sample, download};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
+use crate::files::as_text;
 use crate::jobs::{Batch, Item, JobArgs, Outcome};
 use crate::pictures::npy::{Kind, Reader};
 use crate::pictures::{self, Depth, Layout, Picture, Writing};
@@ -187,7 +188,7 @@ impl Rec {
         let double = T::NAME == "f64";
         pictures::write(&item.output, &picture, Writing { bits: self.bits, double, quality: None })?;
         let value = json!({
-            "item": item.name, "output": item.output, "shape": picture.shape, "transform": spec_json(spec),
+            "item": item.name, "output": as_text(&item.output), "shape": picture.shape, "transform": spec_json(spec),
             "engine": plan.engine().to_string(), "backend": B::NAME, "dtype": T::NAME,
         });
         Ok(Outcome { files: vec![item.output.clone()], value })

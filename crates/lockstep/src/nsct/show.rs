@@ -11,6 +11,7 @@ use super::sidecar::Sidecar;
 use super::work::{Plans, Sample, decompose, download};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
+use crate::files::as_text;
 use crate::jobs::{file_name, same_place};
 use crate::pictures::npy::Reader;
 use crate::pictures::{self, Layout, Picture, Writing, npy};
@@ -83,7 +84,7 @@ impl Show {
         let [.., h, w] = picture.shape;
         session.note(format!("{}: {} planes on {w} × {h} pixels", self.output.display(), shown.spec.plane_count()));
         session.document(&json!({
-            "output": self.output, "width": w, "height": h, "transform": spec_json(&shown.spec),
+            "output": as_text(&self.output), "width": w, "height": h, "transform": spec_json(&shown.spec),
             "planes": shown.spec.planes().iter().map(ToString::to_string).collect::<Vec<_>>(),
         }))?;
         Ok(Exit::Ok)

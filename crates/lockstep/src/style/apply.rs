@@ -13,6 +13,7 @@ use super::content::{Content, Mask};
 use super::library::{Strictness, blended, find, fingerprint, load};
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
+use crate::files::as_text;
 use crate::jobs::{Batch, Item, JobArgs, file_name, list};
 use crate::pictures::{self, ending, is_picture};
 use crate::progress::PixelRate;
@@ -377,7 +378,7 @@ impl Apply {
         let blend = self.blend.as_ref().map(|Blend(parts)| json!(parts));
         json!({
             "command": "style apply", "model": self.model, "blend": blend, "quality": self.quality, "size": self.size,
-            "scale": self.scale, "strength": self.strength, "original_colors": self.original_colors, "mask": self.mask,
+            "scale": self.scale, "strength": self.strength, "original_colors": self.original_colors, "mask": self.mask.iter().map(as_text).collect::<Vec<_>>(),
             "sides": format!("{:?}", self.sides), "round": self.round, "bits": self.bits,
             "precision": precision.to_string(), "files": files,
         })

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::library::{Source, Strictness, find, load, unwritten};
 use crate::exit::{Exit, Failure, Result};
+use crate::files::as_text;
 use crate::jobs::same_place;
 use crate::pictures::ending;
 use crate::session::Session;
@@ -80,7 +81,7 @@ impl Convert {
             session.note(format!("largest relative change of a weight: {:.1e}", report.largest_relative_change));
         }
         session.document(&json!({
-            "input": input.path(), "output": self.output, "parameters": model.parameter_count(),
+            "input": input.path().map(as_text), "output": as_text(&self.output), "parameters": model.parameter_count(),
             "largest_relative_change": report.largest_relative_change,
         }))?;
         Ok(Exit::Ok)

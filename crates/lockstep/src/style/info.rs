@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::library::{Strictness, find, load, sizes};
 use crate::exit::{Exit, Result};
+use crate::files::as_text;
 use crate::session::Session;
 
 /// Options of `style info`.
@@ -46,7 +47,7 @@ impl Info {
             session.say(format!("  {key:<18} {value}"));
         }
         session.document(&json!({
-            "path": source.path(), "container": format!("{:?}", model.container()), "dtype": dtype,
+            "path": source.path().map(as_text), "container": format!("{:?}", model.container()), "dtype": dtype,
             "base_channels": model.nc(), "residual_blocks": model.residual_blocks(),
             "sizes": sizes(&model), "parameters": model.parameter_count(), "flops_per_pixel": flops, "f16_exact": model.f16_exact(),
             "metadata": model.metadata(),

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::library::{Source, Strictness, all_models, described, folders, load, models, sizes};
 use crate::exit::{Exit, Failure, Result};
+use crate::files::as_text;
 use crate::session::{Session, bytes};
 
 /// Options of `style models`.
@@ -49,12 +50,12 @@ impl Models {
                         bytes(size as usize),
                         found.source
                     ),
-                    json!({"name": found.name, "path": found.source.path(), "bundled": found.source.path().is_none(), "base_channels": model.nc(),
+                    json!({"name": found.name, "path": found.source.path().map(as_text), "bundled": found.source.path().is_none(), "base_channels": model.nc(),
                         "residual_blocks": model.residual_blocks(), "sizes": sizes(&model), "bytes": size}),
                 ),
                 Err(failure) => (
                     format!("{:<20} UNUSABLE: {failure}", found.name),
-                    json!({"name": found.name, "path": found.source.path(), "bundled": found.source.path().is_none(), "error": failure.message}),
+                    json!({"name": found.name, "path": found.source.path().map(as_text), "bundled": found.source.path().is_none(), "error": failure.message}),
                 ),
             };
             session.say(line);
@@ -66,7 +67,8 @@ impl Models {
                 session.say(format!("  {}{}", folder.display(), if folder.is_dir() { "" } else { " (absent)" }));
             }
         }
-        session.document(&json!({ "folders": folders, "models": documents }))?;
+        session
+            .document(&json!({ "folders": folders.iter().map(as_text).collect::<Vec<_>>(), "models": documents }))?;
         Ok(Exit::Ok)
     }
 }

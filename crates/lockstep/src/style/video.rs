@@ -15,6 +15,7 @@ use super::frames::{OneModel, fill, put, run, widen};
 use super::pixels::Pixels;
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
+use crate::files::as_text;
 use crate::jobs::same_place;
 use crate::pictures::{self, Layout};
 use crate::progress::{PixelRate, Progress, Remark};
@@ -168,7 +169,7 @@ impl Video {
             self.output.display()
         ));
         session.document(&json!({
-            "input": self.input, "output": self.output, "width": format.width, "height": format.height,
+            "input": as_text(&self.input), "output": as_text(&self.output), "width": format.width, "height": format.height,
             "frames": passed.frames, "seconds": passed.seconds, "frames_per_second": rate, "backend": any.name(),
             "precision": precision.to_string(),
         }))?;

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
+use crate::files::as_text;
 use crate::session::{Session, seconds};
 
 /// Options of `ata verify`.
@@ -167,7 +168,7 @@ impl Verify {
             seconds(start.elapsed().as_secs_f64())
         ));
         session.document(&json!({
-            "dir": self.dir, "backend": any.name(), "device": any.device().name, "passed": passed, "failed": failed,
+            "dir": as_text(&self.dir), "backend": any.name(), "device": any.device().name, "passed": passed, "failed": failed,
             "skipped": skipped, "modes": modes, "lines": rows, "seconds": start.elapsed().as_secs_f64(),
         }))?;
         Ok(if failed == 0 { Exit::Ok } else { Exit::Check })

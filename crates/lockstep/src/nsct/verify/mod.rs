@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::backend::BackendArgs;
 use crate::exit::{Exit, Failure, Result};
+use crate::files::as_text;
 use crate::pictures::npy::{self, Array};
 use crate::session::{Session, seconds};
 
@@ -130,7 +131,7 @@ impl Verify {
             seconds(start.elapsed().as_secs_f64())
         ));
         session.document(&json!({
-            "dir": self.dir, "backend": any.name(), "device": any.device().name, "passed": passed, "failed": failed,
+            "dir": as_text(&self.dir), "backend": any.name(), "device": any.device().name, "passed": passed, "failed": failed,
             "notes": notes, "lines": rows, "seconds": start.elapsed().as_secs_f64(),
         }))?;
         Ok(if failed == 0 { Exit::Ok } else { Exit::Check })

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::super::content::Content;
 use super::{Apply, Style};
 use crate::exit::{Failure, Result};
-use crate::files::make_folder;
+use crate::files::{as_text, make_folder};
 use crate::jobs::{Item, Outcome};
 use crate::pictures::{self, Layout, Writing, keeps_alpha};
 use crate::session::Session;
@@ -199,7 +199,7 @@ impl Apply {
         }
         tracing::info!(output = %item.output.display(), seconds = start.elapsed().as_secs_f64(), "styled");
         let value = json!({
-            "item": item.name, "output": item.output, "width": width, "height": height,
+            "item": item.name, "output": as_text(&item.output), "width": width, "height": height,
             "seconds": how.seconds, "backend": B::NAME, "precision": how.precision.to_string(), "in_strips": how.strips,
         });
         Ok(Outcome { files: vec![item.output.clone()], value })
