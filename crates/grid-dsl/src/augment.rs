@@ -179,25 +179,28 @@ impl Augmenter {
 
     /// Transforms for a task of a name: the identity first, none twice, and no more than there are.
     pub fn transforms(&self, task: &str) -> Vec<Transform> {
+        self.each_transform(task).collect()
+    }
+
+    /// [`Self::transforms`] one after the other, each made when it is asked for.
+    pub fn each_transform(&self, task: &str) -> impl Iterator<Item = Transform> + use<> {
         let seed = task.bytes().fold(self.choice.seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
+        let choice = self.choice;
         let mut random = SplitMix(seed);
-        let mut all = vec![Transform::IDENTITY];
-        let mut seen = std::collections::HashSet::from([Transform::IDENTITY]);
+        let mut seen = std::collections::HashSet::new();
         // Few of few: every eight turns come together, with new colours each time.
-        while all.len() < self.choice.count.min(self.distinct()) {
-            let colours =
-                if self.choice.colours { random.permutation(self.choice.fixed) } else { Transform::IDENTITY.colours };
-            let turns = if self.choice.isometries { &Isometry::ALL[..] } else { &Isometry::ALL[..1] };
-            for &isometry in turns {
-                let transform = Transform { isometry, colours };
-                if all.len() < self.choice.count && seen.insert(transform) {
-                    all.push(transform);
-                }
-            }
-        }
-        all
+        let rounds = std::iter::repeat_with(move || {
+            if choice.colours { random.permutation(choice.fixed) } else { Transform::IDENTITY.colours }
+        });
+        let all = rounds.filter(move |colours| seen.insert(*colours)).flat_map(move |colours| {
+            let turns = if choice.isometries { Isometry::ALL.len() } else { 1 };
+            Isometry::ALL.into_iter().take(turns).map(move |isometry| Transform { isometry, colours })
+        });
+        let others = all.filter(|transform| *transform != Transform::IDENTITY);
+        // After the last one nothing new would ever come.
+        std::iter::once(Transform::IDENTITY).chain(others).take(choice.count.min(self.distinct()).max(1))
     }
 
     /// The variants of a task.
@@ -206,7 +209,7 @@ impl Augmenter {
     ///
     /// If a grid has other colours or sides than those of the ARC.
     pub fn variants(&self, task: &Task) -> Result<Vec<Variant>, NotColours> {
-        self.transforms(&task.id).into_iter().map(|transform| transformed(task, transform)).collect()
+        self.each_transform(&task.id).map(|transform| transformed(task, transform)).collect()
     }
 }
 
@@ -310,6 +313,36 @@ mod tests {
         assert_eq!(turns.len(), 8);
         assert_eq!(transforms(Choice { colours: false, isometries: false, ..choice }).len(), 1);
         assert_eq!(transforms(Choice { isometries: false, fixed: 8, ..choice }).len(), 2);
+    }
+
+    /// What is made one by one is what a list of all with a look at those before would hold.
+    #[test]
+    fn transforms_come_in_order() {
+        let listed = |choice: Choice, distinct: usize, task: &str| {
+            let seed = task.bytes().fold(choice.seed ^ 0xcbf2_9ce4_8422_2325, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+            let (mut random, mut all) = (SplitMix(seed), vec![Transform::IDENTITY]);
+            while all.len() < choice.count.min(distinct) {
+                let colours = if choice.colours { random.permutation(choice.fixed) } else { all[0].colours };
+                for &isometry in &Isometry::ALL[..if choice.isometries { 8 } else { 1 }] {
+                    let transform = Transform { isometry, colours };
+                    if all.len() < choice.count && !all.contains(&transform) {
+                        all.push(transform);
+                    }
+                }
+            }
+            all
+        };
+        let flags = [(true, true), (true, false), (false, true), (false, false)];
+        for (count, fixed) in [(0, 1), (1, 1), (3, 0), (200, 1), (47, 7), (48, 7), (1000, 7), (9, 9), (9, 10)] {
+            for (isometries, colours) in flags {
+                let choice = Choice { count, isometries, colours, fixed, seed: count as u64 };
+                let augmenter = Augmenter::new(choice);
+                let found = augmenter.transforms("abc");
+                assert_eq!(found, listed(choice, augmenter.distinct(), "abc"), "{choice:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use grid_dsl::augment::{Augmenter, Choice, NotColours, Transform, Variant, transformed};
@@ -8,9 +10,10 @@ use grid_dsl::{Value, hex};
 use rayon::prelude::*;
 use serde_json::{Value as Json, json};
 
-use super::sources::{tasks, text};
+use super::sources::each_task;
 use crate::exit::{Exit, Failure, Result};
-use crate::files;
+use crate::files::{self, Draft, as_text};
+use crate::progress::{Progress, Remark};
 use crate::session::{Session, seconds};
 
 /// Options of `grid augment`.
@@ -58,93 +61,162 @@ fn usual_count() -> NonZeroUsize {
     NonZeroUsize::new(Choice::default().count).unwrap_or(NonZeroUsize::MIN)
 }
 
+/// Variants that are made at once are as many as have so many pairs of grids; one more completes them. What a file holds
+/// altogether may be larger than memory.
+const TOGETHER: usize = 1024;
+
+/// Variants on their way to the output, in order.
+struct Stream<'a> {
+    options: &'a Augment,
+    to: To,
+    bar: Progress,
+    /// Not made yet.
+    waiting: Vec<(Arc<Task>, Transform)>,
+    pairs: usize,
+    made: usize,
+    grids: usize,
+}
+
+/// What is written.
+enum To {
+    Lines(Draft),
+    /// With the task before and its last number.
+    Folder(String, usize),
+}
+
+impl Stream<'_> {
+    fn add(&mut self, task: &Arc<Task>, transform: Transform) -> Result<()> {
+        self.waiting.push((Arc::clone(task), transform));
+        // A task without examples counts, too.
+        self.pairs += 1 + task.examples().count();
+        if self.pairs >= TOGETHER { self.flush() } else { Ok(()) }
+    }
+
+    /// Makes and writes what waits.
+    fn flush(&mut self) -> Result<()> {
+        let (options, lines) = (self.options, matches!(self.to, To::Lines(_)));
+        let text = |(task, transform): &(Arc<Task>, Transform)| {
+            let variant = options.variant(task, *transform)?;
+            let grids = variant.task.examples().flat_map(|(input, output)| [input, output]);
+            let grids = grids.filter(|grid| **grid != Value::None).count();
+            Ok((grids, if lines { line(&variant) } else { document(&variant) }))
+        };
+        let made: Vec<Result<(usize, String)>> = self.waiting.par_iter().map(text).collect();
+        for (made, (task, _)) in made.into_iter().zip(self.waiting.drain(..)) {
+            let (grids, text) = made?;
+            match &mut self.to {
+                To::Lines(draft) => draft.write(text.as_bytes())?,
+                To::Folder(before, number) => {
+                    let id = task.id.as_str();
+                    *number = if before == id { *number + 1 } else { 0 };
+                    id.clone_into(before);
+                    files::write(&options.place(id, *number)?, text.as_bytes())?;
+                }
+            }
+            self.made += 1;
+            self.grids += grids;
+            self.bar.to(self.made);
+        }
+        self.pairs = 0;
+        Ok(())
+    }
+}
+
 impl Augment {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         let started = std::time::Instant::now();
-        let same = |a: &Path, b: &Path| a.canonicalize().ok().zip(b.canonicalize().ok()).is_some_and(|(a, b)| a == b);
-        if same(&self.file, &self.output) {
-            return Err(Failure::usage(format!("{} would be overwritten by its own variants", self.file.display()))
-                .help("name another file with -o"));
-        }
-        let refused = |e: NotColours| Failure::input(&self.file, e);
-        let tasks = tasks(&self.file)?;
-        let variants: Vec<Variant> = if self.undo {
-            let transforms = self.transforms()?;
-            let mut seen = std::collections::HashSet::new();
-            let first = tasks.iter().zip(transforms).filter(|(task, _)| seen.insert(task.id.clone()));
-            let back = |(task, transform): (&Task, Transform)| {
-                let back = transformed(task, transform.inverse()).map_err(refused)?;
-                Ok(Variant { transform: Transform::IDENTITY, ..back })
-            };
-            first.map(back).collect::<Result<_>>()?
-        } else {
-            let augmenter = Augmenter::new(Choice {
-                count: self.count.get(),
-                isometries: !self.no_isometries,
-                colours: !self.no_colours,
-                fixed: u8::from(!self.black),
-                seed: self.seed,
-            });
-            if self.count.get() > augmenter.distinct() {
-                session.note(format!("there are {} variants to choose from", augmenter.distinct()));
-            }
-            let all: Vec<_> = tasks.par_iter().map(|task| augmenter.variants(task).map_err(refused)).collect();
-            all.into_iter().collect::<Result<Vec<_>>>()?.concat()
+        files::spare(&self.output, [&self.file], "-o")?;
+        let mut stream = Stream {
+            options: self,
+            to: self.to()?,
+            bar: Progress::counting(session, "variants", Remark::default()),
+            waiting: Vec::new(),
+            pairs: 0,
+            made: 0,
+            grids: 0,
         };
-        let grids: usize = variants.iter().map(|v| v.digests().len()).sum();
-        if self.output.as_os_str().to_string_lossy().ends_with('/') || self.output.is_dir() {
-            self.folder(&variants)?;
-        } else {
-            let lines: Vec<String> = variants.par_iter().map(line).collect();
-            files::write(&self.output, lines.concat().as_bytes())?;
+        let augmenter = Augmenter::new(Choice {
+            count: self.count.get(),
+            isometries: !self.no_isometries,
+            colours: !self.no_colours,
+            fixed: u8::from(!self.black),
+            seed: self.seed,
+        });
+        if !self.undo && self.count.get() > augmenter.distinct() {
+            session.note(format!("there are {} variants to choose from", augmenter.distinct()));
+        }
+        let (mut tasks, mut seen) = (0, HashSet::new());
+        each_task(&self.file, |task, number, text| {
+            tasks += 1;
+            let task = Arc::new(task);
+            if !self.undo {
+                return augmenter.each_transform(&task.id).try_for_each(|transform| stream.add(&task, transform));
+            }
+            let transform = self.transform(number, text)?;
+            if seen.insert(task.id.clone()) { stream.add(&task, transform) } else { Ok(()) }
+        })?;
+        stream.flush()?;
+        let Stream { to, bar, made, grids, .. } = stream;
+        drop(bar);
+        if let To::Lines(draft) = to {
+            draft.finish()?;
         }
         let elapsed = started.elapsed().as_secs_f64();
         session.note(format!(
-            "{} tasks, {} variants, {grids} grids in {}, {:.0} grids a second",
-            tasks.len(),
-            variants.len(),
+            "{tasks} tasks, {made} variants, {grids} grids in {}, {:.0} grids a second",
             seconds(elapsed),
             grids as f64 / elapsed.max(1e-9)
         ));
         session.document(&json!({
-            "tasks": tasks.len(), "variants": variants.len(), "grids": grids, "output": self.output, "seconds": elapsed,
+            "tasks": tasks, "variants": made, "grids": grids, "output": as_text(&self.output), "seconds": elapsed,
         }))?;
         Ok(Exit::Ok)
     }
 
-    /// The transforms of a file that this command wrote, one a line.
-    fn transforms(&self) -> Result<Vec<Transform>> {
+    /// Where variants go.
+    fn to(&self) -> Result<To> {
+        if self.output.as_os_str().to_string_lossy().ends_with('/') || self.output.is_dir() {
+            files::make_folder(&self.output)?;
+            return Ok(To::Folder(String::new(), 0));
+        }
+        Draft::create(&self.output).map(To::Lines)
+    }
+
+    /// A task with a transform, or as it was before that.
+    fn variant(&self, task: &Task, transform: Transform) -> Result<Variant> {
+        let refused = |e: NotColours| Failure::input(&self.file, e);
+        if !self.undo {
+            return transformed(task, transform).map_err(refused);
+        }
+        let back = transformed(task, transform.inverse()).map_err(refused)?;
+        Ok(Variant { transform: Transform::IDENTITY, ..back })
+    }
+
+    /// The transform of a line that this command wrote.
+    fn transform(&self, number: usize, text: &str) -> Result<Transform> {
         #[derive(serde::Deserialize)]
         struct Line {
             transform: Transform,
         }
-        let text = text(&self.file)?;
-        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-        let read = |(k, line): (usize, &str)| {
-            serde_json::from_str::<Line>(line).map(|line| line.transform).map_err(|e| {
-                Failure::input(&self.file, format!("line {}: no `transform`: {e}", k + 1))
-                    .help("--undo reads what `lockstep grid augment -o FILE.jsonl` wrote")
-            })
-        };
-        lines.map(read).collect()
+        serde_json::from_str::<Line>(text).map(|line| line.transform).map_err(|e| {
+            Failure::input(&self.file, format!("line {number}: no `transform`: {e}"))
+                .help("--undo reads what `lockstep grid augment -o FILE.jsonl` wrote")
+        })
     }
 
-    fn folder(&self, variants: &[Variant]) -> Result<()> {
-        files::make_folder(&self.output)?;
-        let (mut before, mut number) = ("", 0);
-        for variant in variants {
-            let id = variant.task.id.as_str();
-            number = if before == id { number + 1 } else { 0 };
-            before = id;
-            if Path::new(id).file_name().is_none_or(|name| name != id) {
-                return Err(Failure::input(&self.file, format!("`{id}` cannot be the name of a file"))
-                    .help("write a .jsonl file with -o"));
-            }
-            let document = json!({ "train": published(&variant.task.train), "test": published(&variant.task.test) });
-            files::write(&self.output.join(format!("{id}-{number}.json")), document.to_string().as_bytes())?;
+    /// The file of a variant in a folder.
+    fn place(&self, id: &str, number: usize) -> Result<PathBuf> {
+        if Path::new(id).file_name().is_none_or(|name| name != id) {
+            return Err(Failure::input(&self.file, format!("`{id}` cannot be the name of a file"))
+                .help("write a .jsonl file with -o"));
         }
-        Ok(())
+        Ok(self.output.join(format!("{id}-{number}.json")))
     }
+}
+
+/// A variant as the ARC publishes tasks.
+fn document(variant: &Variant) -> String {
+    json!({ "train": published(&variant.task.train), "test": published(&variant.task.test) }).to_string()
 }
 
 /// Pairs as the ARC publishes them: without an output where it is not known.

@@ -1,6 +1,7 @@
 //! Files of programs and of tasks.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -9,6 +10,7 @@ use grid_dsl::{Diagnostic, Dialect, Mode, Program, Value, python};
 use serde_json::{Value as Json, json};
 
 use crate::exit::{Failure, Result};
+use crate::files::as_text;
 
 /// Which names programs may use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -80,8 +82,9 @@ impl Reading {
             Some(first) => {
                 let more = faults.len() - 1;
                 let failure = Failure::input(path, first);
+                let dialect = if self.dialect == DialectName::Batt { " --dialect batt" } else { "" };
                 Err(if more > 0 {
-                    failure.help(format!("`lockstep grid check {}` lists {more} more", path.display()))
+                    failure.help(format!("`lockstep grid check {}{dialect}` lists {more} more", path.display()))
                 } else {
                     failure
                 })
@@ -104,10 +107,25 @@ pub(super) fn bytes(path: &Path) -> Result<Vec<u8>> {
 
 /// A file as text.
 pub(super) fn text(path: &Path) -> Result<String> {
-    String::from_utf8(bytes(path)?).map_err(|e| {
-        let line = e.as_bytes()[..e.utf8_error().valid_up_to()].split(|b| *b == b'\n').count();
-        Failure::input(path, format!("line {line} is no UTF-8 text")).help("programs and tasks are text files")
+    let bytes = bytes(path)?;
+    utf8(&bytes, path, 1)?;
+    // Bytes that are text are taken as they are.
+    Ok(String::from_utf8(bytes).unwrap_or_default())
+}
+
+/// Text that begins in some line of a file.
+fn utf8<'t>(bytes: &'t [u8], path: &Path, line: usize) -> Result<&'t str> {
+    std::str::from_utf8(bytes).map_err(|e| {
+        let (lines, column) = end_of(&bytes[..e.valid_up_to()]);
+        Failure::input(path, format!("line {}, column {column}: no UTF-8 text", line + lines))
+            .help("programs and tasks are text files")
     })
+}
+
+/// Lines that end in a text, and the column behind its last character.
+fn end_of(text: &[u8]) -> (usize, usize) {
+    let text = String::from_utf8_lossy(text);
+    (text.matches('\n').count(), text.rsplit('\n').next().unwrap_or_default().chars().count() + 1)
 }
 
 /// Diagnostics, to standard error.
@@ -122,7 +140,7 @@ pub(super) fn tell(path: &Path, text: &str, faults: &[Diagnostic]) {
 /// Diagnostics as JSON.
 pub(super) fn told(path: &Path, faults: &[Diagnostic]) -> Vec<Json> {
     let one = |d: &Diagnostic| {
-        json!({ "file": path, "severity": format!("{:?}", d.severity).to_lowercase(), "line": d.line, "column": d.column,
+        json!({ "file": as_text(path), "severity": format!("{:?}", d.severity).to_lowercase(), "line": d.line, "column": d.column,
             "message": d.message, "help": d.help })
     };
     faults.iter().map(one).collect()
@@ -130,18 +148,41 @@ pub(super) fn told(path: &Path, faults: &[Diagnostic]) -> Vec<Json> {
 
 /// Tasks of a file: lines as in `arc/training.jsonl`, or one task as the ARC publishes it, named like its file.
 pub(super) fn tasks(path: &Path) -> Result<Vec<Task>> {
-    let text = text(path)?;
+    let mut tasks = Vec::new();
+    each_task(path, |task, _, _| {
+        tasks.push(task);
+        Ok(())
+    })?;
+    Ok(tasks)
+}
+
+/// Tasks of a file as they are read, with the number and the text of their lines: the file may be larger than memory.
+pub(super) fn each_task(path: &Path, mut f: impl FnMut(Task, usize, &str) -> Result<()>) -> Result<()> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     if path.extension().is_some_and(|e| e == "json") {
-        return Ok(vec![published(path, &stem, &text)?]);
+        let text = text(path)?;
+        return f(published(path, &stem, &text)?, 1, &text);
     }
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let task = |(k, line): (usize, &str)| match read(&stem, line) {
-        Ok(Record::Task(task)) => Ok(task),
-        Ok(_) => Err(Failure::input(path, format!("line {} is no task", k + 1))),
-        Err(why) => Err(Failure::input(path, format!("line {}: {why}", k + 1))),
-    };
-    lines.map(task).collect()
+    let mut file = BufReader::new(File::open(path).map_err(|e| Failure::reading(path, &e))?);
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        if file.read_until(b'\n', &mut line).map_err(|e| Failure::reading(path, &e))? == 0 {
+            break;
+        }
+        let line = if number == 1 { line.strip_prefix(MARK).unwrap_or(&line) } else { &line[..] };
+        let text = utf8(line, path, number)?;
+        if text.trim().is_empty() {
+            continue;
+        }
+        let task = match read(&stem, text) {
+            Ok(Record::Task(task)) => task,
+            Ok(_) => return Err(Failure::input(path, format!("line {number} is no task"))),
+            Err(why) => return Err(Failure::input(path, format!("line {number}: {why}"))),
+        };
+        f(task, number, text)?;
+    }
+    Ok(())
 }
 
 #[derive(serde::Deserialize)]
