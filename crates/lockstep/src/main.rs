@@ -124,7 +124,7 @@ fn main() -> ExitCode {
 }
 
 /// Prints an error: the message with its remedy, or one line of JSON.
-fn report_failure(session: &Session, failure: &Failure) {
+pub(crate) fn report_failure(session: &Session, failure: &Failure) {
     let mut stderr = std::io::stderr().lock();
     // Nothing can be done when standard error is closed.
     let _ = if session.json {

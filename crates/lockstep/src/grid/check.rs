@@ -6,6 +6,8 @@ use serde_json::json;
 
 use super::sources::{CheckMode, Reading, tell, told};
 use crate::exit::{Exit, Result};
+use crate::files::as_text;
+use crate::report_failure;
 use crate::session::Session;
 
 /// Options of `grid check`.
@@ -17,7 +19,8 @@ Examples:
   lockstep grid check candidates.grid --dialect batt --json
 
 Every call that must fail on every input is an error, with line and column; what cannot be known is not reported. \
-Lines that nothing depends on give warnings. Exit code 1 when there is an error; with --check warn or off that is only what is no program.")]
+Lines that nothing depends on give warnings. Exit code 1 when there is an error; with --check warn or off that is only what is no program. Of several files \
+those that cannot be read are named, and the others checked; the exit code is then 5, or 2 for what is no text.")]
 pub(crate) struct Check {
     /// Files of programs, or of solvers in Python (.py)
     #[arg(value_name = "FILE", required = true)]
@@ -35,8 +38,22 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
         let (mut errors, mut warnings, mut count, mut documents) = (0, 0, 0, Vec::new());
+        let (mut unreadable, mut worst) = (0, Exit::Ok);
         for path in &self.files {
-            let (text, programs, mut faults) = self.reading.programs(path)?;
+            let (text, programs, mut faults) = match self.reading.programs(path) {
+                Ok(read) => read,
+                Err(failure) if self.files.len() == 1 => return Err(failure),
+                // The others are checked all the same.
+                Err(failure) => {
+                    unreadable += 1;
+                    if failure.exit as u8 > worst as u8 {
+                        worst = failure.exit;
+                    }
+                    report_failure(session, &failure);
+                    documents.push(json!({ "file": as_text(path), "unreadable": failure.to_json() }));
+                    continue;
+                }
+            };
             count += programs.len();
             let mut types = Vec::new();
             for program in &programs {
@@ -57,10 +74,13 @@ impl Check {
             if !session.json {
                 tell(path, &text, &faults);
             }
-            documents.push(json!({ "file": path, "programs": types, "diagnostics": told(path, &faults) }));
+            documents.push(json!({ "file": as_text(path), "programs": types, "diagnostics": told(path, &faults) }));
         }
-        session.say(format!("{count} programs, {errors} errors, {warnings} warnings"));
-        session.document(&json!({ "files": documents, "programs": count, "errors": errors, "warnings": warnings }))?;
-        Ok(if errors > 0 { Exit::Check } else { Exit::Ok })
+        let lost = if unreadable > 0 { format!(", {unreadable} files not read") } else { String::new() };
+        session.say(format!("{count} programs, {errors} errors, {warnings} warnings{lost}"));
+        session.document(&json!({
+            "files": documents, "programs": count, "errors": errors, "warnings": warnings, "unreadable": unreadable,
+        }))?;
+        Ok(if worst == Exit::Ok && errors > 0 { Exit::Check } else { worst })
     }
 }

@@ -41,6 +41,9 @@ pub(crate) struct Dag {
 
 impl Dag {
     pub(crate) fn run(&self, session: &Session, explain: bool) -> Result<Exit> {
+        if let Some(path) = &self.dot {
+            files::spare(path, &self.files, "--dot")?;
+        }
         let mut programs = Vec::new();
         for path in &self.files {
             programs.extend(self.reading.sound_programs(path)?);

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::sources::{Reading, tell, text, told};
 use crate::exit::{Exit, Failure, Result};
-use crate::files;
+use crate::files::{self, as_text};
 use crate::session::Session;
 
 /// Options of `grid import`.
@@ -31,6 +31,9 @@ pub(crate) struct Import {
 
 impl Import {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        if let Some(output) = &self.output {
+            files::spare(output, [&self.input], "-o")?;
+        }
         let source = text(&self.input)?;
         let found = python::import(&source, self.reading.dialect());
         if !session.json {
@@ -50,7 +53,7 @@ impl Import {
             session.note(format!("{} programs, {} faults", programs.len(), found.diagnostics.len()));
         }
         session.document(&json!({
-            "input": self.input, "output": self.output, "programs": programs.len(),
+            "input": as_text(&self.input), "output": self.output.as_ref().map(as_text), "programs": programs.len(),
             "lines": found.programs.iter().map(|p| p.lines().len()).sum::<usize>(),
             "diagnostics": told(&self.input, &found.diagnostics),
             "text": self.output.is_none().then_some(written),

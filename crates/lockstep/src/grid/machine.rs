@@ -132,6 +132,15 @@ impl Opened {
         }
     }
 
+    /// How many GPUs there are.
+    pub(super) fn gpus(&self) -> usize {
+        match self {
+            Self::Host(_) => 0,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(executor) => executor.queues().len(),
+        }
+    }
+
     /// What can be measured of GPUs; nothing without any.
     pub(super) fn probe(&self) -> Option<&dyn grid_dsl::tune::Probe> {
         match self {

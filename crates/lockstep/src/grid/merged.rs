@@ -189,6 +189,14 @@ struct Counts {
 }
 
 impl Merged {
+    /// Refuses a profile that would be written over a file that is read.
+    pub(super) fn spare<'a>(&'a self, inputs: impl IntoIterator<Item = &'a PathBuf>) -> Result<()> {
+        match &self.profile {
+            Some(path) => files::spare(path, inputs.into_iter().chain(&self.tuning), "--profile"),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn run(
         &self,
         session: &Session,

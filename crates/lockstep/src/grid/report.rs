@@ -8,7 +8,7 @@ use serde_json::json;
 use super::drawing;
 use super::sources::text;
 use crate::exit::{Exit, Failure, Result};
-use crate::files;
+use crate::files::{self, as_text};
 use crate::report::{Cell, Page};
 use crate::session::{Session, bytes, seconds};
 
@@ -31,6 +31,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        files::spare(&self.output, [&self.profile], "-o")?;
         let profile: Profile = serde_json::from_str(&text(&self.profile)?).map_err(|e| {
             Failure::input(&self.profile, format!("it is no profile: {e}"))
                 .help("`lockstep grid run --merged --profile FILE` writes one")
@@ -42,7 +43,7 @@ impl Report {
         let html = page(&profile).html(&format!("Written by lockstep {}.", env!("CARGO_PKG_VERSION")));
         files::write(&self.output, html.as_bytes())?;
         session.note(format!("{} written", self.output.display()));
-        session.document(&json!({ "output": self.output, "bytes": html.len() }))?;
+        session.document(&json!({ "output": as_text(&self.output), "bytes": html.len() }))?;
         Ok(Exit::Ok)
     }
 }

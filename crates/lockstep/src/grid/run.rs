@@ -44,8 +44,8 @@ pub(crate) struct Run {
     /// The program's name
     #[arg(short, long, value_name = "NAME")]
     program: Option<String>,
-    /// An input; several are run one after the other
-    #[arg(short, long, value_name = "GRID", value_parser = parse_input, required_unless_present = "tasks")]
+    /// An input; several are run one after the other. Needed unless there are tasks
+    #[arg(short, long, value_name = "GRID", value_parser = parse_input)]
     grid: Vec<Value>,
     /// A file of tasks
     #[arg(long, value_name = "FILE")]
@@ -97,6 +97,11 @@ struct Case {
 
 impl Run {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        if self.grid.is_empty() && self.tasks.is_none() {
+            return Err(Failure::usage("there is nothing to run programs on")
+                .help("name a file of tasks with --tasks, or write grids with --grid 012/345"));
+        }
+        self.merged.spare(std::iter::once(&self.file).chain(&self.tasks))?;
         let programs = self.reading.sound_programs(&self.file)?;
         if self.merged.wanted {
             self.check_types(session, &programs, self.check.unwrap_or(CheckMode::Off))?;

@@ -62,6 +62,9 @@ pub(crate) struct Search {
 
 impl Search {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        if let Some(output) = &self.output {
+            files::spare(output, [&self.file], "-o")?;
+        }
         let task = self.chosen()?;
         let bounds = Bounds {
             depth: self.depth.into(),

@@ -45,6 +45,9 @@ pub(crate) struct Tune {
 
 impl Tune {
     pub(crate) fn run(&self, session: &Session) -> Result<Exit> {
+        if let Some(path) = &self.output {
+            files::spare(path, self.files.iter().chain(&self.tasks), "-o")?;
+        }
         let mut programs = Vec::new();
         for path in &self.files {
             programs.extend(self.reading.sound_programs(path)?);

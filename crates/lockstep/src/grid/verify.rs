@@ -11,6 +11,7 @@ use serde_json::json;
 use super::machine::{Machine, Opened};
 use super::sources::{Reading, below, bytes};
 use crate::exit::{Exit, Failure, Result};
+use crate::files::as_text;
 use crate::session::{Session, seconds};
 
 /// Calls that a thread gives a back end at once.
@@ -117,7 +118,8 @@ impl Verify {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy();
             let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
             let read = |(k, line): (usize, &&[u8])| {
-                let line = std::str::from_utf8(line).map_err(|_| "no UTF-8 text".to_owned());
+                let line =
+                    std::str::from_utf8(line).map_err(|e| format!("no UTF-8 text after byte {}", e.valid_up_to()));
                 (k, line.and_then(|line| read(&stem, line)))
             };
             let lines = lines.par_iter().enumerate().filter(|(_, line)| !line.trim_ascii().is_empty()).map(read);
@@ -187,7 +189,7 @@ impl Verify {
             share.tell(session);
         }
         session.document(&json!({
-            "path": self.path, "backend": opened.backend().name(),
+            "path": as_text(&self.path), "backend": opened.backend().name(),
             "gpus": share.map(|share| share.json()), "counts": tally.kinds, "seconds": elapsed,
             "wrong": tally.wrong.iter().take(self.most).collect::<Vec<_>>(),
             "unsupported": tally.unsupported.iter().take(self.most).collect::<Vec<_>>(),

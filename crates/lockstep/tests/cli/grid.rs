@@ -69,7 +69,7 @@ fn errors_of_programs() {
     assert_eq!(found["files"][0]["diagnostics"][0]["column"], 11);
     assert_eq!(found["files"][0]["programs"][0]["types"][1][1], "Objects");
     place.write("latin.grid", b"program a(I)\n# \xe9\n");
-    place.fails("grid check latin.grid", 2, &["line 2 is no UTF-8"]);
+    place.fails("grid check latin.grid", 2, &["line 2, column 3: no UTF-8"]);
     place.write("slow.grid", b"program s(I)\n f = fork(combine, identity, identity)\n g = power(f, 200)\n t = astuple(I, I)\n x = g(t)\nreturn x\nend");
     let ran = place.run("grid run slow.grid --grid 0 --fuel 1000");
     assert!(ran.code == 1 && ran.out.contains("error Fuel"), "{}", ran.out);

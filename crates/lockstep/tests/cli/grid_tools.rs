@@ -162,7 +162,11 @@ fn variants_go_back_to_the_task() {
     assert_eq!(place.json("turned/abc-0.json")["train"][0]["input"], serde_json::json!([[0, 1], [2, 3]]));
     place.fails("grid augment tasks.jsonl -n 0 -o x.jsonl", 2, &["--count"]);
     for same in ["tasks.jsonl", "turned/../tasks.jsonl"] {
-        place.fails(&format!("grid augment tasks.jsonl -o {same}"), 2, &["overwritten", "name another file with -o"]);
+        place.fails(
+            &format!("grid augment tasks.jsonl -o {same}"),
+            2,
+            &["is read, and would be overwritten", "name another file with -o"],
+        );
     }
     assert_eq!(place.read("tasks.jsonl"), TASKS);
     place.fails("grid augment tasks.jsonl --undo -o x.jsonl", 2, &["line 1: no `transform`"]);

@@ -10,6 +10,7 @@ mod commands;
 mod folders;
 mod grid;
 mod grid_device;
+mod grid_files;
 mod grid_tools;
 mod style;
 mod style_files;

@@ -178,6 +178,7 @@ impl Bench {
             return Err(Failure::input(&self.tasks, "it holds no tasks").help("see arc/training.jsonl of the data"));
         }
         let programs = self.read_programs()?;
+        self.check_workloads(session, &opened, &programs)?;
         let (backend, copy, rows) = match opened {
             Opened::Host(_) => ("cpu", None::<f64>, self.measure(session, &tasks, &inputs, &programs)?),
             #[cfg(feature = "cuda")]
@@ -189,6 +190,40 @@ impl Bench {
         let wrong = rows.iter().filter_map(|row| row["wrong"].as_u64()).sum::<u64>();
         session.document(&json!({ "backend": backend, "copy_bytes_per_s": copy, "rows": rows, "wrong": wrong }))?;
         Ok(if wrong == 0 { Exit::Ok } else { Exit::Check })
+    }
+
+    /// Refuses to measure nothing, and names what is left out of what was asked for.
+    fn check_workloads(&self, session: &Session, opened: &Opened, programs: &[Program]) -> Result<()> {
+        let lacking: Vec<_> = self.only.iter().filter_map(|w| self.lacks(*w, opened.gpus(), programs)).collect();
+        match lacking.first() {
+            Some((what, help)) if lacking.len() == self.only.len() => Err(Failure::usage(what.clone()).help(*help)),
+            _ => {
+                lacking.iter().for_each(|(what, _)| session.note(format!("left out: {what}")));
+                Ok(())
+            }
+        }
+    }
+
+    /// What a workload lacks to be measured, and the remedy.
+    fn lacks(&self, workload: Workload, gpus: usize, programs: &[Program]) -> Option<(String, &'static str)> {
+        let name = workload.to_possible_value()?.get_name().to_owned();
+        let of_gpus = "run where `lockstep doctor` finds them, with --backend cuda";
+        let of_programs = "name files of programs with --programs";
+        match workload {
+            Workload::W2 | Workload::W3 if programs.is_empty() => {
+                Some((format!("{name} measures programs, and there are none"), of_programs))
+            }
+            Workload::W5 | Workload::W6 if gpus == 0 => {
+                Some((format!("{name} is measured on a GPU, and none is in use"), of_gpus))
+            }
+            Workload::W7 if gpus < 2 => {
+                Some((format!("{name} is measured on several GPUs, and {gpus} are in use"), of_gpus))
+            }
+            Workload::W7 if programs.is_empty() && !self.wants(Workload::W1) => {
+                Some((format!("{name} measures w1 or programs on several GPUs, and there is neither"), of_programs))
+            }
+            _ => None,
+        }
     }
 
     fn wants(&self, workload: Workload) -> bool {
