@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{ErrClass, Limits, Result as Evaluated};
 use crate::exec::{Backend, Reference};
+use crate::lang::names::primitive;
 use crate::lang::{Dialect, Program};
 use crate::prim::Prim;
 use crate::run::{Outcome, Sample};
@@ -136,10 +137,15 @@ fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawV
     <&RawValue>::deserialize(from).map(Some)
 }
 
+/// A function by any of its names, those of the dialect with a suffix too: no other is named like that.
+fn named(name: &str) -> Option<Prim> {
+    primitive(name, Dialect::Batt)
+}
+
 /// The function that a file is named after: `objects`, also in `objects.more` or `more-objects`.
 fn function_of(stem: &str) -> String {
     let mut parts = std::iter::once(stem).chain(stem.split(['.', '-']));
-    parts.find(|part| Prim::by_name(part).is_some()).unwrap_or(stem).to_owned()
+    parts.find(|part| named(part).is_some()).unwrap_or(stem).to_owned()
 }
 
 /// Reads one line. `stem` is the name of its file without ending: for vectors that of the function.
@@ -200,7 +206,19 @@ pub fn read(stem: &str, line: &str) -> Result<Record, String> {
             Ok(digits) => grid(&digits),
             Err(_) => value(text),
         });
-        let output = case.out.filter(|_| case.err_at.is_none()).map(value).transpose()?;
+        let says_nothing = match &case.d {
+            Some(Digests::Ordered(_)) => false,
+            Some(Digests::Named(all)) => all.is_empty(),
+            None => true,
+        };
+        match (case.out.is_some(), case.err_at.is_some()) {
+            (true, true) => return Err("a case with both an output `out` and a failing line `err_at`".to_owned()),
+            (false, false) if says_nothing => {
+                return Err("a case with neither `out`, `err_at` nor digests `d`".to_owned());
+            }
+            _ => {}
+        }
+        let output = case.out.map(value).transpose()?;
         Ok(Case { input: input.transpose()?, digests: case.d, output, fails_at: case.err_at })
     };
     let cases = cases.into_iter().map(case).collect::<Result<_, _>>()?;
@@ -276,10 +294,10 @@ impl Vector {
 
     /// Calls the functions of many on a back end and compares, one verdict each.
     pub fn verify_all(vectors: &[Self], backend: &dyn Backend, limits: &Limits) -> Vec<Verdict> {
-        let call = |vector: &Self| Some((Prim::by_name(&vector.function)?, vector.args.clone()));
+        let call = |vector: &Self| Some((named(&vector.function)?, vector.args.clone()));
         let calls: Vec<_> = vectors.iter().filter_map(call).collect();
         let mut found = backend.calls(&calls, limits).into_iter();
-        let verdict = |vector: &Self| match Prim::by_name(&vector.function) {
+        let verdict = |vector: &Self| match named(&vector.function) {
             Some(_) => vector.judge(&found.next().unwrap_or(Err(ErrClass::Type))),
             None => Verdict::Unsupported(format!("no function is named `{}`", vector.function)),
         };

@@ -32,10 +32,31 @@ fn vectors() {
         r#"{"train":[["0",null]],"id":"a"}"#,
         r#"{"train":[],"test":[[null,"0"]],"id":"a"}"#,
         r#"{"cases":[]}"#,
+        r#"{"id":"p","src":["x1 = size(I)"],"cases":[{"in":"0"}]}"#,
+        r#"{"id":"p","src":["x1 = size(I)"],"cases":[{"in":"0","d":{}}]}"#,
+        r#"{"id":"p","src":["x1 = size(I)"],"cases":[{"in":"0","out":1},{"in":"0"}]}"#,
+        r#"{"id":"p","src":["x1 = size(I)"],"cases":[{"in":"0","out":1,"err_at":"x1"}]}"#,
+        r#"{"id":"p","src":["x1 = size(I)"],"in":"0","out":1,"err_at":"x1"}"#,
         r#"{"train":[["0","x"]],"id":"a"}"#,
     ] {
         assert!(read("size", broken).is_err(), "{broken}");
     }
+}
+
+/// Names that programs of the dialect may write are names of files, too.
+#[test]
+fn vectors_of_the_dialect() {
+    let sizes = r#"{"a":[{"t":[{"t":[1]},{"t":[1,2]}]},{"f":"size"},0],"r":{"t":[1,2]}}"#;
+    for stem in ["get_arg_rank", "get_arg_rank_t", "get_arg_rank_f", "get_arg_rank_t.more"] {
+        assert!(!matches!(verdict(stem, sizes), Verdict::Unsupported(_)), "{stem}");
+    }
+    let colour = r#"{"a":[{"g":"011/233"},0],"r":1}"#;
+    for stem in ["get_color_rank_t", "get_color_rank_f", "more-get_color_rank_t"] {
+        assert_eq!(verdict(stem, colour), Verdict::Right, "{stem}");
+    }
+    assert_eq!(verdict("x", r#"{"f":"size_t","a":[{"t":[]}],"r":0}"#), Verdict::Right);
+    assert_eq!(verdict("difference_t", r#"{"a":[{"t":[1,5]},{"t":[5]}],"r":{"t":[1]}}"#), Verdict::Right);
+    assert!(matches!(verdict("get_nth_q", colour), Verdict::Unsupported(_)));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Programs: text of single assignments, and what it means.
 
 mod lexer;
-mod names;
+pub(crate) mod names;
 mod parser;
 pub mod python;
 mod resolve;

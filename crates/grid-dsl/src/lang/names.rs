@@ -144,7 +144,7 @@ pub(super) fn constant(name: &str, dialect: Dialect) -> Option<(&'static str, Va
 }
 
 /// A primitive by its name; in the dialect also by the names with a suffix for the kind of argument: `height_t`.
-pub(super) fn primitive(name: &str, dialect: Dialect) -> Option<Prim> {
+pub(crate) fn primitive(name: &str, dialect: Dialect) -> Option<Prim> {
     let exact = Prim::by_name(name).filter(|p| dialect == Dialect::Batt || !p.is_dialect());
     if exact.is_some() || dialect == Dialect::Core {
         return exact;
