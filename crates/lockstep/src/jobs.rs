@@ -51,15 +51,6 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// Documents and journals are UTF-8, with the names of files in them.
-    fn named(&self) -> Result<()> {
-        match self.output.to_str() {
-            Some(_) => Ok(()),
-            None => Err(Failure::input(&self.output, "its name is no UTF-8 text, which documents must be")
-                .help("rename the file")),
-        }
-    }
-
     /// An error with the file that was being worked on in front: the first of the item's, unless it names one of them.
     fn blame(&self, error: Failure) -> Failure {
         let named = |path: &PathBuf| error.message.contains(&path.display().to_string());
@@ -222,7 +213,7 @@ impl Batch {
                 return Ok(Exit::Ok);
             }
             self.sweep();
-            let outcome = item.named().and_then(|()| work(item)).map_err(|e| item.blame(e))?;
+            let outcome = work(item).map_err(|e| item.blame(e))?;
             session.document(&outcome.value)?;
             return Ok(Exit::Ok);
         };
@@ -254,7 +245,7 @@ impl Batch {
                 continue;
             }
             let begun = Instant::now();
-            match item.named().and_then(|()| work(item)) {
+            match work(item) {
                 Ok(outcome) => {
                     journal.add(item, settings, &outcome, begun.elapsed().as_secs_f64())?;
                     done.push(outcome.value);

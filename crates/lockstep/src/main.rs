@@ -80,15 +80,6 @@ enum Command {
     Compare(compare::Compare),
 }
 
-/// Refuses arguments that documents cannot hold: JSON is UTF-8.
-fn check_arguments() -> Result<(), Failure> {
-    match std::env::args_os().find(|argument| argument.to_str().is_none()) {
-        None => Ok(()),
-        Some(odd) => Err(Failure::usage(format!("the argument {} is no UTF-8 text", odd.display()))
-            .help("rename the file, or name the folder that it is in")),
-    }
-}
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     cli.session.install_log();
@@ -100,10 +91,6 @@ fn main() -> ExitCode {
     // There is another one only where a program sets two.
     let _ = miette::set_hook(Box::new(handler));
     let session = &cli.session;
-    if let Err(failure) = check_arguments() {
-        report_failure(session, &failure);
-        return failure.exit.into();
-    }
     let done = match cli.command {
         Command::Nsct(command) => command.run(session),
         Command::Style(command) => command.run(session),

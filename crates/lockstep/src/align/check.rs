@@ -8,6 +8,7 @@ use yaml_rust2::{Event, Yaml, YamlLoader};
 
 use super::record::{PairRecord, read_pairs};
 use crate::exit::{Exit, Failure, Result};
+use crate::files::as_text;
 use crate::session::Session;
 
 /// Options of `align check`.
@@ -76,7 +77,7 @@ impl Check {
         let lines = self.read()?;
         let Some(against) = &self.against else {
             session.say(format!("{}: {} pairs", self.descriptor.display(), lines.len()));
-            session.document(&json!({ "descriptor": self.descriptor, "pairs": lines.len() }))?;
+            session.document(&json!({ "descriptor": as_text(&self.descriptor), "pairs": lines.len() }))?;
             return Ok(Exit::Ok);
         };
         let name = |p: &Path| p.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::args::{EstimateArgs, MachineArgs};
 use super::drawing;
 use crate::exit::{Exit, Failure, Result};
+use crate::files::as_text;
 use crate::session::Session;
 
 /// Half the side of the surface that is drawn.
@@ -111,10 +112,13 @@ impl Pair {
                 side / 2 * frames[0].cfa.block()
             ));
         }
-        let good = at.iter().zip(&results).map(|(path, r)| json!({ "gt": self.gt, "file": path, "result": r }));
+        let good = at
+            .iter()
+            .zip(&results)
+            .map(|(path, r)| json!({ "gt": as_text(&self.gt), "file": as_text(path), "result": r }));
         let bad = refused
             .iter()
-            .map(|(path, e)| json!({ "gt": self.gt, "file": path, "state": e.kind(), "reason": e.to_string() }));
+            .map(|(path, e)| json!({ "gt": as_text(&self.gt), "file": as_text(path), "state": e.kind(), "reason": e.to_string() }));
         let pairs: Vec<_> = good.chain(bad).collect();
         session.document(&json!({ "pairs": pairs }))?;
         Ok(if all_good { Exit::Ok } else { Exit::Partial })

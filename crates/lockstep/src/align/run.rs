@@ -266,7 +266,7 @@ impl Run {
         let e = &self.estimate;
         json!({
             "command": "align run", "planes": format!("{:?}", e.planes), "combine": format!("{:?}", e.combine),
-            "max_shift": format!("{:?}", e.max_shift), "refine": format!("{:?}", e.refine), "tiles": e.tiles, "masks": self.masks,
+            "max_shift": format!("{:?}", e.max_shift), "refine": format!("{:?}", e.refine), "tiles": e.tiles, "masks": self.masks.as_ref().map(crate::files::as_text),
             "compare": self.compares(), "strict": self.strict,
             "report": self.report, "original_black": self.original_black,
         })
@@ -394,7 +394,7 @@ impl Run {
             .iter()
             .any(|s| s.unusable.is_some() || s.bad_files().next().is_some() || s.bad_pairs().next().is_some());
         session.document(&json!({
-            "output": self.output, "scenes": all, "done": sets.len(), "now": count, "pairs": pairs.len(),
+            "output": crate::files::as_text(&self.output), "scenes": all, "done": sets.len(), "now": count, "pairs": pairs.len(),
             "states": states.iter().map(|&s| (s.name(), number(s))).collect::<BTreeMap<_, _>>(),
             "rounding_unsure": unsure, "files_failed": reasons, "no_scenes": super::texts(&others), "speed": speed,
         }))?;

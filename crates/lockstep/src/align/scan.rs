@@ -127,7 +127,7 @@ impl Scan {
             session.say(super::no_scenes(&others));
         }
         session.document(&json!({
-            "root": self.root, "sets": documents, "no_scenes": super::texts(&others), "unusable": bad, "doubtful": doubtful,
+            "root": crate::files::as_text(&self.root), "sets": documents, "no_scenes": super::texts(&others), "unusable": bad, "doubtful": doubtful,
         }))?;
         Ok(if bad == 0 { Exit::Ok } else { Exit::Partial })
     }
@@ -141,13 +141,13 @@ impl Scan {
                 if ["Bayer", "X-Trans"].contains(&kind) && found != kind {
                     doubts.push(format!("{found} in a folder for {kind}"));
                 }
-                value["path"] = json!(path.to_string_lossy());
+                value["path"] = json!(crate::files::as_text(path));
                 value["state"] = json!("ok");
                 value["doubts"] = json!(doubts);
                 Seen { path: path.to_owned(), state: "ok", about, value, facts: Some(facts), doubts }
             }
             Err(e) => {
-                let value = json!({ "path": path.to_string_lossy() });
+                let value = json!({ "path": crate::files::as_text(path) });
                 let (about, doubts) = (String::new(), Vec::new());
                 let mut seen = Seen { path: path.to_owned(), state: "ok", about, value, facts: None, doubts };
                 seen.refuse(&e);

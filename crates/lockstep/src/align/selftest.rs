@@ -46,7 +46,8 @@ impl Selftest {
         if let Some(folder) = &self.write {
             let count = drawn::write(folder, SCENES, &SHOTS)?;
             session.note(format!("{}: {SCENES} scenes with {count} pictures", folder.display()));
-            session.document(&json!({ "folder": folder, "scenes": SCENES, "pictures": count }))?;
+            session
+                .document(&json!({ "folder": crate::files::as_text(folder), "scenes": SCENES, "pictures": count }))?;
             return Ok(Exit::Ok);
         }
         let any = self.machine.open()?;

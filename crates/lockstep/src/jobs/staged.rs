@@ -75,7 +75,7 @@ impl Batch {
                         let i = next.fetch_add(1, Ordering::Relaxed);
                         let Some(item) = todo.get(i) else { break };
                         let begun = Instant::now();
-                        if to_work.send((i, begun, item.named().and_then(|()| read(item)))).is_err() {
+                        if to_work.send((i, begun, read(item))).is_err() {
                             break;
                         }
                     }

@@ -41,10 +41,11 @@ fn names_that_are_no_text_cost_their_pairs() {
     std::fs::copy(place.path("some/a.png"), place.path("some").join(odd(b"caf\xe9.png"))).unwrap();
     place.ok_json("nsct denoise some -o clean");
     assert_eq!(place.list("clean"), ["a.png", "caf\u{fffd}.png", "done.jsonl"]);
-    let mut command = place.command("align pair");
-    let ran = command.arg(odd(b"caf\xe9.dng")).arg("a.dng").output().unwrap();
-    assert_eq!(ran.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&ran.stderr).contains("no UTF-8 text"));
+    let wall = place.path("in/src/Bayer/wall");
+    let mut command = place.command("align pair --json");
+    let ran = command.arg(wall.join("gt/gt_0.dng")).arg(wall.join(odd(b"caf\xe9.dng"))).output().unwrap();
+    assert_eq!(ran.status.code(), Some(3), "of another camera");
+    assert!(String::from_utf8_lossy(&ran.stdout).contains("caf\u{fffd}.dng"));
 }
 
 #[test]

@@ -198,7 +198,9 @@ impl Bench {
         match lacking.first() {
             Some((what, help)) if lacking.len() == self.only.len() => Err(Failure::usage(what.clone()).help(*help)),
             _ => {
-                lacking.iter().for_each(|(what, _)| session.note(format!("left out: {what}")));
+                for (what, _) in &lacking {
+                    session.note(format!("left out: {what}"));
+                }
                 Ok(())
             }
         }
