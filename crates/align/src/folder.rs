@@ -86,6 +86,12 @@ fn walk(root: &Path) -> Result<(Vec<Scene>, Vec<PathBuf>)> {
     Ok((scenes, others))
 }
 
+/// Whether outputs that are named after a scene's [`title`](Scene::title) stay in the folder that they are written to.
+pub fn stays_inside(title: &str) -> bool {
+    let plain = |part| matches!(part, std::path::Component::Normal(_));
+    !title.is_empty() && Path::new(title).components().all(plain)
+}
+
 /// Reads a list of scenes: JSON, an array of objects with `name`, `gts`, `noisy` and, if wanted, `kind`. Relative paths
 /// start at the folder of the list.
 ///
@@ -101,8 +107,7 @@ pub fn read_list(path: &Path) -> Result<Vec<Scene>> {
     })?;
     for scene in &scenes {
         let title = scene.title();
-        let inside = |part| matches!(part, std::path::Component::Normal(_));
-        if scene.name.is_empty() || !Path::new(&title).components().all(inside) {
+        if scene.name.is_empty() || !stays_inside(&title) {
             let why = format!("{}: a scene is called `{title}`; outputs are named after scenes", path.display());
             return Err(Error::value("list of scenes", why));
         }

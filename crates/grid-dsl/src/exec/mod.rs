@@ -48,8 +48,9 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Bytes that values of samples in progress may take on the CPU; `None` for no bound.
     pub memory: Option<usize>,
-    /// Whether the CPU runs the programs that a device cannot evaluate altogether while devices run the others. Without,
-    /// devices evaluate what they can of each program, and the CPU the rest of it.
+    /// Whether the CPU runs the programs that a device cannot evaluate altogether, and all programs of samples that none has
+    /// taken yet, while devices run the others. Without, devices evaluate what they can of each program, and the CPU the
+    /// rest of it.
     pub overlap: bool,
     /// Patterns whose time the profile tells apart, where nodes are computed on the CPU.
     pub patterns: Patterns,

@@ -58,8 +58,7 @@ impl Apply {
             })
             .collect();
         for pair in &pairs {
-            let inside = |part| matches!(part, std::path::Component::Normal(_));
-            if pair.set.is_empty() || !Path::new(&pair.set).components().all(inside) {
+            if !::align::folder::stays_inside(&pair.set) {
                 let why = format!("a scene is called `{}`, which leaves the folder {}", pair.set, self.to.display());
                 return Err(Failure::input(&self.alignments, why).help("scenes are called by names, or folder/name"));
             }

@@ -105,7 +105,7 @@ pub(crate) fn named(path: &Path) -> ::align::Result<()> {
 
 /// Paths for documents.
 pub(crate) fn texts(paths: &[PathBuf]) -> Vec<String> {
-    paths.iter().map(|path| path.to_string_lossy().into_owned()).collect()
+    paths.iter().map(crate::files::as_text).collect()
 }
 
 /// What is said of a file behind its name and its state.

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::args::{EstimateArgs, MachineArgs};
 use super::drawing;
 use crate::exit::{Exit, Failure, Result};
-use crate::files::as_text;
+use crate::files::{as_text, spare};
 use crate::session::Session;
 
 /// Half the side of the surface that is drawn.
@@ -63,12 +63,8 @@ impl Pair {
                 Err(e) => refused.push((path, e)),
             }
         }
-        if let Some(surface) = &self.surface
-            && let Ok(same) = surface.canonicalize()
-            && self.noisy.iter().chain([&self.gt]).any(|input| input.canonicalize().is_ok_and(|input| input == same))
-        {
-            return Err(Failure::usage(format!("--surface {} is one of the photographs", surface.display()))
-                .help("name a picture that is to be written"));
+        if let Some(surface) = &self.surface {
+            spare(surface, self.noisy.iter().chain([&self.gt]), "--surface")?;
         }
         let pairs: Vec<_> = (1..frames.len()).map(|i| (0, i)).collect();
         let results = align_scene(b, &frames, &pairs, &options)?;

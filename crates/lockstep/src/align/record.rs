@@ -48,7 +48,7 @@ pub(crate) struct UseRecord {
 
 /// A path as people read it: a file whose name is no UTF-8 has a record, too.
 fn told<S: serde::Serializer>(path: &Path, to: S) -> std::result::Result<S::Ok, S::Error> {
-    to.serialize_str(&path.to_string_lossy())
+    to.serialize_str(&crate::files::as_text(path))
 }
 
 /// A file of a scene.

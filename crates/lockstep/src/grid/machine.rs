@@ -57,8 +57,8 @@ pub(super) struct Machine {
     /// Budget for values on each GPU, such as 500M or 2G [default: what it has]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory: Option<usize>,
-    /// Let GPUs evaluate what they can of every program; otherwise the processor runs those with functions of its own
-    /// meanwhile
+    /// Let GPUs evaluate what they can of every program; otherwise the processor takes a share of the inputs, and runs
+    /// programs with functions of its own
     #[arg(long)]
     no_overlap: bool,
 }

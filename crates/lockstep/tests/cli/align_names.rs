@@ -87,7 +87,7 @@ fn photographs_are_not_written_over() {
     let before = place.read(&format!("{wall}/iso1600.dng"));
     for which in ["gt/gt_0.dng", "iso1600.dng"] {
         let line = format!("align pair {wall}/gt/gt_0.dng {wall}/iso1600.dng --surface {wall}/{which}");
-        place.fails(&line, 2, &["--surface", "one of the photographs"]);
+        place.fails(&line, 2, &["--surface", "would be overwritten"]);
     }
     assert_eq!(place.read(&format!("{wall}/iso1600.dng")), before);
 }
