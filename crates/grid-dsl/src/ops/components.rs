@@ -1,5 +1,7 @@
 //! Connected components of many grids in several modes.
 
+use std::sync::{Mutex, PoisonError};
+
 use rayon::prelude::*;
 
 use super::grid::Grid;
@@ -120,16 +122,25 @@ impl<'a> Components<'a> {
 }
 
 /// The components of many grids in several modes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct ComponentsBatch {
     grids: usize,
     modes: usize,
-    /// One for every [`CHUNK`] grids.
-    parts: Vec<Part>,
+    /// One for every thread.
+    threads: Vec<OfThread>,
+    /// Where what was found of every [`CHUNK`] grids begins.
+    places: Vec<Place>,
+}
+
+/// What one thread found, batch after batch in the same memory, which so stays in the caches of its core.
+#[derive(Clone, Debug, Default)]
+struct OfThread {
+    scratch: Zones,
+    part: Part,
 }
 
 /// What was found of some grids, one behind the other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 struct Part {
     /// The zone of every cell.
     zones: Vec<u32>,
@@ -142,8 +153,24 @@ struct Part {
     ends: Vec<[usize; 2]>,
 }
 
+/// Where the first of some grids is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    thread: usize,
+    /// Its number among those of the thread.
+    grid: usize,
+}
+
 /// Grids that one task of the pool takes: few, so that all threads have work in a batch that stays in their caches.
 const CHUNK: usize = 16;
+
+impl PartialEq for ComponentsBatch {
+    fn eq(&self, other: &Self) -> bool {
+        (self.grids, self.modes) == (other.grids, other.modes) && self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for ComponentsBatch {}
 
 impl ComponentsBatch {
     /// Number of grids.
@@ -161,12 +188,13 @@ impl ComponentsBatch {
         if grid >= self.grids || mode >= self.modes {
             return None;
         }
-        let part = self.parts.get(grid / CHUNK)?;
-        let entry = grid % CHUNK * self.modes + mode;
+        let Place { thread, grid: first } = *self.places.get(grid / CHUNK)?;
+        let (part, own) = (&self.threads.get(thread)?.part, first + grid % CHUNK);
+        let entry = own * self.modes + mode;
         let [label, row] = entry.checked_sub(1).map_or([0, 0], |before| part.ends[before]);
         let [label_end, row_end] = part.ends[entry];
-        let zone = (grid % CHUNK).checked_sub(1).map_or(0, |before| part.zones_end[before]);
-        let zones = &part.zones[zone..part.zones_end[grid % CHUNK]];
+        let zone = own.checked_sub(1).map_or(0, |before| part.zones_end[before]);
+        let zones = &part.zones[zone..part.zones_end[own]];
         Some(Components { zones, labels: &part.labels[label..label_end], table: &part.table[row..row_end] })
     }
 
@@ -178,28 +206,48 @@ impl ComponentsBatch {
     /// Replaces what is here, whose memory is used again.
     pub(super) fn find(&mut self, grids: &[Grid], modes: &[Mode]) {
         (self.grids, self.modes) = (grids.len(), modes.len());
-        self.parts.resize_with(grids.len().div_ceil(CHUNK), Part::default);
+        self.places.resize(grids.len().div_ceil(CHUNK), Place::default());
+        self.threads.resize_with(rayon::current_num_threads().max(1), OfThread::default);
         let joins = Joins::of(modes);
-        let parts = self.parts.par_iter_mut().zip(grids.par_chunks(CHUNK));
-        parts.for_each_init(Zones::default, |scratch, (part, grids)| part.find(grids, modes, joins, scratch));
+        // Every thread has one of its own, and holds it while it works on a chunk: nobody waits.
+        let threads = self.threads.iter_mut().map(|own| {
+            own.part.clear();
+            Mutex::new(own)
+        });
+        let threads: Vec<_> = threads.collect();
+        self.places.par_iter_mut().zip(grids.par_chunks(CHUNK)).for_each(|(place, grids)| {
+            let thread = rayon::current_thread_index().unwrap_or(0) % threads.len();
+            let mut own = threads[thread].lock().unwrap_or_else(PoisonError::into_inner);
+            let OfThread { scratch, part } = &mut **own;
+            *place = Place { thread, grid: part.zones_end.len() };
+            find(part, grids, modes, joins, scratch);
+        });
     }
 }
 
 impl Part {
-    fn find(&mut self, grids: &[Grid], modes: &[Mode], joins: Joins, scratch: &mut Zones) {
+    fn clear(&mut self) {
         self.zones.clear();
         self.zones_end.clear();
         self.labels.clear();
         self.table.clear();
         self.ends.clear();
-        for grid in grids {
-            scratch.read(grid, joins);
-            self.zones.extend_from_slice(scratch.of_cells());
-            self.zones_end.push(self.zones.len());
-            for &mode in modes {
-                scratch.describe(mode, &mut self.labels, &mut self.table);
-                self.ends.push([self.labels.len(), self.table.len()]);
-            }
+    }
+}
+
+/// Appends the components of some grids.
+#[multiversion::multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512vl+bmi1+bmi2+lzcnt+popcnt",
+    "x86_64+avx2+bmi1+bmi2+lzcnt+popcnt"
+))]
+fn find(part: &mut Part, grids: &[Grid], modes: &[Mode], joins: Joins, scratch: &mut Zones) {
+    for grid in grids {
+        scratch.read(grid, joins);
+        part.zones.extend_from_slice(scratch.of_cells());
+        part.zones_end.push(part.zones.len());
+        for &mode in modes {
+            scratch.describe(mode, &mut part.labels, &mut part.table);
+            part.ends.push([part.labels.len(), part.table.len()]);
         }
     }
 }

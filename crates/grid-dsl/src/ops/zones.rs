@@ -8,7 +8,7 @@ use super::grid::Grid;
 use super::masks::{Plane, SLACK, WORD, bits, first, from_left, from_right};
 
 /// Components, each with its cells and what it consists of, in the order of their first cells.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Components {
     /// The component of every cell that has one.
     of_cells: Vec<u32>,
@@ -20,7 +20,7 @@ struct Components {
 }
 
 /// The flat zones of the last grid that was read, and what they were joined to. Its memory serves grid after grid.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Zones {
     width: usize,
     /// Words of a row's mask.
@@ -80,6 +80,7 @@ impl Joins {
 
 impl Zones {
     /// Finds the zones of a grid, and joins them for modes.
+    #[inline(always)]
     pub(super) fn read(&mut self, grid: &Grid, joins: Joins) {
         self.find_zones(grid);
         self.find_background();
@@ -100,6 +101,7 @@ impl Zones {
     }
 
     /// Appends the label of every zone in a mode that [`read`](Self::read) was told of, and what its components consist of.
+    #[inline(always)]
     pub(super) fn describe(&mut self, mode: Mode, labels: &mut Vec<u32>, out: &mut Vec<Component>) {
         let Self { flat, islands, island_of, corners, bridges, numbers, merged, .. } = self;
         let bare = mode.without_background.then_some(self.background);
@@ -134,6 +136,7 @@ impl Zones {
         out.extend_from_slice(&merged[..count]);
     }
 
+    #[inline(always)]
     fn find_zones(&mut self, grid: &Grid) {
         let Self { cells, plane, other, starts, ups, flat, .. } = self;
         let (w, words) = (grid.w, grid.w.div_ceil(WORD));
@@ -169,6 +172,7 @@ impl Zones {
     }
 
     /// The most frequent colour, the lowest of several.
+    #[inline(always)]
     fn find_background(&mut self) {
         let zones = &self.flat.table[..self.flat.count];
         self.counts.resize(256, 0);
@@ -188,6 +192,7 @@ impl Zones {
     }
 
     /// Joins zones of one colour over corners.
+    #[inline(always)]
     fn join_corners(&mut self) {
         let Self { cells, len, plane, other, starts, ups, flat, corners, width: w, words, .. } = self;
         let (w, words, of_cells) = (*w, *words, &flat.of_cells);
@@ -217,6 +222,7 @@ impl Zones {
 
     /// Joins cells of other colours than the background's over sides. A cell alone tells little here: runs of such cells are
     /// longer, and fewer, than zones.
+    #[inline(always)]
     fn find_islands(&mut self, colours: &[i8]) {
         let Self { cells, len, plane, starts, alive, flat, islands, island_of, background, width: w, words, .. } = self;
         let (w, words, len) = (*w, *words, *len);
@@ -255,6 +261,7 @@ impl Zones {
     }
 
     /// Joins islands over corners.
+    #[inline(always)]
     fn join_islands(&mut self) {
         let Self { alive, islands, bridges, width: w, words, .. } = self;
         let (w, words, of_cells) = (*w, *words, &islands.of_cells);
@@ -349,6 +356,7 @@ impl Components {
     }
 
     /// Numbers components, once what belongs together is joined.
+    #[inline(always)]
     fn settle(&mut self, cells: usize) {
         let Self { of_cells, table, parents, .. } = self;
         let mut count = 0;
@@ -378,7 +386,7 @@ impl Components {
 const FILL: usize = 4;
 
 /// Writes `n` labels, and up to [`FILL`] where `n` is less.
-#[inline]
+#[inline(always)]
 fn fill(of_cells: &mut [u32], n: usize, label: u32) {
     if let Some(few) = of_cells.first_chunk_mut::<FILL>() {
         *few = [label; FILL];
@@ -388,7 +396,7 @@ fn fill(of_cells: &mut [u32], n: usize, label: u32) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn root(parents: &mut [u32], mut label: usize) -> usize {
     loop {
         let parent = parents[label] as usize;
@@ -403,14 +411,14 @@ fn root(parents: &mut [u32], mut label: usize) -> usize {
 }
 
 /// Joins two components under the earlier one.
-#[inline]
+#[inline(always)]
 fn unite(parents: &mut [u32], a: u32, b: u32) {
     let (a, b) = (root(parents, a as usize), root(parents, b as usize));
     parents[a.max(b)] = a.min(b) as u32;
 }
 
 /// Numbers components by their first parts, and puts together what they consist of; how many there are.
-#[inline]
+#[inline(always)]
 fn merge(
     parts: &[Component],
     bare: Option<i8>,
