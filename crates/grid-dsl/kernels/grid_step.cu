@@ -24,29 +24,46 @@ enum Op {
 #include "step_patches.cuh"
 
 struct StepParams {
-    unsigned instructions, samples;
+    unsigned instructions;
+    unsigned samples;    // 0 where targets and operands are places, and each instruction has items of its own
+    unsigned items;      // of all instructions then
 };
-LOCKSTEP_PARAMS(StepParams, 8);
+LOCKSTEP_PARAMS(StepParams, 12);
 
 constexpr unsigned kWords = 8;    // of an instruction, twin of WORDS
+
+// The last instruction that begins at or before an item, by the lanes of a warp.
+__device__ __forceinline__ unsigned instruction_of(const unsigned* __restrict__ instructions, unsigned count, unsigned item) {
+    unsigned from = 0;
+    while (count > 1) {
+        const unsigned stride = (count + 31) / 32, own = lane_of() * stride;
+        const bool before = own < count && instructions[u64(from + own) * kWords + 1] <= item;
+        const unsigned last = (__popc(__ballot_sync(kAll, before)) - 1) * stride;
+        from += last;
+        count = count - last < stride ? count - last : stride;
+    }
+    return from;
+}
 
 extern "C" __global__ void __launch_bounds__(64)
 grid_step(const unsigned* __restrict__ instructions, int* heads, unsigned* payloads, StepParams p) {
     __shared__ Scratch memory[kWarps];
     Scratch& s = memory[threadIdx.x / 32];
-    const u64 items = u64(p.instructions) * p.samples;
+    const u64 items = p.samples == 0 ? p.items : u64(p.instructions) * p.samples;
+    const u64 scale = p.samples == 0 ? 1 : p.samples;
     for (u64 n = u64(blockIdx.x) * kWarps + threadIdx.x / 32; n < items; n += u64(gridDim.x) * kWarps) {
-        const unsigned* instruction = instructions + n / p.samples * kWords;
-        const u64 sample = n % p.samples;
-        const unsigned op = instruction[0], arguments = instruction[2];
-        const u64 target = u64(instruction[1]) * p.samples + sample;
+        const u64 number = p.samples == 0 ? instruction_of(instructions, p.instructions, unsigned(n)) : n / scale;
+        const unsigned* instruction = instructions + number * kWords;
+        const u64 own = p.samples == 0 ? n - instruction[1] : n % scale;
+        const unsigned op = instruction[0] & 0xffff, arguments = instruction[0] >> 16 & 15, same = instruction[0] >> 24;
+        const u64 target = u64(instruction[2]) * scale + own;
         const Out out{heads + target * kHead, payloads + target * kPayload};
         In v[4] = {};
         int failed = 0;
         bool spilled = false;
         for (unsigned k = 0; k < 4; ++k) {
             if (k >= arguments) continue;
-            const u64 at = u64(instruction[3 + k]) * p.samples + sample;
+            const u64 at = u64(instruction[3 + k]) * scale + (same >> k & 1 ? 0 : own);
             const int* head = heads + at * kHead;
             const unsigned* payload = payloads + at * kPayload;
             v[k] = {head[0], head[1], head[2], head[3], reinterpret_cast<const i8*>(payload), payload + kMasks};

@@ -11,6 +11,8 @@ constexpr int kFar = 1 << 20;           // twin of FAR
 enum Kind { kSpilled, kError, kInt, kBool, kPair, kGrid, kIndices, kObject, kObjects, kNothing, kStrips, kBound, kOrdered, kLines };
 // Twins of Spill.
 enum Spill { kByKind = 1, kBySize, kByClass, kByOperand };
+// Places of ErrClass::ALL.
+enum Class { kTypeError, kArityError, kEmptyError, kIndexError, kDivZeroError, kRangeError, kOverflowError };
 
 struct In {
     int kind, a, b, c;
@@ -23,6 +25,14 @@ struct In {
     __device__ __forceinline__ bool colour() const { return kind == kInt && a >= -128 && a <= 127; }
     __device__ __forceinline__ bool tall() const { return kind == kGrid && a > 0; }
     __device__ __forceinline__ bool patch() const { return kind == kIndices || kind == kObject; }
+    // A tuple without elements, which is a patch without cells, too.
+    __device__ __forceinline__ bool hollow() const { return kind == kGrid && a == 0; }
+    __device__ __forceinline__ bool tuple() const {
+        return kind == kPair || kind == kGrid || kind == kStrips || kind == kOrdered;
+    }
+    __device__ __forceinline__ bool set() const { return patch() || kind == kObjects || kind == kLines; }
+    // What may be compared with colours.
+    __device__ __forceinline__ bool comparable() const { return number() || kind == kNothing; }
 };
 
 // A patch in a window that begins at its bounding box; a lane's mask is its row.
@@ -90,12 +100,13 @@ struct Out {
         if (lane < kHead) head[lane] = lane == 0 ? int(kBound) : lane == 1 ? function : lane >= 4 ? of : 0;
     }
     __device__ __forceinline__ void spill(Spill why) const { put(kSpilled, why); }
+    __device__ __forceinline__ void fail(Class why) const { put(kError, why); }
     __device__ __forceinline__ void number(long long n) const {
-        if (n < -2147483648ll || n > 2147483647ll) return spill(kByClass);
+        if (n < -2147483648ll || n > 2147483647ll) return fail(kOverflowError);
         put(kInt, int(n));
     }
     __device__ __forceinline__ void pair(long long i, long long j) const {
-        if (i < -2147483648ll || i > 2147483647ll || j < -2147483648ll || j > 2147483647ll) return spill(kByClass);
+        if (i < -2147483648ll || i > 2147483647ll || j < -2147483648ll || j > 2147483647ll) return fail(kOverflowError);
         put(kPair, int(i), int(j));
     }
 
@@ -168,6 +179,27 @@ struct Out {
     }
 };
 
+// Whether a value is a grid; writes what functions of grids give for others. Parts of a grid may be rows of another one.
+__device__ __forceinline__ bool reads_grid(const In& v, const Out& out) {
+    if (v.kind != kGrid) v.kind == kStrips ? out.spill(kByKind) : out.fail(kTypeError);
+    return v.kind == kGrid;
+}
+
+// The same where a first row is needed.
+__device__ __forceinline__ bool reads_rows(const In& v, const Out& out) {
+    if (v.hollow()) out.fail(kIndexError);
+    return reads_grid(v, out) && v.a > 0;
+}
+
+// Whether a value is a patch; writes what functions of patches give for others. Rows of two may be locations.
+__device__ __forceinline__ bool reads_patch(const In& v, Patch& p, const Out& out) {
+    p = {0, 0, 0, 0, 0, v.cells, 0, 0};
+    if (v.patch()) p = patch_of(v);
+    if (v.patch() || v.hollow()) return true;
+    v.kind == kGrid && v.b == 2 ? out.spill(kByKind) : out.fail(kTypeError);
+    return false;
+}
+
 // Positions from <= x < to that a slice keeps.
 struct Slice {
     int from, to;
@@ -177,6 +209,35 @@ struct Slice {
         from = int(x < 0 ? 0 : x > length ? length : x);
         to = int(y < 0 ? 0 : y > length ? length : y);
         if (to < from) to = from;
+    }
+};
+
+// Rows and columns of one colour as objects in canonical order: a lane knows the places of a row and of a column.
+struct Lines {
+    unsigned count, row, column;
+
+    __device__ __forceinline__ explicit Lines(const In& v) {
+        const Grid g = v.grid();
+        // The row of a grid of one cell is its column.
+        const unsigned lane = lane_of(), rows = v.masks[0], columns = g.h * g.w == 1 ? 0 : v.masks[1];
+        // Colour, first cell, and which of a row and a column with the same begins the other.
+        const bool flat = g.h == 1;
+        const unsigned by_row = rows >> lane & 1 ? unsigned(g.at(lane, 0) + 128) << 12 | lane << 6 | flat : kNone;
+        const unsigned by_column = columns >> lane & 1 ? unsigned(g.at(0, lane) + 128) << 12 | lane << 1 | !flat : kNone;
+        count = __popc(rows) + __popc(columns);
+        row = column = 0;
+        for (unsigned k = 0; k < 32; ++k) {
+            const unsigned r = __shfl_sync(kAll, by_row, k), c = __shfl_sync(kAll, by_column, k);
+            row += (r < by_row) + (c < by_row);
+            column += (r < by_column) + (c < by_column);
+        }
+        if (by_row == kNone) row = kNone;
+        if (by_column == kNone) column = kNone;
+    }
+    // The rows' masks of the k-th.
+    __device__ __forceinline__ unsigned mask(unsigned k, const Grid& g) const {
+        const unsigned columns = __ballot_sync(kAll, column == k);
+        return row == k ? first_columns(g.w) : lane_of() < g.h ? columns : 0;
     }
 };
 

@@ -6,21 +6,22 @@
 __device__ __forceinline__ bool found(unsigned op, const In* v, const Out& out, unsigned* bins) {
     if (op < kOfcolor || op > kFgpartition) return false;
     const In& target = op == kToobject ? v[1] : v[0];
-    if (target.kind != kGrid) return out.spill(kByKind), true;
+    Patch p;
+    if (op == kToobject && !(reads_patch(v[0], p, out) && reads_rows(target, out))) return true;
+    // Nothing has a most frequent colour.
+    if (op == kFgpartition && target.kind == kIndices && patch_of(target).empty()) return out.fail(kEmptyError), true;
+    if (op == kOfcolor && !v[1].comparable()) return out.fail(kTypeError), true;
+    if (!reads_grid(target, out)) return true;
     const Grid g = target.grid();
     const unsigned all = whole(g);
     const auto own = [&](unsigned r, unsigned c) { return g.at(r, c); };
     switch (op) {
         case kOfcolor:
-            if (v[1].kind != kInt) return out.spill(kByKind), true;
-            out.indices(of_colour(g, all, v[1].a, true), 0, 0);
+            out.indices(v[1].number() ? of_colour(g, all, v[1].a, true) : 0, 0, 0);
             break;
         case kAsindices: out.indices(all, 0, 0); break;
         case kAsobject: out.patch(true, all, 0, 0, own); break;
         case kToobject: {
-            if (!v[0].patch()) return out.spill(kByKind), true;
-            if (g.h == 0) return out.spill(kByClass), true;
-            const Patch p = patch_of(v[0]);
             out.patch(true, placed(p.mask, p.i0, p.j0) & all, 0, 0, own);
             break;
         }
@@ -28,14 +29,14 @@ __device__ __forceinline__ bool found(unsigned op, const In* v, const Out& out, 
             const unsigned mode = op != kObjectsOf ? kByColour | kUnivalued
                                                  : (v[1].a ? kUnivalued : 0) | (v[2].a ? kDiagonal : 0);
             if (op == kObjectsOf && !(v[1].number() && v[2].number() && v[3].number())) return out.spill(kByKind), true;
-            if (op == kObjectsOf && g.h == 0) return out.spill(kByClass), true;
             unsigned plane = all;
             if (op == kFgpartition || (op == kObjectsOf && v[3].a)) {
                 histogram(g, all, bins);
                 const unsigned most = extreme_colour(bins, true);
-                if (most == kNone) return out.spill(kByClass), true;
+                if (most == kNone) return out.fail(kEmptyError), true;
                 plane = of_colour(g, all, int(most) - 128, false);
             }
+            if (op == kObjectsOf && g.h == 0) return out.fail(kIndexError), true;
             out.objects(g, plane, mode);
         }
     }
@@ -122,7 +123,12 @@ __device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, 
     const bool objects = x.kind == kObjects || ordered;
     const int mode = x.c & 15;
     if (ordered) which = (x.c >> 8) - 1;
+    const bool filters = op == kColorfilter || op == kSizefilter;
+    if (filters && !v[1].comparable()) return out.fail(kTypeError), true;
     if (!objects) {
+        // Not a container; or of numbers, of which nothing can be asked.
+        if (!x.tuple() && !x.set()) return out.fail(kTypeError), true;
+        if (x.kind == kPair && op != kSize && op != kFirst && op != kLast) return out.fail(kTypeError), true;
         if (op == kSize && x.kind == kGrid) return out.put(kInt, x.a), true;
         if (op == kSize && x.kind == kPair) return out.put(kInt, 2), true;
         if (op == kFirst && x.kind == kPair) return out.put(kInt, x.a), true;
@@ -140,17 +146,28 @@ __device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, 
             const unsigned rows = x.masks[0], columns = x.masks[1], r = lane_of();
             // The row of a grid of one cell is its column.
             if (op == kSize) return out.put(kInt, x.a * x.b == 1 ? 1 : __popc(rows) + __popc(columns)), true;
+            if (op == kFirst || op == kLast) {
+                const Lines lines(x);
+                const unsigned sought = lines.mask(op == kFirst ? 0 : lines.count - 1, g);
+                return out.patch(true, sought, 0, 0, [&](unsigned i, unsigned j) { return g.at(i, j); }), true;
+            }
             if (op != kMerge) return out.spill(kByKind), true;
             const unsigned mask = r >= g.h ? 0 : rows >> r & 1 ? first_columns(g.w) : columns;
             return out.patch(true, mask, 0, 0, [&](unsigned i, unsigned j) { return g.at(i, j); }), true;
         }
+        const bool sought = op == kFirst || op == kLast || op == kArgmax || op == kArgmin || op == kExtract;
+        if (x.hollow()) {
+            if (sought) return out.fail(kEmptyError), true;
+            return filters ? out.indices(0, 0, 0) : out.put(kGrid), true;
+        }
         if (!x.patch()) return out.spill(kByKind), true;
         const Patch p = patch_of(x);
         if (op == kSize) return out.put(kInt, p.count()), true;
-        const bool filters = (op == kColorfilter || op == kSizefilter) && v[1].kind == kInt;
-        const bool set_of_sets = op == kMerge || filters || op == kSfilter || op == kMfilter;
-        if (p.empty() && set_of_sets) return out.indices(0, 0, 0), true;
-        if (p.empty() || x.kind != kIndices || (op != kFirst && op != kLast)) return out.spill(kByKind), true;
+        if (p.empty()) return sought ? out.fail(kEmptyError) : out.indices(0, 0, 0), true;
+        // The elements are pairs and cells: no objects, and of two elements each.
+        if (op == kColorfilter || by_predicate) return out.fail(kTypeError), true;
+        if (op == kSizefilter) return v[1].number() && v[1].a == 2 ? out.copy(x) : out.indices(0, 0, 0), true;
+        if (x.kind != kIndices || (op != kFirst && op != kLast)) return out.spill(kByKind), true;
         const unsigned row = __shfl_sync(kAll, p.mask, op == kFirst ? 0 : p.h - 1);
         out.pair(op == kFirst ? p.i0 : p.i0 + int(p.h) - 1, p.j0 + int(op == kFirst ? low(row) : high(row)));
         return true;
@@ -158,7 +175,7 @@ __device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, 
     const unsigned plane = x.masks[lane_of()];
     const auto own = [&](unsigned r, unsigned c) { return g.at(r, c); };
     if (op == kMerge) return out.patch(true, plane, 0, 0, own), true;
-    if ((op == kColorfilter || op == kSizefilter) && v[1].kind != kInt) return out.spill(kByKind), true;
+    if (filters && !v[1].number()) return out.indices(0, 0, 0), true;
     label(g, plane, mode, s);
     if ((op == kArgmax || op == kArgmin || ordered) && of_colours(which) && !(mode & kUnivalued)) {
         count_colours(g, plane, which, s);
@@ -194,7 +211,7 @@ __device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, 
         best = rank > best ? rank : best;
     }
     best = lockstep::warp_max(best);
-    if (best == 0) return out.spill(kByClass), true;
+    if (best == 0) return out.fail(kEmptyError), true;
     const unsigned root = unsigned(best) & 0xffffu;
     unsigned mask = 0;
     for (unsigned r = 0; r < g.h; ++r) {
@@ -211,18 +228,29 @@ __device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, 
 __device__ __forceinline__ bool measured(unsigned op, const In* v, const Out& out, unsigned* bins) {
     if (op < kMostcolor || op > kIndex) return false;
     const In& x = v[0];
-    if (x.kind != kGrid && !x.patch()) return out.spill(kByKind), true;
+    if (op == kColorcount && !v[1].comparable()) return out.fail(kTypeError), true;
+    if (x.kind == kPair && op == kHeight) return out.put(kInt, 2), true;
+    if (op == kIndex && !(reads_rows(x, out))) return true;
+    if (x.kind != kGrid && !x.patch()) {
+        // Parts of a grid may be rows of another one, and objects are as many as the tuple is high.
+        if (x.kind == kStrips || (x.kind == kOrdered && op == kHeight)) return out.spill(kByKind), true;
+        return out.fail(kTypeError), true;
+    }
     Patch p{};
     if (x.kind != kGrid) p = patch_of(x);
     const unsigned h = x.kind == kGrid ? x.a : p.h, w = x.kind == kGrid ? x.b : p.w;
     if (op <= kColor) {
+        const bool empty = x.hollow() || (x.patch() && p.empty());
+        if (empty && (op == kNumcolors || op == kColorcount)) return out.put(kInt, 0), true;
+        if (empty) return out.fail(kEmptyError), true;
+        // The first component of what is no object: a row's first cell, a location's row.
+        if (op == kColor && x.kind == kGrid && x.b == 0) return out.fail(kIndexError), true;
+        if (op == kColor && x.kind != kObject) return out.put(kInt, x.kind == kGrid ? x.grid().at(0, 0) : p.i0), true;
         if (x.kind == kIndices) return out.spill(kByKind), true;
-        if (op == kColor && x.kind != kObject) return out.spill(kByKind), true;
         const Grid g{x.cells, x.kind == kGrid ? h : kSide, x.kind == kGrid ? w : kSide};
         histogram(g, x.kind == kGrid ? whole(g) : x.masks[lane_of()], bins);
         if (op == kColorcount) {
-            if (v[1].kind != kInt) return out.spill(kByKind), true;
-            return out.put(kInt, v[1].colour() ? int(bins[v[1].a + 128]) : 0), true;
+            return out.put(kInt, v[1].number() && v[1].a >= -128 && v[1].a <= 127 ? int(bins[v[1].a + 128]) : 0), true;
         }
         unsigned colours = 0, lowest = kNone;
         for (unsigned k = 8; k-- > 0;) {
@@ -232,7 +260,7 @@ __device__ __forceinline__ bool measured(unsigned op, const In* v, const Out& ou
         }
         if (op == kNumcolors) return out.put(kInt, colours), true;
         const unsigned c = op == kColor ? lowest : extreme_colour(bins, op == kMostcolor);
-        if (c == kNone) return out.spill(kByClass), true;
+        if (c == kNone) return out.fail(kEmptyError), true;
         return out.put(kInt, int(c) - 128), true;
     }
     switch (op) {
@@ -241,16 +269,16 @@ __device__ __forceinline__ bool measured(unsigned op, const In* v, const Out& ou
         case kShape: out.put(kPair, h, w); break;
         case kPortrait: out.put(kBool, h > w); break;
         case kSquare:
-            if (x.kind == kGrid && h == 0) return out.spill(kByClass), true;
+            if (x.kind == kGrid && h == 0) return out.fail(kIndexError), true;
             out.put(kBool, h == w && (x.kind == kGrid || p.count() == h * w));
             break;
         case kVline:
         case kHline:
-            if (x.kind == kGrid) return out.spill(kByKind), true;
-            out.put(kBool, p.count() == (op == kVline ? h : w) && (op == kVline ? w : h) == 1);
+            if (x.kind == kGrid && !reads_patch(x, p, out)) return true;
+            out.put(kBool, !p.empty() && p.count() == (op == kVline ? h : w) && (op == kVline ? w : h) == 1);
             break;
         default: {
-            if (!x.tall() || v[1].kind != kPair) return out.spill(kByKind), true;
+            if (v[1].kind != kPair) return out.fail(kTypeError), true;
             const int i = v[1].a, j = v[1].b;
             if (i < 0 || j < 0 || i >= int(h) || j >= int(w)) return out.put(kNothing), true;
             out.put(kInt, x.grid().at(i, j));

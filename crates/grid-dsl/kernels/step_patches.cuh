@@ -7,28 +7,49 @@ __device__ __forceinline__ unsigned perimeter(unsigned h, unsigned w) {
     return r >= h ? 0 : r == 0 || r == h - 1 ? first_columns(w) : ends;
 }
 
+// Whether a range that begins at a number goes beyond 32 bits.
+__device__ __forceinline__ bool overflows(long long from, unsigned length) {
+    return from < -2147483648ll || from + length - 1 > 2147483647ll;
+}
+
+// Whether a value counts as true.
+__device__ __forceinline__ bool truth(const In& v) {
+    if (v.patch()) return __ballot_sync(kAll, v.masks[lane_of()] != 0) != 0;
+    return v.number() ? v.a != 0 : v.kind != kNothing && !v.hollow();
+}
+
 // Functions of one patch. False when this is none of them.
 __device__ __forceinline__ bool shaped(unsigned op, const In* v, const Out& out) {
     if (op < kToindices || op > kOutbox) return false;
     const In& x = op == kRecolor ? v[1] : v[0];
-    if (!x.patch()) return out.spill(kByKind), true;
-    const Patch p = patch_of(x);
+    if (op == kRecolor && !v[0].comparable()) return out.fail(kTypeError), true;
+    // What is empty is shifted by any tuple.
+    if (op == kShift && !v[1].tuple()) return out.fail(kTypeError), true;
+    Patch p;
+    if (!reads_patch(x, p, out)) return true;
     const auto own = [&](unsigned r, unsigned c) { return p.at(r, c); };
     if (op == kRecolor) {
-        if (!v[0].colour()) return out.spill(kByKind), true;
+        if (!p.empty() && v[0].kind == kNothing) return out.fail(kTypeError), true;
+        if (!p.empty() && !v[0].colour()) return out.spill(kByKind), true;
         const int c = v[0].a;
         return out.patch(true, p.mask, p.i0, p.j0, [&](unsigned, unsigned) { return c; }), true;
     }
-    if (op == kShift && v[1].kind != kPair) return out.spill(kByKind), true;
     if (p.empty()) {
+        // A tuple without elements stays one; and that is what corners are.
+        const bool same = op == kShift || op == kNormalize || op == kBox;
+        if ((op >= kUlcorner && op <= kLrcorner) || (same && x.hollow())) return out.put(kGrid), true;
         if (op <= kNormalize || op == kBackdrop || op == kDelta || op == kBox) return out.indices(0, 0, 0), true;
-        return out.spill(kByClass), true;
+        return op == kCorners ? out.spill(kByClass) : out.fail(kEmptyError), true;
     }
+    if (op == kShift && v[1].kind != kPair) return out.fail(kTypeError), true;
     const int bottom = p.i0 + int(p.h) - 1, right = p.j0 + int(p.w) - 1;
     const unsigned box = lane_of() < p.h ? first_columns(p.w) : 0, ends = 1u | 1u << (p.w - 1);
     switch (op) {
         case kToindices: out.indices(p.mask, p.i0, p.j0); break;
         case kShift:
+            if (overflows((long long)p.i0 + v[1].a, p.h) || overflows((long long)p.j0 + v[1].b, p.w)) {
+                return out.fail(kOverflowError), true;
+            }
             out.patch(x.kind == kObject, p.mask, (long long)p.i0 + v[1].a, (long long)p.j0 + v[1].b, own);
             break;
         case kNormalize: out.patch(x.kind == kObject, p.mask, 0, 0, own); break;
@@ -63,8 +84,7 @@ __device__ __forceinline__ bool combined(unsigned op, const In* v, const Out& ou
     if (op < kCombine || op > kBranch) return false;
     const In &a = v[0], &b = v[1];
     if (op == kBranch) {
-        if (!a.number()) return out.spill(kByKind), true;
-        return out.copy(a.a ? b : v[2]), true;
+        return out.copy(truth(a) ? b : v[2]), true;
     }
     if (op == kEquality && a.number() && b.number()) return out.put(kBool, a.a == b.a), true;
     // Lines are objects, too; other values of two forms are never equal: what is empty has one form.
@@ -81,6 +101,15 @@ __device__ __forceinline__ bool combined(unsigned op, const In* v, const Out& ou
             same = __ballot_sync(kAll, other) == 0;
         }
         return out.put(kBool, same), true;
+    }
+    if (op != kEquality) {
+        const bool containers = (a.tuple() || a.set()) && (b.tuple() || b.set());
+        if (!containers || (op == kIntersection && !(a.set() && b.set()))) return out.fail(kTypeError), true;
+        // Sets of sets have nothing in common with patches, whose elements are tuples, and neither has anything with numbers.
+        const bool apart = (a.patch() && (b.kind == kObjects || b.kind == kLines || b.kind == kOrdered || b.kind == kPair)) ||
+                           (b.patch() && (a.kind == kObjects || a.kind == kLines));
+        if (apart && op == kIntersection) return out.indices(0, 0, 0), true;
+        if (apart && op == kDifference) return out.copy(a), true;
     }
     if (!a.patch() || !b.patch()) return out.spill(kByKind), true;
     const Patch p = patch_of(a), q = patch_of(b);
@@ -142,7 +171,7 @@ __device__ __forceinline__ long long two(unsigned op, long long a, long long b) 
 __device__ __forceinline__ void counted(unsigned op, const In* v, const Out& out) {
     const In &a = v[0], &b = v[1];
     if (op >= kDneighbors) {
-        if (a.kind != kPair || (op == kConnect && b.kind != kPair)) return out.spill(kByKind);
+        if (a.kind != kPair || (op == kConnect && b.kind != kPair)) return out.fail(kTypeError);
         if (op >= kHfrontier) {
             // Always 30 cells, whatever the grid.
             const unsigned r = lane_of(), row = r == 0 ? first_columns(30) : 0, column = r < 30 ? 1u : 0;
@@ -165,7 +194,7 @@ __device__ __forceinline__ void counted(unsigned op, const In* v, const Out& out
     const bool unary = (op >= kInvert && op <= kSign);
     if (unary || op < kInvert) {
         const bool first = a.number() || a.kind == kPair, second = unary || b.number() || b.kind == kPair;
-        if (!first || !second) return out.spill(kByKind);
+        if (!first || !second) return out.fail(kTypeError);
         const int aj = a.number() ? a.a : a.b, bj = b.number() ? b.a : b.b;
         const long long i = unary ? one(op, a.a) : two(op, a.a, b.a), j = unary ? one(op, aj) : two(op, aj, bj);
         if (a.number() && (unary || b.number())) return out.number(i);
@@ -173,26 +202,26 @@ __device__ __forceinline__ void counted(unsigned op, const In* v, const Out& out
     }
     switch (op) {
         case kEven:
-            if (!a.number()) return out.spill(kByKind);
+            if (!a.number()) return out.fail(kTypeError);
             return out.put(kBool, (a.a & 1) == 0);
         case kPositive:
-            if (!a.number()) return out.spill(kByKind);
+            if (!a.number()) return out.fail(kTypeError);
             return out.put(kBool, a.a > 0);
-        case kFlip:
-            if (!a.number()) return out.spill(kByKind);
-            return out.put(kBool, a.a == 0);
+        case kFlip: return out.put(kBool, !truth(a));
         case kBoth:
-        case kEither:
-            if (!a.number() || !b.number()) return out.spill(kByKind);
-            return out.copy((a.a != 0) == (op == kBoth) ? b : a);
+        case kEither: return out.copy(truth(a) == (op == kBoth) ? b : a);
         case kGreater:
-            if (!a.number() || !b.number()) return out.spill(kByKind);
+            if (a.kind == kPair && b.kind == kPair) return out.put(kBool, a.a > b.a || (a.a == b.a && a.b > b.b));
+            if (a.patch() && b.patch()) return out.put(kBool, patch_of(a).count() > patch_of(b).count());
+            // Tuples and sets of others.
+            if ((a.tuple() && b.tuple()) || (a.set() && b.set())) return out.spill(kByKind);
+            if (!a.number() || !b.number()) return out.fail(kTypeError);
             return out.put(kBool, a.a > b.a);
         case kAstuple:
             if (a.kind != kInt || b.kind != kInt) return out.spill(kByKind);
             return out.put(kPair, a.a, b.a);
         default:
-            if (a.kind != kInt) return out.spill(kByKind);
+            if (a.kind != kInt) return a.comparable() ? out.spill(kByKind) : out.fail(kTypeError);
             return op == kToivec ? out.put(kPair, a.a, 0) : out.put(kPair, 0, a.a);
     }
 }

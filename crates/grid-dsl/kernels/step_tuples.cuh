@@ -106,9 +106,10 @@ __device__ __forceinline__ bool one_column(const Patch& p, const Patch& q) {
 constexpr unsigned kMostCompared = 1u << 23;    // twin of MOST_COMPARED
 
 // By how much the first is moved, a row or a column at a time, until it lies beside the second; 42 times at most.
-__device__ __forceinline__ void gravitate(Patch p, const Patch& q, const Out& out) {
+// With `few`, not if that takes many comparisons.
+__device__ __forceinline__ void gravitate(Patch p, const Patch& q, bool few, const Out& out) {
     constexpr int kMost = 42;
-    if (p.count() * q.count() * (kMost + 1) > kMostCompared) return out.spill(kBySize);
+    if (few && p.count() * q.count() * (kMost + 1) > kMostCompared) return out.spill(kBySize);
     const bool down = one_column(p, q);
     const int from = down ? p.i0 + int(p.h) / 2 : p.j0 + int(p.w) / 2, to = down ? q.i0 + int(q.h) / 2 : q.j0 + int(q.w) / 2;
     const int by = from < to ? 1 : -1;
@@ -119,12 +120,15 @@ __device__ __forceinline__ void gravitate(Patch p, const Patch& q, const Out& ou
 
 // Where in a grid an object's box may begin so that its cells are the grid's.
 __device__ __forceinline__ void occurrences(const In& grid, const In& object, const Out& out) {
-    if (!grid.tall() || !object.patch()) return out.spill(kByKind);
-    // Nothing is everywhere, and locations have no colours.
-    if (object.kind != kObject) return out.spill(kByClass);
+    Patch p;
+    if (!reads_rows(grid, out) || !reads_patch(object, p, out)) return;
     const Grid g = grid.grid();
-    const Patch p = patch_of(object);
+    // Nothing is everywhere, and one further.
+    if (p.empty() && (g.h > 31 || g.w > 31)) return out.spill(kBySize);
+    if (p.empty()) return out.indices(lane_of() <= g.h ? first_columns(g.w + 1) : 0, 0, 0);
     const bool room = p.h <= g.h && p.w <= g.w;
+    // Locations have no colours.
+    if (room && object.kind != kObject) return out.fail(kTypeError);
     // A lane's mask: the columns at which the box may begin in its row.
     unsigned fits = room && lane_of() <= g.h - p.h ? first_columns(g.w - p.w + 1) : 0;
     for (unsigned r = 0; room && r < p.h; ++r) {
@@ -143,16 +147,18 @@ __device__ __forceinline__ void occurrences(const In& grid, const In& object, co
 }
 
 // What two patches, or a patch and a grid, are to each other.
-__device__ __forceinline__ void related(unsigned op, const In* v, const Out& out) {
-    if (!v[0].patch()) return out.spill(kByKind);
-    const Patch p = patch_of(v[0]);
+__device__ __forceinline__ void related(unsigned op, unsigned key, const In* v, const Out& out) {
+    Patch p, q;
+    if (!reads_patch(v[0], p, out)) return;
     if (op == kHperiod || op == kVperiod) {
         if (p.empty()) return out.put(kInt, 0);
-        if (v[0].kind != kObject) return out.spill(kByKind);
+        const unsigned side = op == kHperiod ? p.w : p.h;
+        if (v[0].kind != kObject) return side > 1 ? out.fail(kTypeError) : out.put(kInt, 1);
         return out.put(kInt, period(p, op == kHperiod));
     }
     const bool matching = op == kHmatching || op == kVmatching;
-    if (p.empty() && !matching) return out.spill(kByClass);
+    if (p.empty() && op == kCenterofmass) return out.put(kGrid);
+    if (p.empty() && (op == kBordering || op == kPosition)) return out.fail(kEmptyError);
     const int bottom = p.i0 + int(p.h) - 1, right = p.j0 + int(p.w) - 1;
     if (op == kCenterofmass) {
         long long columns = 0;
@@ -162,22 +168,22 @@ __device__ __forceinline__ void related(unsigned op, const In* v, const Out& out
         return out.pair(floored(i, n), floored(j, n));
     }
     if (op == kBordering) {
-        if (!v[1].tall()) return out.spill(kByKind);
+        if (!reads_grid(v[1], out)) return;
+        if (v[1].a == 0 && p.i0 != 0 && p.j0 != 0 && bottom != -1) return out.fail(kIndexError);
         return out.put(kBool, p.i0 == 0 || p.j0 == 0 || bottom == v[1].a - 1 || right == v[1].b - 1);
     }
-    if (!v[1].patch()) return out.spill(kByKind);
-    const Patch q = patch_of(v[1]);
+    if (!reads_patch(v[1], q, out)) return;
     if (matching) {
         if (p.empty() || q.empty()) return out.put(kBool, false);
         if (op == kVmatching) return out.put(kBool, one_column(p, q));
         return out.put(kBool, __ballot_sync(kAll, placed(q.mask, q.i0 - p.i0, 0) != 0 && p.mask != 0) != 0);
     }
-    if (q.empty()) return out.spill(kByClass);
+    if (p.empty() || q.empty()) return out.fail(kEmptyError);
     if (op == kPosition) {
         const int i = q.i0 + int(q.h) / 2 - p.i0 - int(p.h) / 2, j = q.j0 + int(q.w) / 2 - p.j0 - int(p.w) / 2;
         return out.put(kPair, i == 0 ? 0 : i > 0 ? 1 : -1, i != 0 && j == 0 ? 0 : j > 0 ? 1 : -1);
     }
-    if (op == kGravitate) return gravitate(p, q, out);
+    if (op == kGravitate) return gravitate(p, q, key != 0, out);
     const int far = distance(p, q);
     if (op == kAdjacent) return out.put(kBool, far == 1);
     out.put(kInt, far);
@@ -185,13 +191,19 @@ __device__ __forceinline__ void related(unsigned op, const In* v, const Out& out
 
 // A set of locations with one more, or one less.
 __device__ __forceinline__ void changed(unsigned op, const In* v, const Out& out) {
+    if (op == kInsert && !v[1].set()) return out.fail(kTypeError);
+    if (op == kRemove && !v[1].tuple() && !v[1].set()) return out.fail(kTypeError);
+    // Locations are pairs, and cells are of two forms.
+    const bool other = v[0].kind != kPair && v[1].kind == kIndices;
+    if (op == kRemove && (other || (v[0].kind == kPair && (v[1].kind == kObject || v[1].kind == kObjects)))) return out.copy(v[1]);
     if (v[0].kind != kPair) return out.spill(kByKind);
     const int i = v[0].a, j = v[0].b;
     if (op == kInitset) return out.indices(lane_of() == 0 ? 1 : 0, i, j);
     if (v[1].kind != kIndices) return out.spill(kByKind);
     const Patch p = patch_of(v[1]);
     if (op == kInsert && p.empty()) return out.indices(lane_of() == 0 ? 1 : 0, i, j);
-    if (i < -kFar || i > kFar || j < -kFar || j > kFar) return out.spill(kByClass);
+    const bool far = i < -kFar || i > kFar || j < -kFar || j > kFar;
+    if (far) return op == kRemove ? out.copy(v[1]) : out.spill(kBySize);
     if (op == kRemove) {
         const int r = i - p.i0, c = j - p.j0;
         const bool here = int(lane_of()) == r && c >= 0 && c < 32;
@@ -220,8 +232,13 @@ __device__ __forceinline__ void mapped_to(unsigned which, int top, int left, int
 
 // What a map makes of all objects, as one set. Maps below 6 move cells, 6 leaves their locations, others make boxes.
 __device__ __forceinline__ void mapped_objects(unsigned which, const In& x, const Out& out, Scratch& s) {
-    if (x.kind == kIndices && __ballot_sync(kAll, x.masks[lane_of()] != 0) == 0) return out.indices(0, 0, 0);
-    if (x.kind != kObjects) return out.spill(kByKind);
+    if (x.hollow()) return out.put(kGrid);
+    if (x.kind != kObjects) {
+        if (x.patch() && patch_of(x).empty()) return out.indices(0, 0, 0);
+        // Pairs and cells are no patches, and can be mirrored up and down alone; numbers are nothing.
+        const bool odd = (x.patch() && which < 2) || x.kind == kGrid || x.kind == kStrips || x.kind >= kOrdered;
+        return odd ? out.spill(kByKind) : out.fail(kTypeError);
+    }
     const Grid g = x.grid();
     const unsigned plane = x.masks[lane_of()], lane = lane_of();
     if (which == 6) return out.indices(plane, 0, 0);
@@ -293,7 +310,8 @@ __device__ __forceinline__ void mapped_objects(unsigned which, const In& x, cons
 
 // Rows and columns of one colour: the grid's cells, and in the first two masks which rows and columns.
 __device__ __forceinline__ void lines(const In& x, const Out& out) {
-    if (!x.tall() || x.b == 0) return out.spill(kByClass);
+    if (!reads_rows(x, out)) return;
+    if (x.b == 0) return out.indices(0, 0, 0);
     const Grid g = x.grid();
     unsigned rows = 0, mixed = 0;
     const int top = lane_of() < g.w ? g.at(0, lane_of()) : 0;
@@ -324,7 +342,7 @@ __device__ __forceinline__ bool added(unsigned op, unsigned key, const In* v, co
             break;
         }
         case kRepeat:
-            if (v[1].kind != kInt) return out.spill(kByKind), true;
+            if (!v[1].number()) return out.fail(kTypeError), true;
             if (v[1].a <= 0) return out.put(kGrid), true;
             if (x.kind != kGrid || x.a == 0 || x.b == 0) return out.spill(kByKind), true;
             if (v[1].a > 255) return out.spill(kBySize), true;
@@ -333,12 +351,18 @@ __device__ __forceinline__ bool added(unsigned op, unsigned key, const In* v, co
             break;
         case kMostcommon:
         case kLeastcommon:
-            if (x.kind != kStrips) return out.spill(kByKind), true;
+            if (x.hollow()) return out.fail(kEmptyError), true;
+            // Of two numbers the smaller: they are equal, or occur once each.
+            if (x.kind == kPair) return out.put(kInt, x.a < x.b ? x.a : x.b), true;
+            if (x.kind != kStrips) return x.tuple() ? out.spill(kByKind) : out.fail(kTypeError), true;
             common(x, op == kMostcommon, out);
             break;
         case kOrder:
         case kTotuple:
-            if (x.kind == kIndices && patch_of(x).empty()) return out.put(kGrid), true;
+            if (x.hollow() || (x.kind == kIndices && patch_of(x).empty())) return out.put(kGrid), true;
+            if (!x.tuple() && !x.set()) return out.fail(kTypeError), true;
+            if (op == kTotuple && x.tuple()) return out.copy(x), true;
+            if (op == kOrder && x.kind == kPair) return out.fail(kTypeError), true;
             if (x.kind != kObjects) return out.spill(kByKind), true;
             out.copy_payload(x);
             out.put(kOrdered, x.a, x.b, x.c | int(op == kTotuple ? 16 : key + 1) << 8);
@@ -350,14 +374,20 @@ __device__ __forceinline__ bool added(unsigned op, unsigned key, const In* v, co
         case kMapply: mapped_objects(key, x, out, s); break;
         case kOccurrences: occurrences(x, v[1], out); break;
         case kContained: {
-            if (x.kind != kPair || v[1].kind != kIndices) return out.spill(kByKind), true;
+            const In& y = v[1];
+            if (!y.tuple() && !y.set()) return out.fail(kTypeError), true;
+            if (y.kind == kPair) return out.put(kBool, x.number() && (x.a == y.a || x.a == y.b)), true;
+            // Elements are tuples or sets, rows are of numbers, and what is empty has no elements.
+            const bool apart = x.number() || x.kind == kNothing || y.hollow() || (x.kind == kPair && y.kind == kObject);
+            if (apart) return out.put(kBool, false), true;
+            if (x.kind != kPair || y.kind != kIndices) return out.spill(kByKind), true;
             // Numbers of 32 bits may differ by more than that.
             const long long r = (long long)x.a - v[1].a, c = (long long)x.b - v[1].b;
             const bool inside = r >= 0 && r < kSide && c >= 0 && c < kSide;
             out.put(kBool, inside && (v[1].masks[inside ? r : 0] >> (inside ? c : 0) & 1) != 0);
             break;
         }
-        default: related(op, v, out);
+        default: related(op, key, v, out);
     }
     return true;
 }

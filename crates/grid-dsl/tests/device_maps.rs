@@ -175,6 +175,27 @@ fn elements_that_do_not_fit_are_left_to_the_host() {
     assert!(coverage.failures.is_empty() && coverage.reasons[&("mapply", Spill::Size)] > 0, "{coverage:?}");
 }
 
+/// Elements of some samples of a node lie with those of other nodes, and others are done behind them.
+#[test]
+fn elements_are_done_in_as_many_parts_as_there_is_room_for() {
+    let large = check(vec![Cpu::new()], &[fixed()], grids(), &opts());
+    for (kilobytes, mem_fraction) in [(2 << 10, 1.0), (3 << 10, 0.9), (6 << 10, 1.0), (24 << 10, 1.0)] {
+        let tight = || Cpu::with_memory_limit(kilobytes << 10);
+        let coverage = check(vec![tight()], &[fixed()], grids(), &Options { mem_fraction, ..opts() });
+        assert!(coverage.failures.is_empty(), "{coverage:?}");
+        // Room for each sample of each node, and not for all of them.
+        if kilobytes == 24 << 10 {
+            assert_eq!(coverage.counts(), large.counts());
+        }
+        let queues = Options { mem_fraction, multi_gpu_min: 1, ..opts() };
+        check((0..3).map(|_| tight()).collect(), &[fixed()], grids(), &queues);
+        // Whole programs on a device, beside the CPU.
+        let programs = [fixed(), program("  f = compose(size, delta)\n  x = argmax(o, f)\n", "x, o")];
+        let many: Vec<Value> = grids().into_iter().cycle().take(200).collect();
+        check(vec![tight()], &programs, many, &Options { overlap: true, ..queues });
+    }
+}
+
 #[test]
 fn fuel_is_that_of_the_definition() {
     for fuel in [50, 5_000, 500_000] {

@@ -7,7 +7,9 @@ use gpu_core::testing::proptest::collection::vec;
 use gpu_core::testing::proptest::prelude::*;
 use gpu_core::testing::{Output, Outputs, Tolerance, starting_with};
 use gpu_core::{Cpu, Result, twins};
-use grid_dsl::kernels::{Arena, GridBackend, HEAD, Instruction, Op, PAYLOAD, Slot, Spill, put, step, take};
+use grid_dsl::kernels::{
+    Arena, GridBackend, HEAD, Instruction, Op, PAYLOAD, Packed, Slot, Spill, put, put_all, step, take, take_packed,
+};
 use grid_dsl::{ErrClass, Prim, Value, call};
 
 use calls::{OPERAND_SLOTS, Operand, Outcome, any_grid, any_pair, any_patch, load, location, operand, output};
@@ -178,9 +180,79 @@ fn leftmost(ops: std::ops::Range<usize>) -> Vec<Case> {
     calls.chunks(24).map(|calls| Case { calls: calls.to_vec(), here: false }).collect()
 }
 
+/// Values of every form that an operand may have, whatever the operation asks for.
+fn every_form() -> Vec<Operand> {
+    let (grid, bare) = (|digits: &str| Value::grid_from_digits(digits).unwrap(), [true, false, true]);
+    let values = [
+        Value::None,
+        Value::Bool(true),
+        Value::Int(0),
+        Value::Int(-1),
+        Value::Int(200),
+        Value::pair(0, 2),
+        Value::pair(i32::MAX, 3),
+        Value::grid(Vec::<Vec<i32>>::new()),
+        Value::grid(vec![vec![]; 2]),
+        grid("0120/0110/2203"),
+        grid("010/111"),
+        grid("13/20"),
+        Value::indices([]),
+        Value::indices([(0, 0), (1, 2)]),
+        Value::indices([(3, 1), (4, 1)]),
+        Value::object([(1, 0, 0), (2, 1, 1)]),
+        Value::object([(7, -1, 2)]),
+    ];
+    let made = [
+        Operand::Objects(grid("0120/0110/2203"), bare),
+        Operand::Strips(grid("0120/0110/2203"), Op::Hsplit, 2),
+        Operand::Strips(grid("0120/0110/2203"), Op::Vsplit, 3),
+        Operand::Strips(grid("0120/0110/2203"), Op::Repeat, 2),
+        Operand::Strips(grid("0120/1111/2203"), Op::Frontiers, 0),
+        Operand::Strips(grid("2/2/1"), Op::Frontiers, 0),
+        Operand::Strips(grid("4"), Op::Frontiers, 0),
+        Operand::Strips(grid("3311"), Op::Frontiers, 0),
+        Operand::Strips(grid("222/120/222"), Op::Frontiers, 0),
+        Operand::Strips(grid("22/22"), Op::Frontiers, 0),
+    ];
+    values.map(Operand::Value).into_iter().chain(made).collect()
+}
+
+/// Every operation with an operand of every form at every place: a device names the errors of the definition.
+fn forms(ops: std::ops::Range<usize>) -> Vec<Case> {
+    let forms = every_form();
+    // What an operation asks for is at one of these, for each of its operands.
+    let usual = |kind: char| match kind {
+        'g' | 'e' => forms[9].clone(),
+        'c' | 'n' | 'b' => Operand::Value(Value::Int(1)),
+        'f' => Operand::Value(Value::Int(2)),
+        'p' | 's' => Operand::Value(Value::pair(1, 1)),
+        'x' => forms[13].clone(),
+        'o' => forms[17].clone(),
+        't' | 'v' => forms[18].clone(),
+        _ => forms[15].clone(),
+    };
+    let of = |op: Op| {
+        let keys = KEYS.into_iter().chain(PREDICATES).chain(MAPS);
+        let keys: Vec<Prim> = keys.filter(|key| op.key(*key).is_some()).collect();
+        let keys = if op.function_at().is_some() { keys } else { vec![Prim::Size] };
+        let usual: Vec<Operand> = kinds(op).chars().map(usual).collect();
+        let mut calls = Vec::new();
+        for (at, form) in (0..usual.len()).flat_map(|at| forms.iter().map(move |form| (at, form))) {
+            let mut operands = usual.clone();
+            operands[at] = form.clone();
+            // Each function comes with some of the forms.
+            let key = keys[calls.len() % keys.len()];
+            calls.push(Call { op, key, operands: [operands.clone(), operands] });
+        }
+        calls
+    };
+    let calls: Vec<Call> = Op::ALL[ops].iter().flat_map(|&op| of(op)).collect();
+    calls.chunks(64).map(|calls| Case { calls: calls.to_vec(), here: false }).collect()
+}
+
 /// Random calls behind those.
 fn all(ops: std::ops::Range<usize>) -> impl Strategy<Value = Case> {
-    starting_with([functions(ops.clone()), leftmost(ops.clone())].concat(), cases(ops))
+    starting_with([functions(ops.clone()), leftmost(ops.clone()), forms(ops.clone())].concat(), cases(ops))
 }
 
 /// Asks objects of one colour for it, over all colours that a cell can hold.
@@ -247,7 +319,10 @@ struct Places {
 }
 
 fn places() -> impl Strategy<Value = Places> {
-    let value = prop_oneof![any_grid(), any_patch(), any_pair(), Just(Value::None)];
+    // Grids of all sides: as many turns of a loop over rows as there are.
+    let row = |i: i32, w: i32| (0..w).map(|j| (i * 7 + j) % 10).collect::<Vec<_>>();
+    let sides = (1..33, 1..33).prop_map(move |(h, w)| Value::grid((0..h).map(|i| row(i, w))));
+    let value = prop_oneof![any_grid(), sides, any_patch(), any_pair(), Just(Value::None)];
     (vec(value, 1..9), any::<u32>(), any::<u16>()).prop_map(|(mut values, seed, chosen)| {
         // Two samples.
         if values.len() % 2 == 1 {
@@ -277,6 +352,14 @@ fn run_places<B: GridBackend>(b: &B, case: &Places) -> Result<Outputs> {
     let all: Vec<u32> = (0..slots.len() as u32).collect();
     add(take(b, &arena, &case.chosen, false)?);
     add(take(b, &arena, &case.chosen, true)?);
+    // The same with no more words than heads speak of, in memory that was used before.
+    let mut packed = Packed::default();
+    take_packed(b, &arena, &all, &mut packed)?;
+    take_packed(b, &arena, &case.chosen, &mut packed)?;
+    let words = (0..packed.len()).map(|n| packed.value(n));
+    let words: Vec<_> = words.map(|(head, payload)| (head.to_vec(), payload.to_vec())).collect();
+    add((words.iter().flat_map(|w| w.0.clone()).collect(), words.iter().flat_map(|w| w.1.clone()).collect()));
+    add((vec![packed.words() as i32], Vec::new()));
     let heads: Vec<i32> = numbers(case, HEAD).into_iter().map(|n| n as i32).collect();
     put(b, &mut arena, &case.chosen, &heads, &[])?;
     add(take(b, &arena, &all, true)?);
@@ -286,6 +369,12 @@ fn run_places<B: GridBackend>(b: &B, case: &Places) -> Result<Outputs> {
     }
     put(b, &mut arena, &case.chosen, &changed, &numbers(case, PAYLOAD))?;
     add(take(b, &arena, &all, true)?);
+    // Some of the numbers for all samples of two slots, heads alone for those of a third one.
+    let mut slots = Arena::new(b, 4, 3)?;
+    let two = case.chosen.len().min(2);
+    put_all(b, &mut slots, &[3, 1][..two], &changed[..two * HEAD], &numbers(case, PAYLOAD)[..two * PAYLOAD])?;
+    put_all(b, &mut slots, &[0][..two.min(1)], &changed[..two.min(1) * HEAD], &[])?;
+    add(slots.words(b)?);
     Ok(out)
 }
 
@@ -305,6 +394,10 @@ fn expected_places(case: &Places) -> Outputs {
     };
     add(case.chosen.iter().map(|&p| &values[p as usize]).collect(), false);
     add(case.chosen.iter().map(|&p| &values[p as usize]).collect(), true);
+    // Whatever heads do not speak of is 0 in these values.
+    add(case.chosen.iter().map(|&p| &values[p as usize]).collect(), true);
+    let count: usize = case.chosen.iter().map(|&p| words_used(&case.values[p as usize], &values[p as usize].0)).sum();
+    add(vec![&(vec![count as i32], Vec::new())], true);
     for round in 0..2 {
         for (n, &p) in case.chosen.iter().enumerate() {
             let (head, payload) = &mut values[p as usize];
@@ -318,11 +411,35 @@ fn expected_places(case: &Places) -> Outputs {
         }
         add(values.iter().collect(), true);
     }
+    let mut slots = vec![(vec![0; HEAD], vec![0; PAYLOAD]); 4 * 3];
+    let chosen: Vec<_> = case.chosen.iter().map(|&p| values[p as usize].clone()).collect();
+    for (slot, value) in [3, 1].into_iter().zip(&chosen) {
+        slots[slot * 3..(slot + 1) * 3].fill(value.clone());
+    }
+    for value in chosen.iter().take(1) {
+        slots[..3].fill((value.0.clone(), vec![0; PAYLOAD]));
+    }
+    add(slots.iter().collect(), true);
     out
 }
 
+/// Words that a value has beside its head: rows of a grid in words of four cells, masks of locations, all of an object.
+fn words_used(value: &Value, head: &[i32]) -> usize {
+    match value {
+        // Spilled.
+        _ if head[0] == 0 => 0,
+        Value::Tuple(rows) if value.as_pair().is_none() => {
+            let columns = rows.first().and_then(Value::items).map_or(0, <[Value]>::len);
+            rows.len() * columns.div_ceil(4)
+        }
+        Value::Set(cells) if cells.first().is_some_and(|cell| cell.as_cell().is_some()) => PAYLOAD,
+        Value::Set(_) => 32,
+        _ => 0,
+    }
+}
+
 twins! {
-    kernels = ["grid_take", "grid_put"];
+    kernels = ["grid_take", "grid_put", "grid_pack"];
     /// words: everything is exact
     places: places(), Places => |b, c| run_places(b, c), oracle = expected_places, tolerance = Tolerance::EXACT;
 }
@@ -384,8 +501,10 @@ fn what_spills_has_its_reason() {
     let grid = |h: usize| Value::grid(vec![vec![1; 20]; h]);
     assert_eq!(result(Op::Hconcat, grid(3), grid(3)), Slot::Spilled(Spill::Size));
     assert_eq!(result(Op::Hconcat, grid(33), grid(3)), Slot::Spilled(Spill::Operand));
-    assert_eq!(result(Op::Hconcat, grid(3), Value::Int(1)), Slot::Spilled(Spill::Kind));
-    assert_eq!(result(Op::Downscale, grid(3), Value::Int(0)), Slot::Spilled(Spill::Class));
+    assert_eq!(result(Op::Astuple, grid(3), Value::Int(1)), Slot::Spilled(Spill::Kind));
+    assert_eq!(result(Op::Hsplit, grid(3), Value::Int(21)), Slot::Spilled(Spill::Class));
+    assert_eq!(result(Op::Hconcat, grid(3), Value::Int(1)), Slot::Known(Err(ErrClass::Type)));
+    assert_eq!(result(Op::Downscale, grid(3), Value::Int(0)), Slot::Known(Err(ErrClass::DivZero)));
     assert_eq!(result(Op::Downscale, grid(3), Value::Int(2)), Slot::Known(Ok(Value::grid(vec![vec![1; 10]; 2]))));
     let wrong = step(&b, &mut arena, &[Instruction { op: Op::Add, target: 2, operands: [0, 2, 0, 0], key: 0 }]);
     assert!(wrong.unwrap_err().to_string().contains("Add reads slot 2 of 4"));

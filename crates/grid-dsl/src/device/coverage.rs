@@ -20,7 +20,7 @@ pub struct Coverage {
     /// For each function and reason how many evaluations took place on the host, whatever their operands.
     pub reasons: BTreeMap<(&'static str, Spill), u64>,
     /// Programs and samples that the host ran from the start, while devices ran others: some function of theirs is none
-    /// of a device.
+    /// of a device, it often was in vain, or no device had taken the sample yet.
     pub programs_on_host: u64,
     /// Programs and samples that the host ran after a device: a value of theirs has no form there.
     pub redone: u64,

@@ -45,6 +45,11 @@ impl Map {
         self.calls_at() as usize + self.calls.len()
     }
 
+    /// Places of some elements that are laid out together; literals are there once.
+    pub(super) fn places(&self, elements: u32) -> u64 {
+        u64::from(elements) * (self.slots() - self.literals.len()) as u64 + self.literals.len() as u64
+    }
+
     /// The map that a node is, if its function is known but for what it has captured.
     pub(super) fn of(dag: &Dag, node: &Node) -> Option<Self> {
         let (gather, function, container, args): (_, NodeId, _, &[NodeId]) = match node {
@@ -224,7 +229,8 @@ impl<'a> Making<'a> {
                 },
                 _ => return None,
             },
-            None => 0,
+            // Elements are many: each has fuel for so many comparisons.
+            None => u32::from(op == Op::Gravitate),
         };
         let call = Call { op, key, operands };
         let at = self.calls.iter().position(|other| *other == call).unwrap_or(self.calls.len());

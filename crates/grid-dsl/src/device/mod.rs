@@ -2,8 +2,8 @@
 //!
 //! Values stay in the memory of the device. What has no form there, or is no operation of it, is evaluated on the host with
 //! the fast layouts of [`Cpu`], and counted with its reason; with [`Options::overlap`] the host runs whole programs instead,
-//! while devices run the others. Results are those of
-//! [`Dag::run`], whatever the device, the number of devices and the size of the batch.
+//! and whole samples, while devices run others. Results are those of [`Dag::run`], whatever the device, the number of devices
+//! and the size of the batch.
 
 mod call;
 mod coverage;
@@ -168,7 +168,7 @@ fn part<B: GridBackend, T>(
     let each = plan.slots.max(1) * Arena::<B>::bytes();
     // Lists that are copied take some of it, too.
     let free = budget.saturating_sub(memory.used).min(memory.free) / 8 * 7;
-    let room = free.saturating_sub(plan.elements * plan.element * Arena::<B>::bytes()) / each;
+    let room = free.saturating_sub(plan.places * Arena::<B>::bytes()) / each;
     if room < opts.min_batch.max(1).min(samples.len()) {
         let why = format!("{} samples ran on the host: {budget} bytes hold {room} of {each}", samples.len());
         return instead(samples, why);

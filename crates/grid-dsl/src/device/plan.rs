@@ -33,10 +33,8 @@ pub(super) struct Plan {
     pub(super) slots: usize,
     /// Nodes that programs return.
     pub(super) returned: Vec<bool>,
-    /// Slots of an element of the widest map; 0 without maps.
-    pub(super) element: usize,
-    /// Elements that are on a device at once.
-    pub(super) elements: usize,
+    /// Values of elements of maps that a device holds at once; 0 without maps.
+    pub(super) places: usize,
 }
 
 /// What a device does of a node.
@@ -71,9 +69,14 @@ fn operation(dag: &Dag, prim: Prim, args: &[NodeId]) -> Option<(Op, Vec<NodeId>,
     Some((op, args, key))
 }
 
-/// Whether a node gives a tuple of grids: of those a device knows no figures, but what maps make of them.
+/// Whether a node gives a tuple of grids, or lines: of those a device knows no figures, but what maps make of them.
 fn is_tuple(dag: &Dag, id: NodeId) -> bool {
-    matches!(&dag.nodes()[id as usize], Node::Prim(Prim::Hsplit | Prim::Vsplit | Prim::Repeat, _))
+    match &dag.nodes()[id as usize] {
+        Node::Prim(Prim::Hsplit | Prim::Vsplit | Prim::Repeat | Prim::Frontiers, _) => true,
+        Node::Prim(Prim::Apply, args) => args.get(1).is_some_and(|&of| is_tuple(dag, of)),
+        Node::Prim(Prim::Sfilter, args) => args.first().is_some_and(|&of| is_tuple(dag, of)),
+        _ => false,
+    }
 }
 
 /// What a device does of a node whose operands are not the same for all samples.
@@ -87,8 +90,9 @@ fn doing(dag: &Dag, node: &Node) -> Option<Doing> {
     Map::of(dag, node).map(Doing::Map)
 }
 
-/// Most elements of maps that are on a device at once: so many keep it busy for far longer than a launch takes.
-const MOST_ELEMENTS: usize = 1 << 17;
+/// Most values of elements of maps that are on a device at once, 1.2 GB: so many keep it busy for far longer than a launch
+/// takes.
+const MOST_PLACES: usize = 1 << 20;
 
 impl Plan {
     pub(super) fn new(dag: &Dag) -> Self {
@@ -136,12 +140,12 @@ impl Plan {
             last[level].push(id as NodeId);
         }
         let (slot, slots) = allocate(&levels, &last, &held);
-        let mut element = 0;
+        let mut places = 0;
         for (id, doing) in on_device.into_iter().enumerate() {
             ways[id] = match doing {
                 None => continue,
                 Some(Doing::Map(map)) => {
-                    element = element.max(map.slots());
+                    places = MOST_PLACES;
                     Way::Map(Box::new(map))
                 }
                 Some(Doing::Operation(op, all, key)) => {
@@ -153,12 +157,12 @@ impl Plan {
                 }
             };
         }
-        Self { ways, slot, levels, last, slots, returned, element, elements: MOST_ELEMENTS }
+        Self { ways, slot, levels, last, slots, returned, places }
     }
 
     /// Leaves as much room for elements of maps as an eighth of a budget of bytes.
     pub(super) fn within(&mut self, budget: usize, each: usize) {
-        self.elements = MOST_ELEMENTS.min(budget / 8 / (self.element * each).max(1));
+        self.places = self.places.min(budget / 8 / each.max(1));
     }
 
     /// Which nodes of the graph a device evaluates with all that is below them: inputs, constants, and operations and maps of

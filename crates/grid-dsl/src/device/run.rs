@@ -17,8 +17,8 @@ use crate::error::{ErrClass, Limits, Result};
 use crate::exec::{Output, is_container, run_program};
 use crate::fast::{Fast, Val};
 use crate::kernels::{
-    Arena, Form, GridBackend, HEAD, Instruction, MOST_COMPARED, PAYLOAD, Spill, Words, decode_val, is_plain, put, step,
-    take, take_into, words_of,
+    Arena, Form, GridBackend, HEAD, Instruction, Packed, Spill, Words, decode_val, is_plain, put,
+    put_all, step, take, take_packed, words_of,
 };
 use crate::prim::Prim;
 use crate::run::Sample;
@@ -32,8 +32,8 @@ pub(super) type Values = Vec<Vec<Result<Output>>>;
 /// a few times for functions of each object, 255 copies of a grid, or a step for each pair of cells of two patches.
 const MOST_FUEL: u64 = 1 << 21;
 
-/// The same of one that moves a patch step by step.
-const MOST_GRAVITATE: u64 = 2 * MOST_COMPARED as u64;
+/// The same of one that moves a patch step by step: 42 times, and each time a step for each pair of cells.
+const MOST_GRAVITATE: u64 = 1 << 26;
 
 /// Values that are copied at once: 38 MB of payloads.
 const TOGETHER: usize = 1 << 15;
@@ -80,16 +80,12 @@ struct Wave<'a, B: GridBackend> {
     samples: &'a [Sample],
     limits: &'a Limits,
     arena: Arena<B>,
+    /// Elements of maps, once there were some.
+    elements: Option<Arena<B>>,
     held: Vec<Held>,
-    room: Room,
+    /// Where values are copied to, over and over.
+    room: Packed,
     coverage: Coverage,
-}
-
-/// Where values are copied to, over and over.
-#[derive(Default)]
-struct Room {
-    heads: Vec<i32>,
-    payloads: Vec<u32>,
 }
 
 /// Runs samples through the graph.
@@ -141,7 +137,18 @@ impl<'a, B: GridBackend> Wave<'a, B> {
     fn new(b: &'a B, dag: &'a Dag, plan: &'a Plan, samples: &'a [Sample], limits: &'a Limits) -> Done<Self> {
         let arena = Arena::new(b, plan.slots, samples.len())?;
         let held = vec![Held::default(); dag.nodes().len()];
-        Ok(Self { b, dag, plan, samples, limits, arena, held, room: Room::default(), coverage: Coverage::default() })
+        Ok(Self {
+            b,
+            dag,
+            plan,
+            samples,
+            limits,
+            arena,
+            elements: None,
+            held,
+            room: Packed::default(),
+            coverage: Coverage::default(),
+        })
     }
 
     /// Forgets values that nobody reads any more.
@@ -194,10 +201,9 @@ impl<B: GridBackend> Wave<'_, B> {
     fn bring(&mut self, items: &[(NodeId, u32, u32)]) -> Done<()> {
         for part in items.chunks(TOGETHER) {
             let places: Vec<u32> = part.iter().map(|(_, _, place)| *place).collect();
-            let Room { heads, payloads } = &mut self.room;
-            take_into(self.b, &self.arena, &places, heads, Some(payloads))?;
-            let words = heads.par_chunks_exact(HEAD).zip(payloads.par_chunks_exact(PAYLOAD));
-            let values: Vec<_> = words.map(|(head, payload)| decode_val(head, payload).ok()).collect();
+            take_packed(self.b, &self.arena, &places, &mut self.room)?;
+            let room = &self.room;
+            let values: Vec<_> = (0..part.len()).into_par_iter().map(|n| room.decode(n).ok()).collect();
             for ((id, s, _), value) in part.iter().zip(values) {
                 self.held[*id as usize].each[*s as usize] = value;
             }
@@ -245,7 +251,7 @@ impl<B: GridBackend> Wave<'_, B> {
             let place = |id: NodeId, s: u32| plan.slot[id as usize].map(|slot| slot * samples as u32 + s);
             let list = done.iter().filter_map(|((id, s), value, _)| Some((place(*id, *s)?, value)));
             let list: Vec<_> = list.collect();
-            self.put(&list)?;
+            put_in(self.b, &mut self.arena, &list, put)?;
             for ((id, s), value, fuel) in done {
                 let held = &mut self.held[id as usize];
                 held.each.resize(samples, None);
@@ -256,25 +262,6 @@ impl<B: GridBackend> Wave<'_, B> {
                     self.coverage.opcodes.entry(self.dag.nodes()[id as usize].opcode()).or_default().errors += 1;
                 }
                 held.each[s as usize] = Some(value);
-            }
-        }
-        Ok(())
-    }
-
-    /// Copies values to places of the arena.
-    fn put(&mut self, list: &[(u32, &Result<Val>)]) -> Done<()> {
-        for part in list.chunks(TOGETHER) {
-            let words: Vec<Words> = part.par_iter().map(|(_, value)| words_of(value)).collect();
-            for full in [false, true] {
-                let (mut places, mut heads, mut payloads) = (Vec::new(), Vec::new(), Vec::new());
-                for ((place, _), (head, payload)) in part.iter().zip(&words).filter(|(_, w)| w.1.is_some() == full) {
-                    places.push(*place);
-                    heads.extend_from_slice(head);
-                    if let Some(words) = payload {
-                        payloads.extend_from_slice(&words[..]);
-                    }
-                }
-                put(self.b, &mut self.arena, &places, &heads, &payloads)?;
             }
         }
         Ok(())
@@ -292,10 +279,11 @@ impl<B: GridBackend> Wave<'_, B> {
                     instructions.push(*instruction);
                     on_device.push(id);
                 }
-                Way::Constant => self.constant(id)?,
+                Way::Constant => {}
                 Way::Host => on_host.extend((0..samples).map(|s| (id, s))),
             }
         }
+        self.constants(level)?;
         self.counts_calls(level);
         let started = Instant::now();
         self.fetch(self.operands(&on_host))?;
@@ -351,19 +339,20 @@ impl<B: GridBackend> Wave<'_, B> {
         self.coverage.took(level, time, &calls);
     }
 
-    /// A literal, or a function of literals.
-    fn constant(&mut self, id: NodeId) -> Done<()> {
-        let (value, fuel) = self.evaluate(&mut Fast::new(self.limits), id, 0);
-        if let Some(slot) = self.plan.slot[id as usize] {
-            let samples = self.samples.len() as u32;
-            let places: Vec<u32> = (slot * samples..(slot + 1) * samples).collect();
-            let (head, payload) = words_of(&value);
-            let payloads = payload.map(|words| words.repeat(places.len())).unwrap_or_default();
-            put(self.b, &mut self.arena, &places, &head.repeat(places.len()), &payloads)?;
+    /// Literals, and functions of literals: one value for all samples.
+    fn constants(&mut self, level: &[NodeId]) -> Done<()> {
+        let mut fast = Fast::new(self.limits);
+        let plan = self.plan;
+        let constant = |id: &NodeId| matches!(plan.ways[*id as usize], Way::Constant);
+        let mut list = Vec::new();
+        for id in level.iter().copied().filter(constant) {
+            let (value, fuel) = self.evaluate(&mut fast, id, 0);
+            list.extend(plan.slot[id as usize].map(|slot| (slot, value.clone())));
+            let containers = vec![is_container(&value)];
+            self.held[id as usize] = Held { uniform: Some(value), each: Vec::new(), containers, fuel };
         }
-        let containers = vec![is_container(&value)];
-        self.held[id as usize] = Held { uniform: Some(value), each: Vec::new(), containers, fuel };
-        Ok(())
+        let list: Vec<_> = list.iter().map(|(slot, value)| (*slot, value)).collect();
+        put_in(self.b, &mut self.arena, &list, put_all)
     }
 
     /// Looks at what a device did for some nodes and counts it, and tells what is left to the host.
@@ -391,14 +380,15 @@ impl<B: GridBackend> Wave<'_, B> {
         let samples = self.samples.len();
         let places: Vec<u32> = nodes.iter().flat_map(|&id| self.places(id)).collect();
         let (heads, _) = take(self.b, &self.arena, &places, false)?;
-        let container = |head: &[i32]| {
-            let other = [Form::Strips, Form::Ordered, Form::Lines].iter().any(|&form| head[0] == form as i32);
-            other || (Form::Grid as i32..=Form::Objects as i32).contains(&head[0])
-        };
         let of_node = |heads: &[i32]| {
             let all = || heads.chunks_exact(HEAD);
             let each = all().map(|head| if is_plain(head) { decode_val(head, &[]).ok() } else { None }).collect();
-            let held = Held { uniform: None, each, containers: all().map(container).collect(), fuel: 0 };
+            let held = Held {
+                uniform: None,
+                each,
+                containers: all().map(|head| Form::is_container(head[0])).collect(),
+                fuel: 0,
+            };
             let spill = |head: &[i32]| (head[0] == Form::Spilled as i32).then(|| Spill::of(head[1]));
             (held, all().map(spill).enumerate().collect::<Vec<_>>())
         };
@@ -422,4 +412,26 @@ impl<B: GridBackend> Wave<'_, B> {
         }
         self.coverage.count(node.opcode(), &counted);
     }
+}
+
+/// Writes heads and payloads to an arena.
+type Put<B> = fn(&B, &mut Arena<B>, &[u32], &[i32], &[u32]) -> Done<()>;
+
+/// Copies values to an arena: to places with [`put`], to slots with [`put_all`].
+fn put_in<B: GridBackend>(b: &B, arena: &mut Arena<B>, list: &[(u32, &Result<Val>)], how: Put<B>) -> Done<()> {
+    for part in list.chunks(TOGETHER) {
+        let words: Vec<Words> = part.par_iter().map(|(_, value)| words_of(value)).collect();
+        for full in [false, true] {
+            let (mut places, mut heads, mut payloads) = (Vec::new(), Vec::new(), Vec::new());
+            for ((place, _), (head, payload)) in part.iter().zip(&words).filter(|(_, w)| w.1.is_some() == full) {
+                places.push(*place);
+                heads.extend_from_slice(head);
+                if let Some(words) = payload {
+                    payloads.extend_from_slice(&words[..]);
+                }
+            }
+            how(b, arena, &places, &heads, &payloads)?;
+        }
+    }
+    Ok(())
 }

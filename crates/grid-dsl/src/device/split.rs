@@ -3,7 +3,7 @@
 //!
 //! A value that has no form on the device costs its program that place: the CPU runs it again for that sample. Programs that
 //! often do are not given to devices any more. Nobody waits for the other side as long as there are samples: devices take
-//! them from the front, fewer each time, the CPU's threads from the back, one each.
+//! them from the front, as many as their speed so far says, the CPU's threads from the back, one each.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -224,6 +224,11 @@ impl<B: GridBackend> DeviceExecutor<B> {
         let whole: Vec<usize> = (0..dag.programs().len()).filter(is_whole).collect();
         let Some(feeders) = self.feeders().filter(|_| !whole.is_empty()) else {
             let mut coverage = Coverage::default();
+            if !whole.is_empty() {
+                coverage
+                    .failures
+                    .push("the system has no threads to give that feed devices: the host ran all".to_owned());
+            }
             let mut profile = Profile::default();
             let values = Cpu.graph(dag, batch, opts, &Cache::new(0), &mut profile).into_outputs();
             coverage.add_host(&profile);

@@ -26,9 +26,9 @@ pub use expand::{
 pub use palette::{FIGURES, Palette, PaletteOf, palette};
 
 pub use step::{
-    Arena, Each, EachParams, Elements, Gather, HEAD, Instruction, Laid, Op, PAYLOAD, Place, PlaceParams, Slot, Spill,
-    Step, StepParams, Tallied, Tallies, Tally, TallyParams, count_each, gather_each, put, spread_each, step, take,
-    take_into, tally,
+    Arena, Each, EachParams, Elements, Gather, HEAD, Instruction, Laid, Layout, Op, PAYLOAD, Pack, PackParams, Packed,
+    Place, PlaceParams, Ranged, Slot, Spill, Step, StepParams, Tallied, Tallies, Tally, TallyParams, count_each,
+    gather_each, put, put_all, spread_each, step, step_each, take, take_packed, tally,
 };
 
 pub(crate) use batch::CELLS;
@@ -42,7 +42,7 @@ macro_rules! operations {
         impl<B: Backend $(+ $operation)*> GridBackend for B {}
     };
 }
-operations![Components, Palette, Augment, Digest, Step, Place, Tallies, Elements, Expand];
+operations![Components, Palette, Augment, Digest, Step, Place, Pack, Tallies, Elements, Expand];
 
 /// The compiled kernels inside this crate, for programs that list them or try whether a device loads them.
 #[cfg(feature = "cuda")]

@@ -14,7 +14,7 @@ use grid_dsl::{ErrClass, Value, call};
 pub enum Operand {
     Value(Value),
     Objects(Value, [bool; 3]),
-    /// Parts of a grid: side by side, or one above the other.
+    /// Parts of a grid: side by side, one above the other, or what else an operation makes of it.
     Strips(Value, Op, i32),
     /// What an operand that failed left.
     Failed(ErrClass),
@@ -113,7 +113,7 @@ impl Operand {
                 let [u, d, b] = flags.map(Value::Bool);
                 call("objects", &[grid.clone(), u, d, b])
             }
-            Self::Strips(grid, op, n) => call(op.prim().name(), &[grid.clone(), Value::Int(*n)]),
+            Self::Strips(grid, op, n) => call(op.prim().name(), &[grid.clone(), Value::Int(*n)][..op.operands()]),
             Self::Failed(class) => Err(*class),
             Self::Untold(outcome) => outcome.clone(),
         }

@@ -22,6 +22,10 @@ program fails(I)
   x2 = rot90(x1)
 return x2
 end
+program large(I)
+  x1 = upscale(I, 20)
+return x1
+end
 ";
 
 fn place() -> Place {
@@ -62,12 +66,12 @@ fn graphs_are_the_same_on_cuda() {
     let gpus = &cuda["gpus"];
     assert!(gpus["coverage"].as_f64().unwrap() > 0.6, "{gpus}");
     assert_eq!(gpus["on_host_altogether"], serde_json::json!([]));
-    assert_eq!(gpus["spills"]["error or odd value"], 40, "{gpus}");
+    assert_eq!(gpus["spills"]["larger than the device's values"], 40, "{gpus}");
     let spilled = gpus["spilled"].as_array().unwrap();
-    assert!(spilled.iter().any(|s| s["function"] == "downscale" && s["count"] == 40), "{gpus}");
+    assert!(spilled.iter().any(|s| s["function"] == "upscale" && s["count"] == 40), "{gpus}");
     let profile = place.json("profile.json");
     assert_eq!((&profile["backend"], &profile["devices"][0]["name"]), (&"cuda".into(), &gpus["devices"][0]["name"]));
-    assert_eq!(profile["spills"]["`downscale`: error or odd value"], 40);
+    assert_eq!(profile["spills"]["`upscale`: larger than the device's values"], 40);
     for name in ["objects", "argmax", "fill", "order"] {
         assert!(profile["opcodes"][name]["seconds"].as_f64().unwrap() > 0.0, "{name}: {profile}");
     }

@@ -6,7 +6,7 @@ use gpu_core::Result as Done;
 use rayon::prelude::*;
 
 use super::super::maps::Map;
-use super::{Items, MOST_FUEL, Wave};
+use super::{MOST_FUEL, Wave};
 use crate::dag::{Dag, Node, NodeId, OVERHEAD};
 use crate::device::plan::{Plan, Way};
 use crate::device::{Counted, Coverage};
@@ -37,8 +37,8 @@ pub(in crate::device) fn whole<B: GridBackend>(
     for (number, (level, dead)) in plan.levels.iter().zip(&plan.last).enumerate() {
         let begun = Instant::now();
         wave.counts_calls(level);
-        let spilled = wave.operations(level)?;
-        wave.read_returned(level, &spilled)?;
+        wave.operations(level)?;
+        wave.read_returned(level)?;
         wave.took(number as u32, begun.elapsed(), level);
         wave.release(dead);
     }
@@ -71,8 +71,8 @@ pub(in crate::device) fn whole<B: GridBackend>(
 }
 
 impl<B: GridBackend> Wave<'_, B> {
-    /// Evaluates a level on the device; what of the values that programs return had no form there.
-    fn operations(&mut self, level: &[NodeId]) -> Done<Items> {
+    /// Evaluates a level on the device.
+    fn operations(&mut self, level: &[NodeId]) -> Done<()> {
         let (mut instructions, mut nodes): (Vec<Instruction>, Vec<NodeId>) = Default::default();
         let mut maps: Vec<(NodeId, &Map)> = Vec::new();
         let plan = self.plan;
@@ -83,7 +83,7 @@ impl<B: GridBackend> Wave<'_, B> {
                     nodes.push(id);
                 }
                 Way::Map(map) => maps.push((id, map)),
-                Way::Constant => self.constant(id)?,
+                Way::Constant => {}
                 Way::Host if matches!(self.dag.nodes()[id as usize], Node::Input(_)) => {
                     self.on_host(&(0..self.samples.len() as u32).map(|s| (id, s)).collect())?;
                 }
@@ -91,6 +91,7 @@ impl<B: GridBackend> Wave<'_, B> {
                 Way::Host => self.held[id as usize].fuel = MOST_FUEL,
             }
         }
+        self.constants(level)?;
         step(self.b, &mut self.arena, &instructions)?;
         self.maps(&maps)?;
         nodes.extend(maps.iter().map(|(id, _)| *id));
@@ -98,15 +99,7 @@ impl<B: GridBackend> Wave<'_, B> {
         for &id in &nodes {
             self.takes_at_most(id);
         }
-        self.tally(&nodes)?;
-        let returned: Vec<NodeId> = nodes.into_iter().filter(|&id| self.plan.returned[id as usize]).collect();
-        let mut spilled = Vec::new();
-        for nodes in returned.chunks(self.nodes_at_once()) {
-            for (&id, spills) in nodes.iter().zip(self.look(nodes)?) {
-                spilled.extend(spills.iter().filter(|(_, spill)| spill.is_some()).map(|(s, _)| (id, *s as u32)));
-            }
-        }
-        Ok(spilled)
+        self.tally(&nodes)
     }
 
     /// Counts what became of nodes, where their values are.
@@ -137,18 +130,14 @@ impl<B: GridBackend> Wave<'_, B> {
     }
 
     /// Brings what programs return to the host, unless it has no form here.
-    fn read_returned(&mut self, level: &[NodeId], spilled: &Items) -> Done<()> {
+    fn read_returned(&mut self, level: &[NodeId]) -> Done<()> {
         let samples = self.samples.len() as u32;
         let mut items: Vec<(NodeId, u32, u32)> = Vec::new();
         for &id in level.iter().filter(|&&id| self.plan.returned[id as usize]) {
             let (Some(slot), held) = (self.plan.slot[id as usize], &mut self.held[id as usize]) else { continue };
             if held.uniform.is_none() {
                 held.each.resize(samples as usize, None);
-                // Both are in the order of nodes and samples.
-                let own = spilled.partition_point(|item| item.0 < id)..spilled.partition_point(|item| item.0 <= id);
-                let mut own = spilled[own].iter().map(|item| item.1).peekable();
-                let here = |s: &u32| own.next_if_eq(s).is_none();
-                let lacking = (0..samples).filter(here).filter(|&s| held.each[s as usize].is_none());
+                let lacking = (0..samples).filter(|&s| held.each[s as usize].is_none());
                 items.extend(lacking.map(|s| (id, s, slot * samples + s)));
             }
         }

@@ -33,6 +33,14 @@ pub(crate) enum Form {
     Lines,
 }
 
+impl Form {
+    /// Whether a head's first word is that of a container: no number, pair, `None`, function or error.
+    pub(crate) fn is_container(kind: i32) -> bool {
+        let other = [Self::Strips, Self::Ordered, Self::Lines].iter().any(|&form| kind == form as i32);
+        other || (Self::Grid as i32..=Self::Objects as i32).contains(&kind)
+    }
+}
+
 /// A value in a slot, on the host.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Slot {

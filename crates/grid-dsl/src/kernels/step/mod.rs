@@ -2,8 +2,8 @@
 //!
 //! Values live in an [`Arena`] of slots, a value a sample in each: a head of [`HEAD`] words and a payload of [`PAYLOAD`], which
 //! are 32 x 32 cells and a mask of 32 bits a row. What a value looks like is in [`Slot`]. An instruction reads up to four
-//! slots and writes one; no instruction of a step reads what another one writes. Whatever has no form here - operands of
-//! other kinds, larger results, most errors - becomes [`Slot::Spilled`] with its reason, and the host evaluates it.
+//! slots and writes one; no instruction of a step reads what another one writes. Whatever has no form here - odd
+//! operands and results, larger ones - becomes [`Slot::Spilled`] with its reason, and the host evaluates it.
 //!
 //! Floor: a head and `32 h` bytes of each operand that is a grid, and as much of the result: 2,100 bytes for a full grid to
 //! a full grid, 2.3e9 items a second at 4.8 TB/s; 400 to 900 instructions a warp and item, 3,000 to 5,000 where components
@@ -13,10 +13,13 @@ mod code;
 mod each;
 mod gather;
 mod grids;
+mod laid;
 mod objects;
+mod pack;
 mod packed;
 mod patches;
 mod place;
+mod ranges;
 mod tally;
 mod tuples;
 mod value;
@@ -30,9 +33,12 @@ use crate::value::{Function, Maker, Value};
 
 pub(crate) use code::Form;
 pub use code::Slot;
-pub use each::{Each, EachParams, Elements, Gather, Laid, count_each, gather_each, spread_each};
+pub use each::{Each, EachParams, Elements, Gather, count_each, gather_each, spread_each};
+pub use laid::{Laid, Layout};
+pub use pack::{Pack, PackParams, Packed, take_packed};
 pub(crate) use packed::{Words, decode_val, is_plain, words_of};
-pub use place::{Place, PlaceParams, put, take, take_into};
+pub use place::{Place, PlaceParams, put, put_all, take};
+pub use ranges::{Ranged, step_each};
 pub use tally::{Tallied, Tallies, Tally, TallyParams, tally};
 pub(crate) use tuples::MOST_COMPARED;
 use value::{Arg, Out};
@@ -43,7 +49,8 @@ pub const HEAD: usize = 8;
 /// Words of a value's payload: cells, and a mask a row.
 pub const PAYLOAD: usize = 288;
 
-/// Words of an instruction: operation, target, number of operands, four operands, an immediate number.
+/// Words of an instruction: operation, number of operands (from bit 16 on) and which of them are one value for all items (from
+/// bit 24 on), its first item, target, four operands, an immediate number.
 const WORDS: usize = 8;
 
 /// Items whose results the CPU holds before it writes them.
@@ -194,7 +201,7 @@ pub enum Spill {
     Kind = 1,
     /// A result is larger than a device's values, or further away than they may be.
     Size = 2,
-    /// An error, or an odd value, that the host names.
+    /// An odd value, such as an object with two colours on one location, or one of the few errors that the host names.
     Class = 3,
     /// An operand is on the host.
     Operand = 4,
@@ -352,8 +359,17 @@ impl<B: Backend> Arena<B> {
 pub struct StepParams {
     /// Instructions.
     pub instructions: u32,
-    /// Samples.
+    /// Samples: targets and operands are slots. 0 where they are places, and every instruction has items of its own.
     pub samples: u32,
+    /// Items of all instructions, where there are no samples.
+    pub items: u32,
+}
+
+impl StepParams {
+    #[cfg(feature = "cuda")]
+    fn all(self) -> usize {
+        if self.samples == 0 { self.items as usize } else { self.instructions as usize * self.samples as usize }
+    }
 }
 
 /// The operation on one backend.
@@ -395,10 +411,10 @@ pub fn step<B: Step>(b: &B, arena: &mut Arena<B>, instructions: &[Instruction]) 
     }
     let words = instructions.iter().flat_map(|i| {
         let [x, y, z, u] = i.operands;
-        [i.op as u32, i.target, i.op.operands() as u32, x, y, z, u, i.key]
+        [i.op as u32 | (i.op.operands() as u32) << 16, 0, i.target, x, y, z, u, i.key]
     });
     let words: Vec<u32> = words.collect();
-    let p = StepParams { instructions: instructions.len() as u32, samples: samples as u32 };
+    let p = StepParams { instructions: instructions.len() as u32, samples: samples as u32, items: 0 };
     let words = Tensor::from_slice(b, [instructions.len(), WORDS], &words)?;
     b.step_unchecked(p, words.flat(), arena.heads.flat_mut(), arena.payloads.flat_mut())
 }
@@ -408,8 +424,8 @@ fn evaluate(op: Op, key: u32, v: &[Arg; 4], operands: usize) -> Out {
     if let Some(out) = Arg::unfit(v[..operands].iter().copied()) {
         return out;
     }
-    match op as u32 {
-        0 => Out::Copy(0),
+    let done = match op as u32 {
+        0 => Ok(Out::Copy(0)),
         op_number if op_number <= Op::Downscale as u32 => grids::moved(op, v),
         n if n <= Op::Canvas as u32 => grids::joined(op, v),
         n if n <= Op::Move as u32 => grids::written(op, v),
@@ -422,7 +438,8 @@ fn evaluate(op: Op, key: u32, v: &[Arg; 4], operands: usize) -> Out {
         n if n >= Op::Hsplit as u32 => grids::cut(op, v),
         n if n >= Op::Sfilter as u32 => objects::asked(op, key, v),
         _ => patches::counted(op, v),
-    }
+    };
+    done.unwrap_or_else(|out| out)
 }
 
 impl Step for Cpu {
@@ -435,20 +452,25 @@ impl Step for Cpu {
     ) -> Result<()> {
         let instructions = self.read(instructions)?;
         let (heads, payloads) = (self.write(heads)?, self.write(payloads)?);
-        let samples = p.samples as usize;
-        let items = p.instructions as usize * samples;
+        let (samples, all) = (p.samples as usize, instructions.as_chunks::<WORDS>().0);
+        let items = if samples == 0 { p.items as usize } else { all.len() * samples };
         for begin in (0..items).step_by(TOGETHER) {
             let of_item = |item: usize| {
-                let i = &instructions[item / samples * WORDS..][..WORDS];
-                let sample = item % samples;
-                let at = |slot: u32| slot as usize * samples + sample;
-                let (operands, op) = (i[2] as usize, Op::ALL[i[0] as usize]);
+                let (i, scale, own) = match samples {
+                    0 => {
+                        let i = &all[all.partition_point(|i| i[1] as usize <= item) - 1];
+                        (i, 1, item - i[1] as usize)
+                    }
+                    _ => (&all[item / samples], samples, item % samples),
+                };
+                let (operands, op) = ((i[0] >> 16 & 15) as usize, Op::ALL[(i[0] & 0xffff) as usize]);
                 let v: [Arg; 4] = std::array::from_fn(|k| {
-                    let from = if k < operands { at(i[3 + k]) } else { at(i[3]) };
+                    let k = if k < operands { k } else { 0 };
+                    let from = i[3 + k] as usize * scale + if i[0] >> (24 + k) & 1 == 0 { own } else { 0 };
                     Arg::of(&heads[from * HEAD..][..HEAD], &payloads[from * PAYLOAD..][..PAYLOAD])
                 });
                 let out = evaluate(op, i[7], &v, operands);
-                (at(i[1]), out.written(&v))
+                (i[2] as usize * scale + own, out.written(&v))
             };
             let results: Vec<_> = (begin..items.min(begin + TOGETHER)).into_par_iter().map(of_item).collect();
             for (target, (head, payload)) in results {
@@ -472,11 +494,10 @@ impl Step for gpu_core::Cuda {
         payloads: ViewMut<'_, Self, u32>,
     ) -> Result<()> {
         let kernel = self.kernel(&super::cuda::KERNELS, "grid_step")?;
-        let items = p.instructions as usize * p.samples as usize;
         let launch = kernel.read(instructions)?.write(heads)?.write(payloads)?.arg(p);
-        let launch = launch.grid(super::cuda::warps(items)).block(super::cuda::BLOCK);
-        // SAFETY: void grid_step(const uint* instructions, int* heads, uint* payloads, StepParams p); `step` has checked that
-        // all slots are inside of the arena and that none is read that is written.
+        let launch = launch.grid(super::cuda::warps(p.all())).block(super::cuda::BLOCK);
+        // SAFETY: void grid_step(const uint* instructions, int* heads, uint* payloads, StepParams p); `step`
+        // and `step_each` have checked that all places are inside of the arena and that none is read that is written.
         unsafe { launch.launch() }
     }
 }

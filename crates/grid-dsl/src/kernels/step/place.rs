@@ -19,6 +19,8 @@ pub struct PlaceParams {
     pub count: u32,
     /// Whether payloads are copied, too: 0 or 1.
     pub payloads: u32,
+    /// Places that each value is written to, one behind the other.
+    pub each: u32,
 }
 
 /// Heads and payloads of values.
@@ -77,14 +79,14 @@ pub fn take<B: Place>(b: &B, arena: &Arena<B>, places: &[u32], payloads: bool) -
 ///
 /// # Errors
 /// As [`take`].
-pub fn take_into<B: Place>(
+pub(super) fn take_into<B: Place>(
     b: &B,
     arena: &Arena<B>,
     places: &[u32],
     heads: &mut Vec<i32>,
     payloads: Option<&mut Vec<u32>>,
 ) -> Result<()> {
-    let p = PlaceParams { count: checked(arena, places)?, payloads: payloads.is_some().into() };
+    let p = PlaceParams { count: checked(arena, places)?, payloads: payloads.is_some().into(), each: 1 };
     let rows = if payloads.is_some() { places.len() } else { 0 };
     heads.resize(places.len() * HEAD, 0);
     let mut none = Vec::new();
@@ -107,8 +109,35 @@ pub fn take_into<B: Place>(
 /// # Errors
 /// When there is no such place or it comes twice, the words are not as many, or the device fails.
 pub fn put<B: Place>(b: &B, arena: &mut Arena<B>, places: &[u32], heads: &[i32], payloads: &[u32]) -> Result<()> {
+    put_each(b, arena, places, 1, (heads, payloads))
+}
+
+/// As [`put`], to all samples of some slots.
+///
+/// # Errors
+/// As [`put`], of slots.
+pub fn put_all<B: Place>(b: &B, arena: &mut Arena<B>, slots: &[u32], heads: &[i32], payloads: &[u32]) -> Result<()> {
+    let [all, samples] = arena.shape();
+    if let Some(slot) = slots.iter().find(|&&slot| slot as usize >= all) {
+        return Err(Error::value("slots", format!("{slot}, the arena has {all}")));
+    }
+    if samples == 0 {
+        return Ok(());
+    }
+    let places: Vec<u32> = slots.iter().map(|slot| slot * samples as u32).collect();
+    put_each(b, arena, &places, samples as u32, (heads, payloads))
+}
+
+/// Writes each value to so many places from its own on.
+fn put_each<B: Place>(
+    b: &B,
+    arena: &mut Arena<B>,
+    places: &[u32],
+    each: u32,
+    (heads, payloads): (&[i32], &[u32]),
+) -> Result<()> {
     let full = !payloads.is_empty();
-    let p = PlaceParams { count: checked(arena, places)?, payloads: full.into() };
+    let p = PlaceParams { count: checked(arena, places)?, payloads: full.into(), each };
     let n = places.len();
     if heads.len() != n * HEAD || (full && payloads.len() != n * PAYLOAD) {
         return Err(Error::shape("values", &[n * HEAD, n * PAYLOAD], &[heads.len(), payloads.len()]));
@@ -158,7 +187,8 @@ impl Place for Cpu {
         let places = self.read(places)?;
         let (heads, payloads) = (self.read(from.0)?, self.read(from.1)?);
         let (out_heads, out_payloads) = (self.write(to.0)?, self.write(to.1)?);
-        for (n, place) in places.iter().map(|&place| place as usize).enumerate() {
+        let each = |&place: &u32| place as usize..(place + p.each) as usize;
+        for (n, place) in places.iter().enumerate().flat_map(|(n, place)| each(place).map(move |place| (n, place))) {
             out_heads[place * HEAD..][..HEAD].copy_from_slice(&heads[n * HEAD..][..HEAD]);
             if p.payloads != 0 {
                 out_payloads[place * PAYLOAD..][..PAYLOAD].copy_from_slice(&payloads[n * PAYLOAD..][..PAYLOAD]);
@@ -194,10 +224,12 @@ impl Place for gpu_core::Cuda {
     ) -> Result<()> {
         let kernel = self.kernel(&crate::kernels::cuda::KERNELS, "grid_put")?;
         let launch = kernel.read(places)?.read(from.0)?.read(from.1)?.write(to.0)?.write(to.1)?.arg(p);
-        let launch = launch.grid(crate::kernels::cuda::warps(p.count as usize)).block(crate::kernels::cuda::BLOCK);
+        let launch = launch
+            .grid(crate::kernels::cuda::warps(p.count as usize * p.each as usize))
+            .block(crate::kernels::cuda::BLOCK);
         // SAFETY: void grid_put(const uint* places, const int* heads, const uint* payloads, int* out_heads,
-        // uint* out_payloads, PlaceParams p); `put` has checked that places are inside of the arena, each once, and that
-        // there are as many values.
+        // uint* out_payloads, PlaceParams p); `put_each` has checked that places are inside of the arena, each once, `put_all`
+        // that they are the first ones of slots, and that there are as many values.
         unsafe { launch.launch() }
     }
 }

@@ -98,11 +98,6 @@ pub fn tally<B: Tallies>(b: &B, arena: &Arena<B>, all: &[Tallied]) -> Result<Vec
     Ok(counts.to_vec(b)?.chunks_exact(TALLIES).map(of_words).collect())
 }
 
-fn is_container(kind: i32) -> bool {
-    let other = [Form::Strips, Form::Ordered, Form::Lines].iter().any(|&form| kind == form as i32);
-    other || (Form::Grid as i32..=Form::Objects as i32).contains(&kind)
-}
-
 impl Tallies for Cpu {
     fn tally_unchecked(
         &self,
@@ -121,7 +116,7 @@ impl Tallies for Cpu {
             for sample in 0..samples {
                 let counts_too = |operand: &u32| {
                     let kind = head(operand & !UNTOLD, sample)[0];
-                    is_container(kind) || (kind == Form::Spilled as i32 && operand & UNTOLD != 0)
+                    Form::is_container(kind) || (kind == Form::Spilled as i32 && operand & UNTOLD != 0)
                 };
                 let container = item[1] != 0 || operands[item[2] as usize..][..item[3] as usize].iter().any(counts_too);
                 let of = head(item[0], sample);

@@ -1,8 +1,9 @@
 //! Tuples, bound functions, and what two patches are to each other.
 
 use super::code::{FAR, strip};
-use super::value::{Arg, Grid, Out, Patch, labelled};
+use super::value::{Arg, Done, Grid, Out, Patch, labelled};
 use super::{Form, Op, Spill};
+use crate::error::ErrClass;
 use crate::kernels::{CELLS, SIDE};
 
 /// The bit of a bound function whose last argument is fixed.
@@ -12,68 +13,99 @@ pub(super) const LAST: i32 = 1 << 16;
 pub(super) const COPIES: i32 = 512;
 
 /// Operations on tuples, functions and relations.
-pub(super) fn added(op: Op, key: u32, v: &[Arg; 4]) -> Out {
+pub(super) fn added(op: Op, key: u32, v: &[Arg; 4]) -> Done {
     let x = &v[0];
-    match op {
+    let container = x.tuple() || x.set();
+    Ok(match op {
         Op::Lbind | Op::Rbind if x.kind >= Form::Bound as i32 => Out::Spill(Spill::Kind),
         Op::Lbind => Out::bound(key as i32, x),
         Op::Rbind => Out::bound(key as i32 | LAST, x),
-        Op::Repeat => match (v[1].is(Form::Int), v[1].a) {
-            (false, _) => Out::Spill(Spill::Kind),
-            (_, ..=0) => Out::scalar(Form::Grid, 0, 0),
+        Op::Repeat => match (v[1].number(), v[1].a) {
+            (false, _) => Out::fails(ErrClass::Type),
+            (_, ..=0) => Out::hollow(),
             _ if !x.is(Form::Grid) || x.a == 0 || x.b == 0 => Out::Spill(Spill::Kind),
             (_, 256..) => Out::Spill(Spill::Size),
             (_, n) => Out::strips(x, COPIES | n),
         },
-        Op::Mostcommon | Op::Leastcommon if x.is(Form::Strips) => common(x, op == Op::Mostcommon),
+        Op::Mostcommon | Op::Leastcommon => match () {
+            () if x.is(Form::Strips) => common(x, op == Op::Mostcommon),
+            () if x.hollow() => Out::fails(ErrClass::Empty),
+            // Of two numbers the smaller: they are equal, or occur once each.
+            () if x.is(Form::Pair) => Out::number(x.a.min(x.b).into()),
+            () if x.tuple() => Out::Spill(Spill::Kind),
+            () => Out::fails(ErrClass::Type),
+        },
         Op::Order | Op::Totuple => {
-            if Patch::new(x).is_some_and(|p| p.is_empty()) {
-                return Out::scalar(Form::Grid, 0, 0);
+            if x.hollow() || Patch::new(x).is_some_and(|p| p.is_empty()) {
+                return Ok(Out::hollow());
+            }
+            if !container || (op == Op::Order && x.is(Form::Pair)) {
+                return Err(Out::fails(ErrClass::Type));
+            }
+            if op == Op::Totuple && x.tuple() {
+                return Ok(Out::Copy(0));
             }
             if !x.is(Form::Objects) {
-                return Out::Spill(Spill::Kind);
+                return Err(Out::Spill(Spill::Kind));
             }
             Out::ordered(x, if op == Op::Totuple { 16 } else { key as i32 + 1 })
         }
         Op::Initset | Op::Insert | Op::Remove => changed(op, v),
         Op::Mapply => mapped(key, x),
-        Op::Frontiers => lines(x),
-        Op::Mostcommon | Op::Leastcommon => Out::Spill(Spill::Kind),
-        Op::Occurrences => occurrences(v),
-        Op::Contained => match (v[0].pair(), Patch::new(&v[1]).filter(|p| !p.is_object())) {
-            (Some(at), Some(p)) => Out::bool(p.has(at)),
-            _ => Out::Spill(Spill::Kind),
-        },
-        _ => related(op, v),
+        Op::Frontiers => lines(x)?,
+        Op::Occurrences => occurrences(v)?,
+        Op::Contained => contained(x, &v[1]),
+        _ => related(op, key, v)?,
+    })
+}
+
+/// Whether a container has an element.
+fn contained(x: &Arg, y: &Arg) -> Out {
+    if !y.tuple() && !y.set() {
+        return Out::fails(ErrClass::Type);
+    }
+    if y.is(Form::Pair) {
+        return Out::bool(x.number() && (x.a == y.a || x.a == y.b));
+    }
+    // Elements are tuples or sets, rows are of numbers, and what is empty has no elements.
+    if x.number() || x.is(Form::Nothing) || y.hollow() || (x.is(Form::Pair) && y.is(Form::Object)) {
+        return Out::bool(false);
+    }
+    match (x.pair(), Patch::new(y).filter(|p| !p.is_object())) {
+        (Some(at), Some(p)) => Out::bool(p.has(at)),
+        _ => Out::Spill(Spill::Kind),
     }
 }
 
 /// Where in a grid an object's box may begin so that its cells are the grid's.
-fn occurrences(v: &[Arg; 4]) -> Out {
-    let (Some(g), Some(p)) = (Grid::new(&v[0]).filter(|g| g.h > 0), Patch::new(&v[1])) else {
-        return Out::Spill(Spill::Kind);
-    };
-    if !p.is_object() {
-        // Nothing is everywhere, and locations have no colours.
-        return Out::Spill(Spill::Class);
-    }
+fn occurrences(v: &[Arg; 4]) -> Done {
+    let (g, p) = (Grid::with_row(&v[0])?, Patch::read(&v[1])?);
     let (h, w) = (g.h as i64 - p.h as i64 + 1, g.w as i64 - p.w as i64 + 1);
+    // Nothing is everywhere, and one further.
+    if p.is_empty() && (g.h >= SIDE || g.w >= SIDE) {
+        return Err(Out::Spill(Spill::Size));
+    }
+    // Locations have no colours.
+    if !p.is_empty() && !p.is_object() && h > 0 && w > 0 {
+        return Err(Out::fails(ErrClass::Type));
+    }
     let same = |(i, j): (i64, i64), cell: (i64, i64)| {
         p.colour(cell) == g.at((i + cell.0 - p.i0) as usize, (j + cell.1 - p.j0) as usize)
     };
     let cells = p.cells();
     let fits = |at: (i64, i64)| at.0 < h && at.1 < w && cells.iter().all(|&cell| same(at, cell));
-    Out::indices((0, 0), fits)
+    Ok(Out::indices((0, 0), fits))
 }
 
-/// Most comparisons of locations in which an object comes to lie beside another one, on a device.
+/// Most comparisons of locations in which an object of a map comes to lie beside another one, on a device.
 pub(crate) const MOST_COMPARED: usize = 1 << 23;
 
 /// By how much the first is moved, a row or a column at a time, until it lies beside the second; 42 times at most.
-fn gravitate(p: &Patch, q: &Patch) -> Out {
+/// With `few`, not if that takes many comparisons.
+fn gravitate(p: &Patch, q: &Patch, few: bool) -> Out {
     const MOST: i64 = 42;
     let (a, b) = (p.cells(), q.cells());
-    if a.len() * b.len() * (MOST as usize + 1) > MOST_COMPARED {
+    if few && a.len() * b.len() * (MOST as usize + 1) > MOST_COMPARED {
         return Out::Spill(Spill::Size);
     }
     let center = |p: &Patch| (p.i0 + p.h as i64 / 2, p.j0 + p.w as i64 / 2);
@@ -93,16 +125,16 @@ fn gravitate(p: &Patch, q: &Patch) -> Out {
 }
 
 /// Rows and columns of one colour: the grid's cells, and in the first two masks which rows and columns.
-fn lines(x: &Arg) -> Out {
-    let Some(g) = Grid::new(x).filter(|g| g.h > 0 && g.w > 0) else { return Out::Spill(Spill::Class) };
-    let row = |&i: &usize| (1..g.w).all(|j| g.at(i, j) == g.at(i, 0));
+fn lines(x: &Arg) -> Done {
+    let g = Grid::with_row(x)?;
+    let row = |&i: &usize| g.w > 0 && (1..g.w).all(|j| g.at(i, j) == g.at(i, 0));
     let column = |&j: &usize| (1..g.h).all(|i| g.at(i, j) == g.at(0, j));
     let rows = (0..g.h).filter(row).fold(0, |mask, i| mask | 1 << i);
     let columns = (0..g.w).filter(column).fold(0, |mask, j| mask | 1 << j);
     if rows == 0 && columns == 0 {
-        return Out::indices((0, 0), |_| false);
+        return Ok(Out::empty());
     }
-    Out::lines(x, rows, columns)
+    Ok(Out::lines(x, rows, columns))
 }
 
 /// Rows of the parts of strips, as cells.
@@ -154,34 +186,41 @@ fn period(p: &Patch, across: bool) -> usize {
 }
 
 /// What two patches, or a patch and a grid, are to each other.
-fn related(op: Op, v: &[Arg; 4]) -> Out {
-    let Some(p) = Patch::new(&v[0]) else { return Out::Spill(Spill::Kind) };
-    let matching = matches!(op, Op::Hmatching | Op::Vmatching);
+fn related(op: Op, key: u32, v: &[Arg; 4]) -> Done {
+    let p = Patch::read(&v[0])?;
     match op {
-        Op::Hperiod | Op::Vperiod if p.is_empty() => return Out::int(0),
-        Op::Hperiod | Op::Vperiod if !p.is_object() => return Out::Spill(Spill::Kind),
-        Op::Hperiod | Op::Vperiod => return Out::int(period(&p, op == Op::Hperiod)),
-        _ if p.is_empty() && !matching => return Out::Spill(Spill::Class),
+        Op::Hperiod | Op::Vperiod if p.is_empty() => return Ok(Out::int(0)),
+        Op::Hperiod | Op::Vperiod if !p.is_object() => {
+            let side = if op == Op::Hperiod { p.w } else { p.h };
+            return Ok(if side > 1 { Out::fails(ErrClass::Type) } else { Out::int(1) });
+        }
+        Op::Hperiod | Op::Vperiod => return Ok(Out::int(period(&p, op == Op::Hperiod))),
+        Op::Centerofmass if p.is_empty() => return Ok(Out::hollow()),
+        Op::Bordering | Op::Position if p.is_empty() => return Err(Out::fails(ErrClass::Empty)),
         Op::Centerofmass => {
             let cells = p.cells();
             let n = cells.len() as i64;
             let (i, j) = cells.iter().fold((0, 0), |sum, at| (sum.0 + at.0, sum.1 + at.1));
-            return Out::pair(i.div_euclid(n), j.div_euclid(n));
+            return Ok(Out::pair(i.div_euclid(n), j.div_euclid(n)));
         }
         Op::Bordering => {
-            let Some(g) = Grid::new(&v[1]).filter(|g| g.h > 0) else { return Out::Spill(Spill::Kind) };
+            let g = Grid::read(&v[1])?;
             let (bottom, right) = (p.i0 + p.h as i64 - 1, p.j0 + p.w as i64 - 1);
-            return Out::bool(p.i0 == 0 || p.j0 == 0 || bottom == g.h as i64 - 1 || right == g.w as i64 - 1);
+            let ends = p.i0 == 0 || p.j0 == 0 || bottom == g.h as i64 - 1;
+            return Ok(match g.h {
+                0 if !ends => Out::fails(ErrClass::Index),
+                _ => Out::bool(ends || right == g.w as i64 - 1),
+            });
         }
         _ => {}
     }
-    let Some(q) = Patch::new(&v[1]) else { return Out::Spill(Spill::Kind) };
+    let q = Patch::read(&v[1])?;
     let (a, b) = (p.cells(), q.cells());
-    match op {
+    Ok(match op {
         Op::Hmatching => Out::bool(a.iter().any(|x| b.iter().any(|y| x.0 == y.0))),
         Op::Vmatching => Out::bool(a.iter().any(|x| b.iter().any(|y| x.1 == y.1))),
-        _ if q.is_empty() => Out::Spill(Spill::Class),
-        Op::Gravitate => gravitate(&p, &q),
+        _ if p.is_empty() || q.is_empty() => Out::fails(ErrClass::Empty),
+        Op::Gravitate => gravitate(&p, &q, key != 0),
         Op::Position => {
             let center = |p: &Patch| (p.i0 + p.h as i64 / 2, p.j0 + p.w as i64 / 2);
             let (from, to) = (center(&p), center(&q));
@@ -194,11 +233,25 @@ fn related(op: Op, v: &[Arg; 4]) -> Out {
             let best = a.iter().flat_map(|x| b.iter().map(move |y| far(x, y))).min().unwrap_or(0);
             if op == Op::Adjacent { Out::bool(best == 1) } else { Out::number(best) }
         }
-    }
+    })
 }
 
 /// A set of locations with one more, or one less.
 fn changed(op: Op, v: &[Arg; 4]) -> Out {
+    let type_error = match op {
+        Op::Insert => !v[1].set(),
+        Op::Remove => !v[1].tuple() && !v[1].set(),
+        _ => false,
+    };
+    if type_error {
+        return Out::fails(ErrClass::Type);
+    }
+    // Locations are pairs, and cells are of two forms.
+    let pair = v[0].is(Form::Pair);
+    let apart = if pair { v[1].is(Form::Object) || v[1].is(Form::Objects) } else { v[1].is(Form::Indices) };
+    if op == Op::Remove && apart {
+        return Out::Copy(1);
+    }
     let Some(at) = v[0].pair() else { return Out::Spill(Spill::Kind) };
     if op == Op::Initset {
         return Out::indices(at, |other| other == at);
@@ -208,7 +261,7 @@ fn changed(op: Op, v: &[Arg; 4]) -> Out {
         return Out::indices(at, |other| other == at);
     }
     if at.0.abs() > FAR || at.1.abs() > FAR {
-        return Out::Spill(Spill::Class);
+        return if op == Op::Remove { Out::Copy(1) } else { Out::Spill(Spill::Size) };
     }
     if op == Op::Remove {
         return Out::indices((p.i0, p.j0), |other| other != at && p.has(other));
@@ -262,11 +315,17 @@ fn boxed(which: u32, [top, left, bottom, right]: [i64; 4]) -> Vec<(i64, i64)> {
 
 /// What a map makes of all objects, as one set.
 fn mapped(which: u32, x: &Arg) -> Out {
+    if x.hollow() {
+        return Out::hollow();
+    }
     if Patch::new(x).is_some_and(|p| p.is_empty()) {
-        return Out::indices((0, 0), |_| false);
+        return Out::empty();
     }
     if !x.is(Form::Objects) {
-        return Out::Spill(Spill::Kind);
+        // Pairs and cells are no patches, and can be mirrored up and down alone; numbers are nothing.
+        let others = [Form::Grid, Form::Strips, Form::Ordered, Form::Lines];
+        let odd = (x.patch() && which < 2) || others.iter().any(|&form| x.is(form));
+        return if odd { Out::Spill(Spill::Kind) } else { Out::fails(ErrClass::Type) };
     }
     let there = |(i, j): (i64, i64)| x.masks()[i as usize] >> j & 1 == 1;
     if which == 6 {

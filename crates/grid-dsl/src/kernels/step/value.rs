@@ -2,6 +2,7 @@
 
 use super::code::{FAR, cells_of, head};
 use super::{Form, HEAD, PAYLOAD, Spill};
+use crate::error::ErrClass;
 use crate::kernels::components::{Joined, number};
 use crate::kernels::{CELLS, SIDE};
 
@@ -45,6 +46,33 @@ impl<'a> Arg<'a> {
         self.is(Form::Indices) || self.is(Form::Object)
     }
 
+    /// Whether it may be compared with colours.
+    pub(super) fn comparable(&self) -> bool {
+        self.number() || self.is(Form::Nothing)
+    }
+
+    /// Whether it is a tuple without elements, which is a patch without cells, too.
+    pub(super) fn hollow(&self) -> bool {
+        self.is(Form::Grid) && self.a == 0
+    }
+
+    pub(super) fn tuple(&self) -> bool {
+        [Form::Pair, Form::Grid, Form::Strips, Form::Ordered].iter().any(|&form| self.is(form))
+    }
+
+    pub(super) fn set(&self) -> bool {
+        self.patch() || self.is(Form::Objects) || self.is(Form::Lines)
+    }
+
+    /// Whether it counts as true.
+    pub(super) fn truth(&self) -> bool {
+        match Patch::new(self) {
+            Some(p) => !p.is_empty(),
+            None if self.number() => self.a != 0,
+            None => !self.is(Form::Nothing) && !self.hollow(),
+        }
+    }
+
     pub(super) fn pair(&self) -> Option<(i64, i64)> {
         self.is(Form::Pair).then(|| (self.a.into(), self.b.into()))
     }
@@ -71,6 +99,17 @@ impl<'a> Grid<'a> {
         of.is(Form::Grid).then_some(Self { of, h: of.a as usize, w: of.b as usize })
     }
 
+    /// The grid, or what functions of grids give for another value: parts of a grid may be rows of another one.
+    pub(super) fn read(of: &'a Arg<'a>) -> Done<Self> {
+        let other = || if of.is(Form::Strips) { Out::Spill(Spill::Kind) } else { Out::fails(ErrClass::Type) };
+        Self::new(of).ok_or_else(other)
+    }
+
+    /// The same where a first row is needed.
+    pub(super) fn with_row(of: &'a Arg<'a>) -> Done<Self> {
+        if of.hollow() { Err(Out::fails(ErrClass::Index)) } else { Self::read(of) }
+    }
+
     pub(super) fn at(&self, i: usize, j: usize) -> i8 {
         self.of.cell(i, j)
     }
@@ -87,6 +126,7 @@ impl<'a> Grid<'a> {
 /// A patch in the coordinates of its locations.
 pub(super) struct Patch<'a> {
     of: &'a Arg<'a>,
+    masks: &'a [u32],
     origin: (i64, i64),
     pub(super) i0: i64,
     pub(super) j0: i64,
@@ -103,19 +143,29 @@ impl<'a> Patch<'a> {
         let columns = masks.iter().fold(0, |all, mask| all | mask);
         let origin = (i64::from(of.a), i64::from(of.b));
         if columns == 0 {
-            return Some(Self { of, origin, i0: 0, j0: 0, h: 0, w: 0 });
+            return Some(Self { of, masks, origin, i0: 0, j0: 0, h: 0, w: 0 });
         }
         let top = masks.iter().position(|&mask| mask != 0).unwrap_or(0);
         let bottom = masks.iter().rposition(|&mask| mask != 0).unwrap_or(0);
         let left = columns.trailing_zeros();
         Some(Self {
             of,
+            masks,
             origin,
             i0: origin.0 + top as i64,
             j0: origin.1 + i64::from(left),
             h: bottom - top + 1,
             w: (32 - columns.leading_zeros() - left) as usize,
         })
+    }
+
+    /// The patch, or what functions of patches give for another value: rows of two may be locations.
+    pub(super) fn read(of: &'a Arg<'a>) -> Done<Self> {
+        if of.hollow() {
+            return Ok(Self { of, masks: &[0; SIDE], origin: (0, 0), i0: 0, j0: 0, h: 0, w: 0 });
+        }
+        let rows = of.is(Form::Grid) && of.b == 2;
+        Self::new(of).ok_or_else(|| if rows { Out::Spill(Spill::Kind) } else { Out::fails(ErrClass::Type) })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -127,7 +177,14 @@ impl<'a> Patch<'a> {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.of.masks().iter().map(|mask| mask.count_ones() as usize).sum()
+        self.masks.iter().map(|mask| mask.count_ones() as usize).sum()
+    }
+
+    /// Whether locations that are moved by a pair go beyond 32 bits.
+    pub(super) fn overflows(&self, by: (i64, i64)) -> bool {
+        let beyond =
+            |from: i64, side: usize| i32::try_from(from).is_err() || i32::try_from(from + side as i64 - 1).is_err();
+        beyond(self.i0 + by.0, self.h) || beyond(self.j0 + by.1, self.w)
     }
 
     fn place(&self, (i, j): (i64, i64)) -> Option<(usize, usize)> {
@@ -137,12 +194,12 @@ impl<'a> Patch<'a> {
     }
 
     pub(super) fn has(&self, at: (i64, i64)) -> bool {
-        self.place(at).is_some_and(|(r, c)| self.of.masks()[r] >> c & 1 == 1)
+        self.place(at).is_some_and(|(r, c)| self.masks[r] >> c & 1 == 1)
     }
 
     /// All locations.
     pub(super) fn cells(&self) -> Vec<(i64, i64)> {
-        let there = |at: &usize| self.of.masks()[at / SIDE] >> (at % SIDE) & 1 == 1;
+        let there = |at: &usize| self.masks[at / SIDE] >> (at % SIDE) & 1 == 1;
         let at = |at: usize| (self.origin.0 + (at / SIDE) as i64, self.origin.1 + (at % SIDE) as i64);
         (0..CELLS).filter(there).map(at).collect()
     }
@@ -152,7 +209,7 @@ impl<'a> Patch<'a> {
     }
 
     pub(super) fn colours(&self) -> impl Iterator<Item = i8> + '_ {
-        let there = |at: &usize| self.of.masks()[at / SIDE] >> (at % SIDE) & 1 == 1;
+        let there = |at: &usize| self.masks[at / SIDE] >> (at % SIDE) & 1 == 1;
         (0..CELLS).filter(there).map(|at| self.of.cell(at / SIDE, at % SIDE))
     }
 }
@@ -166,6 +223,9 @@ pub(super) fn labelled(cells: &[u8], masks: &[u32], mode: i32) -> (Vec<Option<u1
     };
     number(cells, |at| masks[at / SIDE] >> (at % SIDE) & 1 == 1, joined)
 }
+
+/// A step of a function, or its result where that follows already.
+pub(super) type Done<T = Out> = Result<T, Out>;
 
 /// A result.
 pub(super) enum Out {
@@ -190,6 +250,18 @@ impl Out {
         Self::Head(head(form, a, b, 0))
     }
 
+    pub(super) fn fails(class: ErrClass) -> Self {
+        Self::scalar(Form::Error, ErrClass::ALL.iter().position(|c| *c == class).unwrap_or(0) as i32, 0)
+    }
+
+    pub(super) fn empty() -> Self {
+        Self::indices((0, 0), |_| false)
+    }
+
+    pub(super) fn hollow() -> Self {
+        Self::scalar(Form::Grid, 0, 0)
+    }
+
     pub(super) fn int(n: usize) -> Self {
         Self::scalar(Form::Int, n as i32, 0)
     }
@@ -199,13 +271,13 @@ impl Out {
     }
 
     pub(super) fn number(n: i64) -> Self {
-        i32::try_from(n).map_or(Self::Spill(Spill::Class), |n| Self::scalar(Form::Int, n, 0))
+        i32::try_from(n).map_or(Self::fails(ErrClass::Overflow), |n| Self::scalar(Form::Int, n, 0))
     }
 
     pub(super) fn pair(i: i64, j: i64) -> Self {
         match (i32::try_from(i), i32::try_from(j)) {
             (Ok(i), Ok(j)) => Self::scalar(Form::Pair, i, j),
-            _ => Self::Spill(Spill::Class),
+            _ => Self::fails(ErrClass::Overflow),
         }
     }
 
