@@ -17,8 +17,8 @@ use crate::error::{ErrClass, Limits, Result};
 use crate::exec::{Output, is_container, run_program};
 use crate::fast::{Fast, Val};
 use crate::kernels::{
-    Arena, Form, GridBackend, HEAD, Instruction, Packed, Spill, Words, decode_val, is_plain, put,
-    put_all, step, take, take_packed, words_of,
+    Arena, Form, GridBackend, HEAD, Instruction, Packed, Spill, Words, decode_val, is_plain, put, put_all, step, take,
+    take_packed, words_of,
 };
 use crate::prim::Prim;
 use crate::run::Sample;

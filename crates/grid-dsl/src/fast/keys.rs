@@ -93,40 +93,81 @@ pub(crate) fn sort_keys(keys: &mut Vec<u64>) {
 /// Fewer keys are sorted sooner by comparing them.
 const FEW: usize = 16;
 
-/// Sorts keys as bits, a word for every row of every colour: where they lie close together, as those of grids do, this takes
-/// a few steps a key. Says whether it did.
+/// Sorts keys as bits: where they lie close together, as those of grids do, this takes a few steps a key. Says whether it
+/// did.
 fn sort_by_bits(keys: &mut Vec<u64>) -> bool {
     if keys.len() < FEW {
         return false;
     }
-    let parts = |key: u64| [key >> 32, key >> 16 & 0xffff, key & 0xffff];
-    let (mut low, mut high) = (parts(keys[0]), parts(keys[0]));
-    for &key in keys.iter() {
-        let [colour, row, column] = parts(key);
-        low = [low[0].min(colour), low[1].min(row), low[2].min(column)];
-        high = [high[0].max(colour), high[1].max(row), high[2].max(column)];
-    }
-    let [colours, rows, columns] = [high[0] - low[0] + 1, high[1] - low[1] + 1, high[2] - low[2] + 1];
-    if columns > u64::from(u64::BITS) || colours * rows > 2 * keys.len() as u64 {
-        return false;
-    }
-    let mut words = vec![0u64; (colours * rows) as usize];
-    for &key in keys.iter() {
-        let [colour, row, column] = parts(key);
-        words[((colour - low[0]) * rows + (row - low[1])) as usize] |= 1 << (column - low[2]);
-    }
+    let Some(mut bits) = Bits::around(std::iter::once(&keys[..]), 2 * keys.len()) else { return false };
+    bits.add(keys);
     keys.clear();
-    let mut words = words.into_iter();
-    for colour in low[0]..=high[0] {
-        for (mut word, row) in words.by_ref().take(rows as usize).zip(low[1]..) {
-            let first = colour << 32 | row << 16 | low[2];
+    bits.write(keys);
+    true
+}
+
+/// The union of sets of keys, so many altogether, unless they lie far apart.
+pub(crate) fn union_by_bits<'k>(sets: impl Iterator<Item = &'k [u64]> + Clone, total: usize) -> Option<Vec<u64>> {
+    let mut bits = Bits::around(sets.clone(), 2 * total)?;
+    sets.for_each(|keys| bits.add(keys));
+    let mut keys = Vec::new();
+    bits.write(&mut keys);
+    Some(keys)
+}
+
+/// A set of keys in a box of colours, rows and columns: a bit each, rows of whole words.
+struct Bits {
+    /// The least colour, row and column.
+    low: [u64; 3],
+    rows: u64,
+    /// Words of a row.
+    words: u64,
+    bits: Vec<u64>,
+}
+
+impl Bits {
+    /// Room for these keys; `None` without any, and where it takes more words than that.
+    fn around<'k>(sets: impl Iterator<Item = &'k [u64]>, most: usize) -> Option<Self> {
+        let (mut low, mut high) = ([u64::MAX; 3], [0; 3]);
+        for &key in sets.flatten() {
+            let parts = Self::parts(key);
+            for (k, part) in parts.into_iter().enumerate() {
+                (low[k], high[k]) = (low[k].min(part), high[k].max(part));
+            }
+        }
+        let [colours, rows, columns] = std::array::from_fn(|k| high[k].wrapping_sub(low[k]).wrapping_add(1));
+        let words = columns.div_ceil(u64::from(u64::BITS));
+        let all = colours * rows * words;
+        let fits = low[0] != u64::MAX && all <= most as u64;
+        fits.then(|| Self { low, rows, words, bits: vec![0; all as usize] })
+    }
+
+    fn parts(key: u64) -> [u64; 3] {
+        [key >> 32, key >> 16 & 0xffff, key & 0xffff]
+    }
+
+    fn add(&mut self, keys: &[u64]) {
+        for &key in keys {
+            let [colour, row, column] = Self::parts(key);
+            let column = column - self.low[2];
+            let row = (colour - self.low[0]) * self.rows + (row - self.low[1]);
+            self.bits[(row * self.words + column / 64) as usize] |= 1 << (column % 64);
+        }
+    }
+
+    /// Writes the keys in ascending order.
+    fn write(self, keys: &mut Vec<u64>) {
+        keys.reserve(self.bits.iter().map(|word| word.count_ones() as usize).sum());
+        for (at, mut word) in (0..).zip(self.bits) {
+            let (row, column) = (at / self.words, at % self.words * 64);
+            let (colour, row) = (self.low[0] + row / self.rows, self.low[1] + row % self.rows);
+            let first = colour << 32 | row << 16 | (self.low[2] + column);
             while word != 0 {
                 keys.push(first + u64::from(word.trailing_zeros()));
                 word &= word - 1;
             }
         }
     }
-    true
 }
 
 /// A bounding box, all sides inclusive.
@@ -167,12 +208,13 @@ mod tests {
         for (n, colours, rows, columns, by_bits) in [
             (15, 1, 9, 9, false),
             (40, 1, 4, 64, true),
-            (40, 1, 4, 999, false),
+            (40, 1, 4, 999, true),
+            (40, 1, 4, 9999, false),
             (90, 3, 10, 30, true),
             (90, 256, 30, 30, false),
             (500, 10, 30, 30, true),
         ] {
-            for low in [0, MIDDLE - 20, 2 * MIDDLE - 1000] {
+            for low in [0, MIDDLE - 20, 2 * MIDDLE - 10_000] {
                 let mut key = || next(colours) << 32 | (low as u64 + next(rows)) << 16 | (low as u64 + next(columns));
                 let mut keys: Vec<u64> = (0..n).map(|_| key()).collect();
                 let mut expected = keys.clone();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::memo::{Memo, SMALL, WORTH};
+use super::memo::{Made, Memo, SMALL, WORTH};
 use super::prims;
 use super::val::{Closure, Val};
 use crate::error::{ErrClass, Limits, Result};
@@ -18,14 +18,15 @@ pub(crate) struct Fast<'l> {
     pub(crate) generic: [u32; Prim::ALL.len()],
     pub(crate) labeller: Labeller,
     memo: Memo,
+    made: Made,
     /// Whether calls are part of one that is looked up and small: then they are not looked up themselves.
     inside: bool,
 }
 
 impl<'l> Fast<'l> {
     pub(crate) fn new(limits: &'l Limits) -> Self {
-        let (labeller, memo) = Default::default();
-        Self { m: Machine::new(limits), generic: [0; Prim::ALL.len()], labeller, memo, inside: false }
+        let (labeller, memo, made) = Default::default();
+        Self { m: Machine::new(limits), generic: [0; Prim::ALL.len()], labeller, memo, made, inside: false }
     }
 
     pub(crate) fn limits(&self) -> &'l Limits {
@@ -105,6 +106,14 @@ impl<'l> Fast<'l> {
             self.memo.put(key, closure, arg, &result, fuel);
         }
         result
+    }
+
+    /// A closure of these arguments, which have been checked.
+    pub(super) fn make(&mut self, maker: Maker, args: &[&Val]) -> Val {
+        if self.m.calls > 0 {
+            return self.made.closure(maker, args);
+        }
+        Val::closure(maker, args.iter().map(|v| (*v).clone()).collect())
     }
 
     fn closure(&mut self, closure: &Closure, args: &[&Val]) -> Result<Val> {

@@ -9,15 +9,16 @@ use std::sync::Arc;
 
 use super::val::{Closure, Val};
 use crate::error::Result;
+use crate::value::Maker;
 
 /// Calls that took fewer visits are done again sooner than looked up.
 pub(super) const WORTH: u32 = 96;
 
 /// Closures with hits whose calls take fewer visits than this keep the closures inside of them from being looked up, too.
-pub(super) const SMALL: u32 = 1024;
+pub(super) const SMALL: u32 = 4096;
 
 /// So many entries are kept at most.
-const MOST: usize = 1 << 17;
+const MOST: usize = 1 << 18;
 
 /// After so many calls without a good share of hits a closure is not looked up any more.
 const PATIENCE: u32 = 1 << 14;
@@ -32,16 +33,14 @@ pub(super) struct Key {
     second: u128,
 }
 
-impl std::hash::Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        for part in [
-            self.closure as u64 ^ (u64::from(self.depth) << 48) ^ u64::from(self.shape),
-            self.first as u64,
-            (self.first >> 64) as u64 ^ self.second as u64,
-            (self.second >> 64) as u64,
-        ] {
-            state.write_u64(part);
-        }
+impl Key {
+    fn hash(&self) -> u64 {
+        let mut state = Mix::default();
+        state.write_u64(self.closure as u64 ^ (u64::from(self.depth) << 48) ^ u64::from(self.shape));
+        state.write_u64(self.first as u64);
+        state.write_u64((self.first >> 64) as u64 ^ self.second as u64);
+        state.write_u64((self.second >> 64) as u64);
+        state.finish()
     }
 }
 
@@ -67,15 +66,75 @@ impl Hasher for Mix {
 
 /// A result, with what its key's places belong to: as long as that lives no other value is there.
 struct Entry {
+    key: Key,
     result: Result<Val>,
     fuel: u64,
+    /// The entry that was asked for after this one.
+    next: u32,
     _alive: (Arc<Closure>, Val),
 }
 
 /// Results by closure and argument.
 #[derive(Default)]
 pub(super) struct Memo {
-    entries: HashMap<Key, Entry, BuildHasherDefault<Mix>>,
+    entries: Vec<Entry>,
+    /// Entries by the hashes of their keys; of several with one hash it knows the last.
+    places: HashMap<u64, u32, BuildHasherDefault<Mix>>,
+    /// The entry that was asked for last.
+    last: u32,
+    /// Since the memo is full, or since that was last looked at: hits, and results that found no room.
+    hits: u64,
+    refused: u32,
+}
+
+/// So many closures are kept at most.
+const MOST_MADE: usize = 1 << 16;
+
+/// What a closure is made of: its maker's number, and its arguments.
+#[derive(PartialEq, Eq)]
+struct Parts {
+    maker: u64,
+    args: [u128; 3],
+}
+
+impl std::hash::Hash for Parts {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.maker);
+        for arg in self.args {
+            state.write_u64(arg as u64 ^ (arg >> 64) as u64);
+        }
+    }
+}
+
+/// Closures that calls have made, by what they are made of: the same one again keeps its place, and with it its results.
+#[derive(Default)]
+pub(super) struct Made {
+    closures: HashMap<Parts, Val, BuildHasherDefault<Mix>>,
+    tries: u64,
+    hits: u64,
+}
+
+impl Made {
+    /// A closure of these arguments, which have been checked.
+    pub(super) fn closure(&mut self, maker: Maker, args: &[&Val]) -> Val {
+        let new = || Val::closure(maker, args.iter().map(|v| (*v).clone()).collect());
+        if self.tries >= PATIENCE.into() && self.hits < self.tries / 8 || args.len() > 3 {
+            return new();
+        }
+        self.tries += 1;
+        let mut parts = Parts { maker: maker as u64, args: [0; 3] };
+        parts.args.iter_mut().zip(args).for_each(|(to, arg)| *to = token(arg));
+        if let Some(closure) = self.closures.get(&parts) {
+            self.hits += 1;
+            return closure.clone();
+        }
+        if self.closures.len() >= MOST_MADE {
+            self.closures.clear();
+        }
+        let closure = new();
+        self.closures.insert(parts, closure.clone());
+        closure
+    }
 }
 
 /// What identifies a value while it lives.
@@ -114,17 +173,104 @@ impl Memo {
         tries < PATIENCE || hits >= tries / 8
     }
 
-    pub(super) fn get(&self, closure: &Closure, key: &Key) -> Option<(Result<Val>, u64)> {
-        let found = self.entries.get(key);
+    pub(super) fn get(&mut self, closure: &Closure, key: &Key) -> Option<(Result<Val>, u64)> {
+        let found = self.find(key);
         closure.tried(found.is_some());
-        found.map(|entry| (entry.result.clone(), entry.fuel))
+        let entry = &self.entries[found? as usize];
+        Some((entry.result.clone(), entry.fuel))
+    }
+
+    fn find(&mut self, key: &Key) -> Option<u32> {
+        // Maps come in the same order again: most often it is the entry that came next before.
+        let next = self.entries.get(self.last as usize).map_or(0, |last| last.next);
+        let is = |at: &u32| self.entries.get(*at as usize).is_some_and(|entry| entry.key == *key);
+        let at = if is(&next) {
+            next
+        } else {
+            let at = *self.places.get(&key.hash()).filter(|at| is(at))?;
+            self.entries[self.last as usize].next = at;
+            at
+        };
+        self.last = at;
+        self.hits += 1;
+        Some(at)
     }
 
     pub(super) fn put(&mut self, key: Key, closure: &Arc<Closure>, arg: &Val, result: &Result<Val>, fuel: u64) {
         if self.entries.len() >= MOST {
-            self.entries.clear();
+            // Entries that are asked for stay: whoever goes round more of them than fit would find none otherwise.
+            self.refused += 1;
+            if (self.refused as usize) < MOST {
+                return;
+            }
+            if self.hits > MOST as u64 / 4 {
+                (self.hits, self.refused) = (0, 0);
+                return;
+            }
+            *self = Self::default();
         }
-        let entry = Entry { result: result.clone(), fuel, _alive: (closure.clone(), arg.clone()) };
-        self.entries.insert(key, entry);
+        let at = self.entries.len() as u32;
+        let _alive = (closure.clone(), arg.clone());
+        self.places.insert(key.hash(), at);
+        self.entries.push(Entry { key, result: result.clone(), fuel, next: at + 1, _alive });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prim::Prim;
+
+    fn closure() -> Arc<Closure> {
+        match Val::closure(Maker::Lbind, vec![Val::Prim(Prim::Add), Val::Int(1)]) {
+            Val::Closure(closure) => closure,
+            _ => panic!("no closure"),
+        }
+    }
+
+    /// Puts a result for each number that has none, and counts those that have.
+    fn go_round(memo: &mut Memo, of: &Arc<Closure>, numbers: std::ops::Range<i32>) -> usize {
+        let mut hits = 0;
+        for n in numbers {
+            let (arg, depth) = (Val::Int(n), 3);
+            let key = Memo::key(of, depth, &arg);
+            match memo.get(of, &key) {
+                Some(found) => {
+                    assert!(found == (Ok(Val::Int(-n)), 100 + n as u64), "{n}");
+                    hits += 1;
+                }
+                None => memo.put(key, of, &arg, &Ok(Val::Int(-n)), 100 + n as u64),
+            }
+        }
+        hits
+    }
+
+    #[test]
+    fn results_that_are_asked_for_stay_and_others_make_room() {
+        let (mut memo, of, most) = (Memo::default(), closure(), MOST as i32);
+        let all = 0..most + most / 2;
+        assert_eq!(go_round(&mut memo, &of, all.clone()), 0);
+        for _ in 0..3 {
+            assert_eq!(go_round(&mut memo, &of, all.clone()), MOST);
+        }
+        // Others find room once they have come by often enough.
+        let others = 2 * most..2 * most + most / 2;
+        let rounds = (0..5).position(|_| go_round(&mut memo, &of, others.clone()) == others.len());
+        assert!(rounds.is_some_and(|n| n > 1), "{rounds:?}");
+    }
+
+    #[test]
+    fn closures_of_the_same_parts_are_one() {
+        let mut made = Made::default();
+        let place = |v: &Val| match v {
+            Val::Closure(closure) => Arc::as_ptr(closure) as usize,
+            _ => 0,
+        };
+        let [add, one, two, flag] = [Val::Prim(Prim::Add), Val::Int(1), Val::Int(2), Val::Bool(true)];
+        let first = made.closure(Maker::Lbind, &[&add, &one]);
+        assert_eq!(place(&made.closure(Maker::Lbind, &[&add, &one])), place(&first));
+        for (maker, arg) in [(Maker::Rbind, &one), (Maker::Lbind, &two), (Maker::Lbind, &flag)] {
+            assert_ne!(place(&made.closure(maker, &[&add, arg])), place(&first));
+        }
     }
 }

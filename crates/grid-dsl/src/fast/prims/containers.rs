@@ -7,7 +7,7 @@ use super::{Maybe, part, rebuilt, set, tuple};
 use crate::error::{ErrClass, Result};
 use crate::fast::machine::Fast;
 use crate::fast::order::extreme;
-use crate::fast::val::{Items, Val, place, tint};
+use crate::fast::val::{Items, Val, place, sort_keys, tint, union_by_bits};
 use crate::prim::Prim;
 
 /// The key of an element of a packed set of this kind.
@@ -100,16 +100,15 @@ pub(super) fn merged_keys(f: &Fast, all: &[Val]) -> Option<Val> {
             _ => return None,
         };
     }
-    if total > 4 * f.limits().elements {
-        return None;
-    }
-    let mut keys = Vec::with_capacity(total);
-    for value in all {
-        if let Val::Patch(patch) = value {
-            keys.extend_from_slice(&patch.keys);
-        }
-    }
-    super::super::val::sort_keys(&mut keys);
+    let sets = all.iter().filter_map(|v| if let Val::Patch(patch) = v { Some(&patch.keys[..]) } else { None });
+    let keys = union_by_bits(sets.clone(), total).or_else(|| {
+        let fits = total <= 4 * f.limits().elements;
+        fits.then(|| {
+            let mut keys = sets.collect::<Vec<_>>().concat();
+            sort_keys(&mut keys);
+            keys
+        })
+    })?;
     (keys.len() <= f.limits().elements).then(|| Val::patch(keys, object))
 }
 

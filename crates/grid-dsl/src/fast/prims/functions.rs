@@ -42,9 +42,9 @@ fn images(f: &mut Fast, by: &Val, items: &Items) -> Result<Vec<Val>> {
     Ok(images.all)
 }
 
-fn make(maker: Maker, a: &[&Val]) -> Result<Val> {
+fn make(f: &mut Fast, maker: Maker, a: &[&Val]) -> Result<Val> {
     a[..maker.functions()].iter().try_for_each(|f| function(f).map(|_| ()))?;
-    Ok(Val::closure(maker, a.iter().map(|v| (*v).clone()).collect()))
+    Ok(f.make(maker, a))
 }
 
 /// Elements for which the function is true, and where to stop.
@@ -107,19 +107,19 @@ fn papply(f: &mut Fast, a: &[&Val]) -> Result<Vec<Val>> {
 
 pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Result<Val> {
     match prim {
-        Prim::Compose => make(Maker::Compose, a),
-        Prim::Chain => make(Maker::Chain, a),
-        Prim::Matcher => make(Maker::Matcher, a),
-        Prim::Fork => make(Maker::Fork, a),
-        Prim::Rbind => make(Maker::Rbind, a),
-        Prim::Lbind => make(Maker::Lbind, a),
+        Prim::Compose => make(f, Maker::Compose, a),
+        Prim::Chain => make(f, Maker::Chain, a),
+        Prim::Matcher => make(f, Maker::Matcher, a),
+        Prim::Fork => make(f, Maker::Fork, a),
+        Prim::Rbind => make(f, Maker::Rbind, a),
+        Prim::Lbind => make(f, Maker::Lbind, a),
         Prim::Power => {
             function(a[0])?;
             let n = a[1].as_int().ok_or(ErrClass::Type)?;
             if n < 1 || n > f.limits().exponent {
                 return Err(ErrClass::Limit);
             }
-            make(Maker::Power, a)
+            make(f, Maker::Power, a)
         }
         Prim::Order => {
             let (all, by) = (a[0].items()?, function(a[1])?);
