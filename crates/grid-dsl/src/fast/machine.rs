@@ -79,6 +79,17 @@ impl<'l> Fast<'l> {
         result
     }
 
+    /// What [`Self::call`] gives, if that is the result that came next the last time.
+    #[inline]
+    pub(super) fn again(&mut self, function: &Val, arg: &Val) -> Option<Result<Val>> {
+        let Val::Closure(closure) = function else { return None };
+        if self.inside {
+            return None;
+        }
+        let (result, fuel) = self.memo.again(closure, self.m.calls + 1, arg)?;
+        Some(self.m.spend(fuel).and(result))
+    }
+
     /// A closure's result: one that is kept, or computed.
     fn known(&mut self, closure: &Arc<Closure>, args: &[&Val]) -> Result<Val> {
         let last = closure.last_fuel();

@@ -180,9 +180,28 @@ impl Memo {
         Some((entry.result.clone(), entry.fuel))
     }
 
+    /// The entry that came next before: maps come in the same order again.
+    fn next(&self) -> u32 {
+        self.entries.get(self.last as usize).map_or(0, |last| last.next)
+    }
+
+    /// The same as [`Self::get`] if it is the entry that came next before.
+    #[inline]
+    pub(super) fn again(&mut self, closure: &Arc<Closure>, depth: u32, arg: &Val) -> Option<(Result<Val>, u64)> {
+        let next = self.next();
+        let entry = self.entries.get(next as usize)?;
+        let same = entry.key.closure == Arc::as_ptr(closure) as usize && entry.key == Self::key(closure, depth, arg);
+        if !same {
+            return None;
+        }
+        closure.tried(true);
+        self.last = next;
+        self.hits += 1;
+        Some((entry.result.clone(), entry.fuel))
+    }
+
     fn find(&mut self, key: &Key) -> Option<u32> {
-        // Maps come in the same order again: most often it is the entry that came next before.
-        let next = self.entries.get(self.last as usize).map_or(0, |last| last.next);
+        let next = self.next();
         let is = |at: &u32| self.entries.get(*at as usize).is_some_and(|entry| entry.key == *key);
         let at = if is(&next) {
             next

@@ -36,7 +36,10 @@ impl Images {
 fn images(f: &mut Fast, by: &Val, items: &Items) -> Result<Vec<Val>> {
     let mut images = Images::with_capacity(items.len());
     items.each(|value| {
-        let image = f.call(by, &[value])?;
+        let image = match f.again(by, value) {
+            Some(image) => image?,
+            None => f.call(by, &[value])?,
+        };
         images.push(f, image)
     })?;
     Ok(images.all)
