@@ -17,8 +17,8 @@ pub(super) const WORTH: u32 = 96;
 /// Closures with hits whose calls take fewer visits than this keep the closures inside of them from being looked up, too.
 pub(super) const SMALL: u32 = 4096;
 
-/// So many entries are kept at most.
-const MOST: usize = 1 << 18;
+/// So many entries are kept at most: some 150 MB of them, which only programs that map over maps of maps come to.
+const MOST: usize = if cfg!(test) { 1 << 12 } else { 1 << 20 };
 
 /// After so many calls without a good share of hits a closure is not looked up any more.
 const PATIENCE: u32 = 1 << 14;
