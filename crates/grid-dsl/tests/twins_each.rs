@@ -272,6 +272,10 @@ fn known() -> Vec<Case> {
     let far = [[(0, 0), (0, 31)], [(5, 31), (2, 0)]].map(|at| Operand::Value(Value::indices(at)));
     let two = Some((false, Ok(Value::object([(3, 0, 0), (3, 0, 1)]))));
     cases.insert(0, Case { maps: vec![of(Gather::Mapply, &far, &[Op::Shift], two)], here: false });
+    // Equal values, of which one is no number.
+    let mut equal = of(Gather::Argmin, &objects, &[Op::Recolor, Op::Outbox], Some((false, Ok(Value::Int(0)))));
+    equal.fixed[1] = Ok(Value::Bool(false));
+    cases.insert(0, Case { maps: vec![equal], here: false });
     cases
 }
 
@@ -372,8 +376,10 @@ fn on_device<B: GridBackend>(b: &B, maps: &[Map], same: bool) -> Result<Vec<Slot
         let samples = (0..).zip(counts).filter_map(|(sample, count)| Some((sample, (*count)?))).collect();
         let own = Laid { each, place: end, calls: map.made.ops.len() as u32, samples };
         end = own.slot(3 + own.calls);
-        // What is fixed stands behind all slots, unless it is an error: then there are no elements.
-        let one = same && map.made.fixed.is_some() && map.fixed[0] == map.fixed[1];
+        // What is fixed stands behind all slots, unless it is an error: then there are no elements. 0 equals `false`, and
+        // yet a device knows colours by their numbers alone.
+        let text = |sample: usize| map.fixed[sample].as_ref().map(Value::to_text);
+        let one = same && map.made.fixed.is_some() && text(0) == text(1);
         literals.push((one && map.fixed[0].is_ok() && own.elements() > 0).then(|| {
             end += 1;
             end - 1

@@ -122,7 +122,7 @@ struct Bits {
     rows: u64,
     /// Words of a row.
     words: u64,
-    bits: Vec<u64>,
+    masks: Vec<u64>,
 }
 
 impl Bits {
@@ -139,7 +139,7 @@ impl Bits {
         let words = columns.div_ceil(u64::from(u64::BITS));
         let all = colours * rows * words;
         let fits = low[0] != u64::MAX && all <= most as u64;
-        fits.then(|| Self { low, rows, words, bits: vec![0; all as usize] })
+        fits.then(|| Self { low, rows, words, masks: vec![0; all as usize] })
     }
 
     fn parts(key: u64) -> [u64; 3] {
@@ -151,14 +151,14 @@ impl Bits {
             let [colour, row, column] = Self::parts(key);
             let column = column - self.low[2];
             let row = (colour - self.low[0]) * self.rows + (row - self.low[1]);
-            self.bits[(row * self.words + column / 64) as usize] |= 1 << (column % 64);
+            self.masks[(row * self.words + column / 64) as usize] |= 1 << (column % 64);
         }
     }
 
     /// Writes the keys in ascending order.
     fn write(self, keys: &mut Vec<u64>) {
-        keys.reserve(self.bits.iter().map(|word| word.count_ones() as usize).sum());
-        for (at, mut word) in (0..).zip(self.bits) {
+        keys.reserve(self.masks.iter().map(|word| word.count_ones() as usize).sum());
+        for (at, mut word) in (0..).zip(self.masks) {
             let (row, column) = (at / self.words, at % self.words * 64);
             let (colour, row) = (self.low[0] + row / self.rows, self.low[1] + row % self.rows);
             let first = colour << 32 | row << 16 | (self.low[2] + column);

@@ -71,7 +71,9 @@ struct Entry {
     fuel: u64,
     /// The entry that was asked for after this one.
     next: u32,
-    _alive: (Arc<Closure>, Val),
+    /// What the key's places belong to.
+    #[allow(dead_code, reason = "it is there to live")]
+    alive: (Arc<Closure>, Val),
 }
 
 /// Results by closure and argument.
@@ -229,9 +231,9 @@ impl Memo {
             *self = Self::default();
         }
         let at = self.entries.len() as u32;
-        let _alive = (closure.clone(), arg.clone());
+        let alive = (closure.clone(), arg.clone());
         self.places.insert(key.hash(), at);
-        self.entries.push(Entry { key, result: result.clone(), fuel, next: at + 1, _alive });
+        self.entries.push(Entry { key, result: result.clone(), fuel, next: at + 1, alive });
     }
 }
 
