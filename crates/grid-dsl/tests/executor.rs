@@ -25,7 +25,13 @@ fn programs() -> Vec<Program> {
                 y = mapply(q, o)\n z = asindices(I)\n w = sfilter(z, flip)\nreturn x, y, w, S\nend\n\
                 program fails(I)\n x = first(I)\n y = objects(x, T, F, T)\n z = divide(ONE, ZERO)\n f = matcher(z, x)\nreturn y, f, z\nend\n\
                 program long(I)\n x = asindices(I)\n y = product(x, x)\n m = fork(manhattan, first, last)\n \
-                n = compose(initset, first)\n k = fork(connect, first, last)\n z = mapply(k, y)\nreturn z\nend\n";
+                n = compose(initset, first)\n k = fork(connect, first, last)\n z = mapply(k, y)\nreturn z\nend\n\
+                program others(I)\n o = partition(I)\n d = lbind(lbind, manhattan)\n w = rbind(remove, o)\n \
+                v = lbind(lbind, valmin)\n u = lbind(lbind, argmax)\n c = rbind(compose, d)\n e = rbind(apply, o)\n \
+                f = chain(c, v, w)\n g = chain(c, u, w)\n h = compose(e, f)\n k = compose(e, g)\n x = apply(h, o)\n \
+                y = mapply(k, o)\n l = order(o, height)\n z = apply(h, l)\n \
+                n = rbind(order, size)\n m = chain(n, w, identity)\n a = fork(apply, f, m)\n b = apply(a, l)\n \
+                return x, y, z, b\nend\n";
     all.extend(Program::parse(more).unwrap());
     all
 }
@@ -147,7 +153,14 @@ proptest! {
             let found = Cpu.program(program, &sample, &limits, strict);
             prop_assert_eq!(found.used, defined.used, "{}", program.name());
             prop_assert_eq!(found.lines, defined.lines, "{}", program.name());
-            prop_assert_eq!(found.returns, defined.returns, "{}", program.name());
+            prop_assert_eq!(&found.returns, &defined.returns, "{}", program.name());
+            if !strict {
+                let opts = Options { limits: limits.clone(), cache_bytes: 0, ..Options::default() };
+                let batch = Batch::from(vec![sample.clone()]);
+                let found = Executor::new(Cpu, opts).run(&Dag::build(std::slice::from_ref(program)), &batch);
+                let found: Vec<_> = (0..defined.returns.len()).map(|o| found.value(0, o, 0).cloned()).collect();
+                prop_assert_eq!(found, defined.returns, "{} in a graph", program.name());
+            }
         }
     }
 }

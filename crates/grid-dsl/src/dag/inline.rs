@@ -166,6 +166,7 @@ impl Dag {
             lines: member.lines.iter().flat_map(|&id| became[id as usize].iter().copied()).collect(),
             outputs: member.outputs.iter().map(new).collect(),
             guards: member.guards.iter().map(new).collect(),
+            as_written: false,
             ..member.clone()
         };
         making.dag.members = self.members.iter().map(member).collect();

@@ -6,9 +6,9 @@ mod plan;
 mod simplify;
 mod stats;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use crate::error::Limits;
+use crate::error::{ErrClass, Limits};
 use crate::lang::{Argument, Callee, Program};
 use crate::prim::Prim;
 use crate::value::Value;
@@ -71,6 +71,9 @@ pub(crate) struct Member {
     outputs: Vec<NodeId>,
     /// Nodes that a rewrite relies on: their values must be far from the limits.
     guards: Vec<NodeId>,
+    /// Whether the lines above are those of the program, one after the other, each with a node of its own: then what they do
+    /// with less fuel follows from what they used.
+    as_written: bool,
     program: Program,
 }
 
@@ -142,6 +145,7 @@ impl Dag {
             let outputs = program.returns.iter().map(|a| dag.argument(&mut known, a, &of_line)).collect();
             dag.members.push(Member {
                 name: program.name.clone(),
+                as_written: lines.iter().collect::<HashSet<_>>().len() == lines.len(),
                 lines,
                 outputs,
                 guards: Vec::new(),
@@ -205,6 +209,38 @@ impl Dag {
     /// Whether a program must run alone, from the fuel that its nodes used.
     pub(crate) fn runs_alone(&self, program: usize, limits: &Limits, used: impl Fn(NodeId) -> u64) -> bool {
         self.members[program].runs_alone(limits, used)
+    }
+
+    /// The lines of a program that fail because they share its fuel, and those that read them, with their classes: from the
+    /// class and the fuel of each node computed with all the fuel. `None` for a program that was rewritten.
+    pub(crate) fn short_of_fuel(
+        &self,
+        program: usize,
+        limits: &Limits,
+        slot: impl Fn(NodeId) -> (Option<ErrClass>, u64),
+    ) -> Option<Vec<(NodeId, ErrClass)>> {
+        let member = &self.members[program];
+        if !member.as_written {
+            return None;
+        }
+        let mut left = limits.fuel;
+        let mut failed: Vec<(NodeId, ErrClass)> = Vec::new();
+        for &id in &member.lines {
+            let class = |id: NodeId| failed.iter().find(|(of, _)| *of == id).map(|(_, class)| *class).or(slot(id).0);
+            // The leftmost operand that failed decides, and nothing is called.
+            if let Some(of_operand) = self.nodes[id as usize].operands().find_map(class) {
+                if slot(id).0 != Some(of_operand) {
+                    failed.push((id, of_operand));
+                }
+                continue;
+            }
+            let used = slot(id).1;
+            left = left.checked_sub(used).unwrap_or_else(|| {
+                failed.push((id, ErrClass::Fuel));
+                0
+            });
+        }
+        Some(failed)
     }
 
     /// What a program returns, and the nodes of its lines, which share its fuel.

@@ -282,11 +282,18 @@ impl Rewrite<'_> {
     fn finish(self) -> Dag {
         let Self { from, mut to, nodes, charges, guards, .. } = self;
         let all = |of: &[Vec<NodeId>], ids: &[NodeId]| ids.iter().flat_map(|&id| of[id as usize].clone()).collect();
+        // Lines of their own nodes: two that have become one would share what each must use.
+        let is_same = |ids: &[NodeId]| {
+            let own = |&id: &NodeId| charges[id as usize] == [nodes[id as usize]] && guards[id as usize].is_empty();
+            let different: HashSet<NodeId> = ids.iter().map(|&id| nodes[id as usize]).collect();
+            ids.iter().all(own) && different.len() == ids.len()
+        };
         let member = |member: &Member| Member {
             name: member.name.clone(),
             lines: all(&charges, &member.lines),
             outputs: member.outputs.iter().map(|&id| nodes[id as usize]).collect(),
             guards: all(&guards, &member.lines),
+            as_written: member.as_written && is_same(&member.lines),
             program: member.program.clone(),
         };
         to.members = from.members.iter().map(member).collect();

@@ -233,10 +233,17 @@ impl<'r> Run<'r> {
         slot
     }
 
-    /// The outputs of one program. Nodes were computed with all the fuel each; a program whose lines together used more
-    /// than there is runs again, alone, to fail where it must.
+    /// The outputs of one program. Nodes were computed with all the fuel each; where the lines together used more than there
+    /// is, those after it ended fail. A program that was rewritten runs again, alone, to fail where it must.
     fn outputs(&self, program: usize, slots: &[Slot], sample: &Sample, counted: &mut Counted) -> Vec<Result<Output>> {
         if self.dag.runs_alone(program, &self.opts.limits, |id| slots[id as usize].1) {
+            let slot = |id: NodeId| (slots[id as usize].0.as_ref().err().copied(), slots[id as usize].1);
+            if let Some(failed) = self.dag.short_of_fuel(program, &self.opts.limits, slot) {
+                let class = |id: &NodeId| failed.iter().find(|(of, _)| of == id).map(|(_, class)| *class);
+                let outputs = self.dag.outputs(program).iter();
+                let output = |id| class(id).map_or_else(|| slots[*id as usize].0.clone().map(Output::fast), Err);
+                return outputs.map(output).collect();
+            }
             counted.reruns += 1;
             let outcome = run_program(self.dag.member_program(program), sample, &self.opts.limits, false);
             return outcome.returns.into_iter().map(|r| r.map(Output::Value)).collect();
@@ -264,11 +271,13 @@ impl Values {
         self.slots[id as usize] = slot;
     }
 
+    /// What failed is still known to have failed.
     fn forget(&mut self, nodes: &[NodeId]) {
         for &id in nodes {
-            let value = &mut self.slots[id as usize].0;
-            self.bytes -= value.as_ref().map_or(0, Val::bytes);
-            *value = Err(ErrClass::Type);
+            if let Ok(value) = &mut self.slots[id as usize].0 {
+                self.bytes -= value.bytes();
+                *value = Val::None;
+            }
         }
     }
 }

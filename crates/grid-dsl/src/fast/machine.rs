@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::memo::{Made, Memo, SMALL, WORTH};
 use super::prims;
+use super::rows::Rows;
 use super::val::{Closure, Val};
 use crate::error::{ErrClass, Limits, Result};
 use crate::machine::Machine;
@@ -19,14 +20,15 @@ pub(crate) struct Fast<'l> {
     pub(crate) labeller: Labeller,
     memo: Memo,
     made: Made,
+    pub(super) rows: Rows,
     /// Whether calls are part of one that is looked up and small: then they are not looked up themselves.
     inside: bool,
 }
 
 impl<'l> Fast<'l> {
     pub(crate) fn new(limits: &'l Limits) -> Self {
-        let (labeller, memo, made) = Default::default();
-        Self { m: Machine::new(limits), generic: [0; Prim::ALL.len()], labeller, memo, made, inside: false }
+        let (labeller, memo, made, rows) = Default::default();
+        Self { m: Machine::new(limits), generic: [0; Prim::ALL.len()], labeller, memo, made, rows, inside: false }
     }
 
     pub(crate) fn limits(&self) -> &'l Limits {
@@ -44,13 +46,24 @@ impl<'l> Fast<'l> {
             return Err(ErrClass::Arity);
         }
         self.m.spend(1 + args.iter().map(|a| u64::from(a.weight())).sum::<u64>())?;
-        let value = match prims::run(self, prim, args) {
-            Some(result) => result?,
-            None => self.reference(prim, args)?,
-        };
-        let value = value.within(self.m.limits())?;
-        self.m.spend(u64::from(value.weight()))?;
-        Ok(value)
+        if let Some(value) = prims::numbers::quick(prim, args) {
+            return self.pay(&value).map(|()| value);
+        }
+        let result = prims::run(self, prim, args).unwrap_or_else(|| self.reference(prim, args));
+        if let Ok(value) = &result {
+            self.pay(value)?;
+        }
+        result
+    }
+
+    /// Uses the fuel of a result, if it is within the limits.
+    #[inline(always)]
+    fn pay(&mut self, value: &Val) -> Result<()> {
+        if matches!(value, Val::Int(_) | Val::Bool(_)) && self.limits().weight >= 1 {
+            return self.m.spend(1);
+        }
+        value.check(self.limits())?;
+        self.m.spend(value.weight().into())
     }
 
     /// The definition of a primitive, on values in its form.
@@ -88,6 +101,24 @@ impl<'l> Fast<'l> {
         }
         let (result, fuel) = self.memo.again(closure, self.m.calls + 1, arg)?;
         Some(self.m.spend(fuel).and(result))
+    }
+
+    /// Whether the images of a map of a closure are kept, as far as that is known before its first call.
+    pub(super) fn keeps_images(&self, closure: &Closure) -> bool {
+        !self.inside && (closure.last_fuel() == 0 || closure.last_fuel() >= WORTH)
+    }
+
+    /// What [`Self::call`] gives, of a closure whose result is kept by who calls it.
+    pub(super) fn call_unkept(&mut self, closure: &Arc<Closure>, arg: &Val) -> Result<Val> {
+        if self.m.calls >= self.m.limits().calls {
+            return Err(ErrClass::Limit);
+        }
+        self.m.calls += 1;
+        let before = self.m.used();
+        let result = self.closure(closure, &[arg]);
+        closure.took(self.m.used() - before);
+        self.m.calls -= 1;
+        result
     }
 
     /// A closure's result: one that is kept, or computed.

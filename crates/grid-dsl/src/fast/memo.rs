@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
-use super::val::{Closure, Val};
+use super::val::{Closure, Lookups, Val};
 use crate::error::Result;
 use crate::value::Maker;
 
 /// Calls that took fewer visits are done again sooner than looked up.
-pub(super) const WORTH: u32 = 96;
+pub(super) const WORTH: u32 = if cfg!(test) { 8 } else { 96 };
 
 /// Closures with hits whose calls take fewer visits than this keep the closures inside of them from being looked up, too.
 pub(super) const SMALL: u32 = 4096;
@@ -112,6 +112,8 @@ impl std::hash::Hash for Parts {
 #[derive(Default)]
 pub(super) struct Made {
     closures: HashMap<Parts, Val, BuildHasherDefault<Mix>>,
+    /// By the parts without the last argument: whether looking up results of such closures is of use.
+    families: HashMap<Parts, Arc<Lookups>, BuildHasherDefault<Mix>>,
     tries: u64,
     hits: u64,
 }
@@ -132,15 +134,19 @@ impl Made {
         }
         if self.closures.len() >= MOST_MADE {
             self.closures.clear();
+            self.families.clear();
         }
-        let closure = new();
+        let mut first = Parts { maker: parts.maker, args: parts.args };
+        first.args[args.len().saturating_sub(1)] = 0;
+        let family = self.families.entry(first).or_default().clone();
+        let closure = Val::closure_of(maker, args.iter().map(|v| (*v).clone()).collect(), Some(family));
         self.closures.insert(parts, closure.clone());
         closure
     }
 }
 
 /// What identifies a value while it lives.
-fn token(value: &Val) -> u128 {
+pub(super) fn token(value: &Val) -> u128 {
     let number = |n: i32| u128::from(n as u32);
     let place = |tag: u128, at: usize| tag << 120 | at as u128;
     match value {
@@ -171,7 +177,7 @@ impl Memo {
 
     /// Whether calls of a closure are still looked up.
     pub(super) fn is_patient(closure: &Closure) -> bool {
-        let (tries, hits) = closure.counts();
+        let (tries, hits) = closure.family();
         tries < PATIENCE || hits >= tries / 8
     }
 

@@ -8,6 +8,7 @@ mod machine;
 mod memo;
 mod order;
 mod prims;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod val;

@@ -111,6 +111,21 @@ pub(crate) fn compare(a: &Val, b: &Val) -> Result<Ordering> {
 /// The position of the first extreme of some keys. `None` without keys.
 pub(crate) fn extreme(keys: &[Val], largest: bool) -> Result<Option<usize>> {
     let wanted = if largest { Ordering::Greater } else { Ordering::Less };
+    if let Some(Val::Int(first)) = keys.first() {
+        let mut best = (*first, 0);
+        let number = |(at, key): (usize, &Val)| match key {
+            Val::Int(n) => {
+                if if largest { *n > best.0 } else { *n < best.0 } {
+                    best = (*n, at);
+                }
+                true
+            }
+            _ => false,
+        };
+        if keys.iter().enumerate().all(number) {
+            return Ok(Some(best.1));
+        }
+    }
     let mut best = 0;
     for at in 1..keys.len() {
         if compare(&keys[at], &keys[best])? == wanted {

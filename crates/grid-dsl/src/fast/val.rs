@@ -53,8 +53,31 @@ pub(crate) struct Closure {
     /// Fuel of the last call; 0 before the first.
     fuel: AtomicU32,
     /// How often a result was looked up, and how often it was there.
+    lookups: Lookups,
+    /// The same of all closures that calls made of the same arguments but the last.
+    family: Option<Arc<Lookups>>,
+}
+
+/// How often something was looked up, and how often it was there.
+#[derive(Default)]
+pub(crate) struct Lookups {
     tries: AtomicU32,
     hits: AtomicU32,
+}
+
+impl Lookups {
+    fn tried(&self, hit: bool) {
+        // What gets lost between threads is no harm.
+        self.tries.store(self.tries.load(Relaxed).wrapping_add(1), Relaxed);
+        if hit {
+            self.hits.store(self.hits.load(Relaxed).wrapping_add(1), Relaxed);
+        }
+    }
+
+    /// Tries, and hits.
+    pub(crate) fn counts(&self) -> (u32, u32) {
+        (self.tries.load(Relaxed), self.hits.load(Relaxed))
+    }
 }
 
 impl Closure {
@@ -68,16 +91,21 @@ impl Closure {
     }
 
     pub(crate) fn tried(&self, hit: bool) {
-        // What gets lost between threads is no harm.
-        self.tries.store(self.tries.load(Relaxed).wrapping_add(1), Relaxed);
-        if hit {
-            self.hits.store(self.hits.load(Relaxed).wrapping_add(1), Relaxed);
-        }
+        self.lookups.tried(hit);
+        self.family.iter().for_each(|family| family.tried(hit));
     }
 
     /// How often a result was looked up, and how often it was there.
     pub(crate) fn counts(&self) -> (u32, u32) {
-        (self.tries.load(Relaxed), self.hits.load(Relaxed))
+        self.lookups.counts()
+    }
+
+    /// The same of the closure and its family.
+    pub(crate) fn family(&self) -> (u32, u32) {
+        match &self.family {
+            Some(family) => family.counts(),
+            None => self.counts(),
+        }
     }
 }
 
@@ -227,6 +255,11 @@ impl Val {
 
     /// Applies a maker to checked arguments.
     pub(crate) fn closure(maker: Maker, args: Vec<Val>) -> Self {
+        Self::closure_of(maker, args, None)
+    }
+
+    /// The same, one of a family.
+    pub(crate) fn closure_of(maker: Maker, args: Vec<Val>, family: Option<Arc<Lookups>>) -> Self {
         let inner = args.first().and_then(Self::arity).unwrap_or(0);
         let arity = match maker {
             Maker::Rbind | Maker::Lbind => match inner {
@@ -238,17 +271,8 @@ impl Val {
             _ => 1,
         };
         let (weight, depth) = measure(&args);
-        let unused = AtomicU32::default;
-        Self::Closure(Arc::new(Closure {
-            maker,
-            args,
-            arity: arity as u8,
-            weight,
-            depth,
-            fuel: unused(),
-            tries: unused(),
-            hits: unused(),
-        }))
+        let (fuel, lookups) = Default::default();
+        Self::Closure(Arc::new(Closure { maker, args, arity: arity as u8, weight, depth, fuel, lookups, family }))
     }
 
     /// How many arguments a function takes.
@@ -355,18 +379,22 @@ impl Val {
 
     /// The value, unless it is larger than the limits.
     pub(crate) fn within(self, limits: &Limits) -> Result<Self> {
+        self.check(limits).map(|()| self)
+    }
+
+    /// Whether the value is no larger than the limits.
+    pub(crate) fn check(&self, limits: &Limits) -> Result<()> {
         if self.weight() > limits.weight || self.depth() > limits.nesting {
             return Err(ErrClass::Limit);
         }
-        let n = match &self {
+        let n = match self {
+            Self::None | Self::Bool(_) | Self::Int(_) | Self::Prim(_) | Self::Closure(_) => return Ok(()),
             Self::Tuple(seq) | Self::Set(seq) => seq.items.len(),
             Self::Patch(patch) => patch.keys.len(),
             Self::Grid(grid) => grid.h,
             Self::Pair(..) | Self::Cell(..) => 2,
-            _ => 0,
         };
-        limits.elements(n)?;
-        Ok(self)
+        limits.elements(n)
     }
 
     /// The form of the definition.

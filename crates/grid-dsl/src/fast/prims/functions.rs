@@ -1,9 +1,12 @@
 //! Makers of functions, and functions that call functions.
 
+use std::ops::Range;
+
 use super::{containers, function, part, rebuilt, set, tuple};
 use crate::error::{ErrClass, Result};
 use crate::fast::machine::Fast;
 use crate::fast::order::{ascending, extreme};
+use crate::fast::rows::{New, Row, SHORTEST};
 use crate::fast::val::{Items, Val};
 use crate::prim::Prim;
 use crate::value::Maker;
@@ -30,19 +33,86 @@ impl Images {
         self.all.push(value);
         Ok(())
     }
+
+    /// Images that a row has, for their fuel.
+    fn extend(&mut self, f: &mut Fast, row: &Row, places: Range<usize>) -> Result<()> {
+        let sum = row.sum(places.clone());
+        let within = u64::from(self.weight) + sum.weight <= u64::from(f.limits().weight)
+            && self.all.len() + places.len() <= COMBINATIONS;
+        if within {
+            f.m.spend(sum.fuel)?;
+            self.weight += sum.weight as u32;
+            row.extend(&mut self.all, places);
+            return Ok(());
+        }
+        // One of them is too much; the fuel may end before.
+        places.into_iter().try_for_each(|at| {
+            f.m.spend(row.sum(at..at + 1).fuel)?;
+            self.push(f, row.image(at).clone())
+        })
+    }
+}
+
+/// What a function makes of an element.
+fn image(f: &mut Fast, by: &Val, value: &Val) -> Result<Val> {
+    match f.again(by, value) {
+        Some(image) => image,
+        None => f.call(by, &[value]),
+    }
 }
 
 /// What a function makes of each element.
 fn images(f: &mut Fast, by: &Val, items: &Items) -> Result<Vec<Val>> {
     let mut images = Images::with_capacity(items.len());
-    items.each(|value| {
-        let image = match f.again(by, value) {
-            Some(image) => image?,
-            None => f.call(by, &[value])?,
-        };
-        images.push(f, image)
-    })?;
+    match by {
+        Val::Closure(closure) if items.len() >= SHORTEST && f.keeps_images(closure) => {
+            let depth = f.m.calls;
+            let mut row = f.rows.take(closure, depth);
+            let mut new = Vec::new();
+            let result = by_row(f, by, items, &row, &mut new, &mut images);
+            let hits = images.all.len() - new.len();
+            if result.is_ok() && f.keeps_images(closure) {
+                row = row.with(new, items.len());
+            }
+            f.rows.put(closure, depth, row, hits);
+            result?;
+        }
+        _ => items.each(|value| {
+            let image = image(f, by, value)?;
+            images.push(f, image)
+        })?,
+    }
     Ok(images.all)
+}
+
+/// The same from a row of images that are known, and those that are not.
+fn by_row(f: &mut Fast, by: &Val, items: &Items, row: &Row, new: &mut Vec<New>, images: &mut Images) -> Result<()> {
+    let Val::Closure(closure) = by else { return Err(ErrClass::Type) };
+    // Results of a first map are in the row: they need no second place.
+    let first = row.len() == 0 && closure.counts().0 == 0;
+    let (mut k, mut at) = (0, 0);
+    while k < items.len() {
+        // Up to where one of the two containers lacks an element.
+        let (from, run) = match row.run(at, items, k) {
+            0 => (at + 1, row.run(at + 1, items, k)),
+            run => (at, run),
+        };
+        if run > 0 {
+            images.extend(f, row, from..from + run)?;
+            (k, at) = (k + run, from + run);
+            continue;
+        }
+        let item = items.get(k);
+        let before = f.m.used();
+        let image = if first { f.call_unkept(closure, &item)? } else { image(f, by, &item)? };
+        images.push(f, image.clone())?;
+        let fuel = f.m.used() - before;
+        if f.keeps_images(closure) {
+            new.push(New { at, item, image, fuel });
+        }
+        k += 1;
+    }
+    Ok(())
 }
 
 fn make(f: &mut Fast, maker: Maker, a: &[&Val]) -> Result<Val> {

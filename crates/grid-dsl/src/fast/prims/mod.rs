@@ -5,7 +5,7 @@ mod colours;
 mod containers;
 mod functions;
 mod grids;
-mod numbers;
+pub(super) mod numbers;
 mod painting;
 mod patches;
 mod place;
