@@ -5,7 +5,7 @@ use crate::prim::Prim;
 use crate::value::{Closure, Function, Maker, Value};
 
 /// Evaluates calls within limits. One machine serves one program on one sample: its fuel is theirs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Machine<'l> {
     limits: &'l Limits,
     fuel: u64,
@@ -26,6 +26,11 @@ impl<'l> Machine<'l> {
     /// Fuel that has been used.
     pub fn used(&self) -> u64 {
         self.limits.fuel - self.fuel
+    }
+
+    /// Fuel that is left.
+    pub(crate) fn left(&self) -> u64 {
+        self.fuel
     }
 
     /// Uses fuel.

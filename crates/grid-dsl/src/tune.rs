@@ -255,7 +255,7 @@ fn examples(dag: &Dag, grids: &[Value], limits: &Limits) -> Vec<(Prim, Vec<Vec<V
         let mut fast = Fast::new(limits);
         let mut values: Vec<Result<Val>> = Vec::with_capacity(dag.nodes().len());
         for node in dag.nodes() {
-            fast.refill();
+            fast.refill(0);
             let read = |id: &NodeId| values[*id as usize].as_ref().map_err(|class| *class);
             let args = |args: &[NodeId]| args.iter().map(read).collect::<Result<Vec<&Val>>>();
             let value = match node {
@@ -285,7 +285,7 @@ fn cpu_seconds(prim: Prim, calls: &[Vec<Value>], limits: &Limits) -> f64 {
         let results: Vec<Result<Val>> = calls
             .iter()
             .map(|args| {
-                fast.refill();
+                fast.refill(0);
                 fast.prim(prim, args)
             })
             .collect();

@@ -224,7 +224,7 @@ impl<B: GridBackend> Wave<'_, B> {
 
     /// A node's value for one sample, from operands on the host, and its fuel.
     fn evaluate(&self, fast: &mut Fast, id: NodeId, sample: usize) -> (Result<Val>, u64) {
-        fast.refill();
+        fast.refill(id);
         let read = |id: NodeId| self.value(id, sample).as_ref().map_err(|class| *class);
         let all = |args: &[NodeId]| args.iter().map(|&a| read(a)).collect::<Result<Vec<&Val>>>();
         let value = match &self.dag.nodes()[id as usize] {

@@ -1,5 +1,7 @@
 //! The fast CPU back end: values in fixed layouts, samples and the nodes of a level over threads.
 
+use std::sync::Mutex;
+
 use rayon::prelude::*;
 
 use super::{Backend, Cache, Counted, Moments, Options, Output, Plan, Profile, RunResult, refused};
@@ -87,6 +89,8 @@ pub(crate) struct Run<'r> {
     /// The patterns whose time is told apart, and each node's place in [`Pattern::ALL`]; no entries where there are none.
     found: Vec<Found>,
     pattern_of: Vec<Option<u8>>,
+    /// Evaluators between samples.
+    idle: Mutex<Vec<Fast<'r>>>,
 }
 
 impl<'r> Run<'r> {
@@ -108,6 +112,22 @@ impl<'r> Run<'r> {
             spread: spread && rayon::current_num_threads() > 1,
             found,
             pattern_of,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// An evaluator without any results.
+    fn fast(&self) -> Fast<'r> {
+        let idle = self.idle.lock().ok().and_then(|mut idle| idle.pop());
+        idle.unwrap_or_else(|| Fast::new(&self.opts.limits))
+    }
+
+    /// An evaluator is not needed any more.
+    fn done(&self, mut fast: Fast<'r>, counted: &mut Counted) {
+        counted.generic(&fast);
+        fast.forget();
+        if let Ok(mut idle) = self.idle.lock() {
+            idle.push(fast);
         }
     }
 
@@ -141,7 +161,7 @@ impl<'r> Run<'r> {
     /// All nodes, those of a level side by side.
     fn level_by_level(&self, inputs: &Inputs, counted: &mut Counted) -> Vec<Slot> {
         let mut values = Values::new(self.dag.nodes().len());
-        let mut fast = Fast::new(&self.opts.limits);
+        let mut fast = self.fast();
         for level in &self.plan.levels {
             if level.len() < WIDE {
                 counted.start();
@@ -153,10 +173,10 @@ impl<'r> Run<'r> {
                 let parts: Vec<(Vec<(NodeId, Slot)>, Counted)> = level
                     .par_chunks(level.len().div_ceil(4 * rayon::current_num_threads()).max(4))
                     .map(|part| {
-                        let (mut fast, mut counted) = (Fast::new(&self.opts.limits), Counted::new());
+                        let (mut fast, mut counted) = (self.fast(), Counted::new());
                         let one = |&id: &NodeId| (id, self.node(id, &values.slots, inputs, &mut fast, &mut counted));
                         let done = part.iter().map(one).collect();
-                        counted.generic(&fast);
+                        self.done(fast, &mut counted);
                         (done, counted)
                     })
                     .collect();
@@ -170,7 +190,7 @@ impl<'r> Run<'r> {
             // What nothing reads any more goes, so that a sample's memory is that of its widest level.
             values.forget(&self.plan.last_in_level[self.dag.level(level[0]) as usize]);
         }
-        counted.generic(&fast);
+        self.done(fast, counted);
         counted.bytes = counted.bytes.max(values.most);
         values.slots
     }
@@ -179,14 +199,14 @@ impl<'r> Run<'r> {
     /// in the processor's caches still; what nothing reads any more goes at once.
     fn node_by_node(&self, inputs: &Inputs, needed: impl Fn(usize) -> bool, counted: &mut Counted) -> Vec<Slot> {
         let mut values = Values::new(self.dag.nodes().len());
-        let mut fast = Fast::new(&self.opts.limits);
+        let mut fast = self.fast();
         counted.start();
         for (id, last) in self.plan.last_in_node.iter().enumerate().filter(|(id, _)| needed(*id)) {
             let slot = self.node(id as NodeId, &values.slots, inputs, &mut fast, counted);
             values.put(id as NodeId, slot);
             values.forget(last);
         }
-        counted.generic(&fast);
+        self.done(fast, counted);
         counted.bytes = counted.bytes.max(values.most);
         values.slots
     }
@@ -217,7 +237,7 @@ impl<'r> Run<'r> {
         let key = self.keys.get(id as usize).map(|(key, reads)| inputs.key(*key, *reads));
         let known = key.and_then(|key| self.cache.get(key));
         let slot = known.unwrap_or_else(|| {
-            fast.refill();
+            fast.refill(id);
             let value = evaluate(node, callee, args, slots, fast);
             let used = fast.m.used();
             if let Some(key) = key.filter(|_| used >= WORTH_KEEPING) {

@@ -1,11 +1,14 @@
 //! Calls on values in fixed layouts: the fuel, limits and classes of errors of [`Machine`], less work.
 
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 
-use super::memo::{Made, Memo, SMALL, WORTH};
+use super::columns::Columns;
+use super::memo::{Made, Memo, Mix, PATIENCE, SMALL, WORTH};
 use super::prims;
 use super::rows::Rows;
-use super::val::{Closure, Val};
+use super::val::{Closure, Lookups, Val};
 use crate::error::{ErrClass, Limits, Result};
 use crate::machine::Machine;
 use crate::ops::Labeller;
@@ -21,23 +24,37 @@ pub(crate) struct Fast<'l> {
     memo: Memo,
     made: Made,
     pub(super) rows: Rows,
+    pub(super) columns: Columns,
+    node: u32,
+    families: HashMap<u32, Arc<Lookups>, BuildHasherDefault<Mix>>,
     /// Whether calls are part of one that is looked up and small: then they are not looked up themselves.
     inside: bool,
 }
 
 impl<'l> Fast<'l> {
     pub(crate) fn new(limits: &'l Limits) -> Self {
-        let (labeller, memo, made, rows) = Default::default();
-        Self { m: Machine::new(limits), generic: [0; Prim::ALL.len()], labeller, memo, made, rows, inside: false }
+        let (labeller, memo, made, rows, columns, families) = Default::default();
+        let (m, generic, node, inside) = (Machine::new(limits), [0; Prim::ALL.len()], 0, false);
+        Self { m, generic, labeller, memo, made, rows, columns, node, families, inside }
     }
 
     pub(crate) fn limits(&self) -> &'l Limits {
         self.m.limits()
     }
 
-    /// All the fuel again.
-    pub(crate) fn refill(&mut self) {
+    /// All the fuel again, for a node: closures that it gives for one sample after the other are of one family.
+    pub(crate) fn refill(&mut self, node: u32) {
         self.m = Machine::new(self.m.limits());
+        self.node = node;
+    }
+
+    /// Ready for another sample: nothing is kept but room, and whether keeping results was of use.
+    pub(crate) fn forget(&mut self) {
+        self.generic.fill(0);
+        self.memo.forget();
+        self.made.forget();
+        self.rows.forget();
+        self.columns.forget();
     }
 
     /// Calls a primitive.
@@ -105,7 +122,8 @@ impl<'l> Fast<'l> {
 
     /// Whether the images of a map of a closure are kept, as far as that is known before its first call.
     pub(super) fn keeps_images(&self, closure: &Closure) -> bool {
-        !self.inside && (closure.last_fuel() == 0 || closure.last_fuel() >= WORTH)
+        let fuel = closure.last_fuel();
+        !self.inside && (fuel == 0 || fuel >= WORTH) && closure.finds_in_rows(PATIENCE / 4)
     }
 
     /// What [`Self::call`] gives, of a closure whose result is kept by who calls it.
@@ -155,7 +173,8 @@ impl<'l> Fast<'l> {
         if self.m.calls > 0 {
             return self.made.closure(maker, args);
         }
-        Val::closure(maker, args.iter().map(|v| (*v).clone()).collect())
+        let family = self.families.entry(self.node).or_default().clone();
+        Val::closure_of(maker, args.iter().map(|v| (*v).clone()).collect(), Some(family))
     }
 
     fn closure(&mut self, closure: &Closure, args: &[&Val]) -> Result<Val> {

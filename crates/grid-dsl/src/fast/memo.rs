@@ -21,7 +21,10 @@ pub(super) const SMALL: u32 = 4096;
 const MOST: usize = if cfg!(test) { 1 << 12 } else { 1 << 20 };
 
 /// After so many calls without a good share of hits a closure is not looked up any more.
-const PATIENCE: u32 = 1 << 14;
+pub(super) const PATIENCE: u32 = 1 << 14;
+
+/// What was kept leaves room for so many entries.
+pub(super) const ROOM: usize = 1 << 14;
 
 /// A closure by its place, how deep the call is, and the argument: small values by themselves, others by their place.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,6 +122,13 @@ pub(super) struct Made {
 }
 
 impl Made {
+    pub(super) fn forget(&mut self) {
+        self.closures.clear();
+        self.closures.shrink_to(ROOM);
+        self.families.clear();
+        (self.tries, self.hits) = (0, 0);
+    }
+
     /// A closure of these arguments, which have been checked.
     pub(super) fn closure(&mut self, maker: Maker, args: &[&Val]) -> Val {
         let new = || Val::closure(maker, args.iter().map(|v| (*v).clone()).collect());
@@ -165,6 +175,14 @@ pub(super) fn token(value: &Val) -> u128 {
 }
 
 impl Memo {
+    pub(super) fn forget(&mut self) {
+        self.entries.clear();
+        self.entries.shrink_to(ROOM);
+        self.places.clear();
+        self.places.shrink_to(ROOM);
+        (self.last, self.hits, self.refused) = (0, 0, 0);
+    }
+
     pub(super) fn key(closure: &Arc<Closure>, depth: u32, arg: &Val) -> Key {
         let closure = Arc::as_ptr(closure) as usize;
         if let Val::Tuple(seq) = arg

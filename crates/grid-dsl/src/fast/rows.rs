@@ -145,6 +145,11 @@ pub(super) struct Rows {
 }
 
 impl Rows {
+    pub(super) fn forget(&mut self) {
+        self.by_closure.clear();
+        (self.elements, self.hits, self.refused) = (0, 0, 0);
+    }
+
     /// Takes a closure's row, an empty one if there is none.
     pub(super) fn take(&mut self, closure: &Arc<Closure>, depth: u32) -> Row {
         let row =
@@ -231,7 +236,7 @@ mod tests {
             for round in 0..3 {
                 for (defined, by) in functions.iter().zip(&packed) {
                     for (container, items) in &containers {
-                        fast.refill();
+                        fast.refill(0);
                         let found = fast.prim(Prim::Apply, &[by, items]).map(|v| v.to_value().to_text());
                         assert_eq!(
                             (found, fast.m.used()),

@@ -15,7 +15,7 @@ fn all(prim: Prim, args: &[Value], limits: &Limits) -> [(Result<String>, u64); 4
     let packed: Vec<Val> = args.iter().map(Val::from).collect();
     let mut fast = Fast::new(limits);
     let mut found = || {
-        fast.refill();
+        fast.refill(0);
         let found = fast.prim(prim, &packed.iter().collect::<Vec<_>>()).map(|v| v.to_value().to_text());
         (found, fast.m.used())
     };

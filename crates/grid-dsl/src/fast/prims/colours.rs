@@ -48,7 +48,9 @@ pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Maybe {
         Prim::Palette => Val::sorted_set(Histogram::of(f, a[0])?.present().map(|(c, _)| Val::Int(c)).collect()),
         Prim::Numcolors => Val::Int(Histogram::of(f, a[0])?.present().count() as i32),
         Prim::Colorcount => {
-            let Val::Int(colour) = a[1] else { return None };
+            let Val::Int(colour) = a[1] else {
+                return (matches!(a[1], Val::None) && grid(f, a[0]).is_some()).then_some(Ok(Val::Int(0)));
+            };
             match a[0] {
                 Val::Patch(p) if p.object => {
                     Val::Int(p.keys.iter().filter(|&&key| colour_of(key) == *colour).count() as i32)

@@ -62,7 +62,11 @@ fn image(f: &mut Fast, by: &Val, value: &Val) -> Result<Val> {
 }
 
 /// What a function makes of each element.
-fn images(f: &mut Fast, by: &Val, items: &Items) -> Result<Vec<Val>> {
+fn images(f: &mut Fast, by: &Val, container: &Val) -> Result<Vec<Val>> {
+    if let Some(column) = f.column(by, container, true) {
+        return Ok((0..container.count()).map(|k| column.get(k)).collect());
+    }
+    let items = &container.items()?;
     let mut images = Images::with_capacity(items.len());
     match by {
         Val::Closure(closure) if items.len() >= SHORTEST && f.keeps_images(closure) => {
@@ -71,6 +75,7 @@ fn images(f: &mut Fast, by: &Val, items: &Items) -> Result<Vec<Val>> {
             let mut new = Vec::new();
             let result = by_row(f, by, items, &row, &mut new, &mut images);
             let hits = images.all.len() - new.len();
+            closure.in_rows(hits, new.len());
             if result.is_ok() && f.keeps_images(closure) {
                 row = row.with(new, items.len());
             }
@@ -122,6 +127,15 @@ fn make(f: &mut Fast, maker: Maker, a: &[&Val]) -> Result<Val> {
 
 /// Elements for which the function is true, and where to stop.
 fn filtered(f: &mut Fast, container: &Val, by: &Val) -> Result<Val> {
+    if let Some(column) = f.column(by, container, false) {
+        if let Val::Patch(patch) = container {
+            let kept = patch.keys.iter().enumerate().filter(|(k, _)| column.truth(*k));
+            return Ok(Val::patch(kept.map(|(_, key)| *key).collect(), patch.object));
+        }
+        let items = container.items()?;
+        let kept = (0..items.len()).filter(|k| column.truth(*k)).map(|k| items.get(k)).collect();
+        return Ok(part(container, kept));
+    }
     if let Val::Patch(patch) = container {
         let mut kept = Vec::new();
         for &key in &patch.keys {
@@ -196,12 +210,13 @@ pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Result<Val> {
         }
         Prim::Order => {
             let (all, by) = (a[0].items()?, function(a[1])?);
-            let keys = images(f, by, &all)?;
+            let keys = images(f, by, a[0])?;
             Ok(Val::tuple(ascending(&keys)?.into_iter().map(|at| all.get(at)).collect()))
         }
         Prim::Valmax | Prim::Valmin => {
-            let (all, by) = (a[0].items()?, function(a[1])?);
-            let keys = images(f, by, &all)?;
+            a[0].items()?;
+            let by = function(a[1])?;
+            let keys = images(f, by, a[0])?;
             match extreme(&keys, prim == Prim::Valmax)? {
                 Some(at) => Ok(keys[at].clone()),
                 None => f.call(by, &[&Val::Int(0)]),
@@ -209,7 +224,7 @@ pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Result<Val> {
         }
         Prim::Argmax | Prim::Argmin => {
             let (all, by) = (a[0].items()?, function(a[1])?);
-            let keys = images(f, by, &all)?;
+            let keys = images(f, by, a[0])?;
             extreme(&keys, prim == Prim::Argmax)?.map(|at| all.get(at)).ok_or(ErrClass::Empty)
         }
         Prim::Sfilter => {
@@ -241,7 +256,7 @@ pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Result<Val> {
                 }
                 return tuple(f, images.all);
             }
-            let images = images(f, by, &a[1].items()?)?;
+            let images = images(f, by, a[1])?;
             rebuilt(f, a[1], images)
         }
         Prim::Rapply => {
@@ -254,7 +269,7 @@ pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Result<Val> {
         }
         Prim::Mapply => {
             let by = function(a[0])?;
-            let images = images(f, by, &a[1].items()?)?;
+            let images = images(f, by, a[1])?;
             merged(f, a[1].is_set(), images)
         }
         Prim::Papply => {

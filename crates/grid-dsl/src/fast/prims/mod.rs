@@ -218,6 +218,15 @@ fn keys(f: &Fast, keys: Vec<u64>, object: bool) -> Maybe {
     (keys.len() <= f.limits().elements).then(|| Ok(Val::patch_of(keys, object)))
 }
 
+/// So many keys, if all are there.
+fn all_keys(n: usize, each: impl Iterator<Item = Option<u64>>) -> Option<Vec<u64>> {
+    let mut all = Vec::with_capacity(n);
+    for key in each {
+        all.push(key?);
+    }
+    Some(all)
+}
+
 /// A patch in packed form.
 fn packed(value: &Val) -> Option<&Patch> {
     match value {

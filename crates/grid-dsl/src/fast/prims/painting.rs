@@ -1,6 +1,6 @@
 //! Patches and grids: what is where, and writing into grids.
 
-use super::{Cells, Histogram, Maybe, grid, keys, packed};
+use super::{Cells, Histogram, Maybe, grid, is_empty, keys, packed};
 use crate::error::ErrClass;
 use crate::fast::machine::Fast;
 use crate::fast::val::{Dense, Patch, Val, at, colour_of, sort_keys};
@@ -17,7 +17,7 @@ fn cell(colour: i8, i: usize, j: usize) -> u64 {
 
 /// The keys of all locations where a test holds, in order.
 fn places(grid: &Dense, test: impl Fn(i8) -> bool) -> Vec<u64> {
-    let mut all = Vec::new();
+    let mut all = Vec::with_capacity(grid.cells.iter().filter(|c| test(**c)).count());
     for (i, row) in grid.cells.chunks_exact(grid.w).enumerate() {
         let first = ORIGIN + ((i as u64) << 16);
         all.extend(row.iter().enumerate().filter(|(_, c)| test(**c)).map(|(j, _)| first + j as u64));
@@ -191,8 +191,10 @@ pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Maybe {
     match prim {
         Prim::Asindices => keys(f, places(grid(f, a[0])?, |_| true), false),
         Prim::Ofcolor => {
-            let Val::Int(colour) = a[1] else { return None };
             let grid = grid(f, a[0])?;
+            let Val::Int(colour) = a[1] else {
+                return matches!(a[1], Val::None).then(|| Ok(Val::set(vec![])));
+            };
             match i8::try_from(*colour) {
                 Ok(colour) => keys(f, places(grid, |c| c == colour), false),
                 Err(_) => Some(Ok(Val::set(vec![]))),
@@ -233,6 +235,12 @@ pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Maybe {
             Some(Ok(Val::sorted_set(all.into_iter().map(|keys| Val::patch(keys, true)).collect())))
         }
         Prim::Frontiers => Some(Ok(frontiers(grid(f, a[0])?))),
+        Prim::Occurrences if is_empty(a[1]) => {
+            // Nothing is everywhere, behind the last row and column, too.
+            let (h, w) = grid(f, a[0]).map(|grid| (grid.h as u64, grid.w as u64))?;
+            let row = |i: u64| (0..=w).map(move |j| ORIGIN + (i << 16) + j);
+            keys(f, (0..=h).flat_map(row).collect(), false)
+        }
         Prim::Occurrences => occurrences(f, grid(f, a[0])?, packed(a[1])?),
         Prim::Hperiod => period(f, a[0], true),
         Prim::Vperiod => period(f, a[0], false),
@@ -251,16 +259,21 @@ pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Maybe {
             let grid = grid(f, a[0])?;
             painted(grid, &Cells::of(a[1])?, Some(background(&grid.cells))).map(Ok)
         }
+        Prim::Move if is_empty(a[1]) => {
+            let (Val::Grid(_), Val::Pair(..)) = (a[0], a[2]) else { return None };
+            grid(f, a[0]).map(|_| Ok(a[0].clone()))
+        }
         Prim::Move => {
             let (grid, object, (di, dj)) = (grid(f, a[0])?, packed(a[1])?, a[2].as_pair()?);
             let moved = super::patches::moved(object, object.bounds(), i64::from(di), i64::from(dj))?;
+            moved.check(f.limits()).ok()?;
             let Val::Grid(covered) = filled(grid, background(&grid.cells), &Cells::of(a[1])?, None) else {
                 return None;
             };
             painted(&covered, &Cells::of(&moved)?, None).map(Ok)
         }
         Prim::Subgrid => {
-            if super::is_empty(a[0]) {
+            if is_empty(a[0]) {
                 return Some(Err(ErrClass::Index));
             }
             let (b, grid) = (packed(a[0])?.bounds(), grid(f, a[1])?);

@@ -1,9 +1,9 @@
 //! Locations, and how patches lie to each other.
 
-use super::{Maybe, grid, keys, packed};
+use super::{Maybe, all_keys, grid, is_empty, keys, packed};
 use crate::error::ErrClass;
 use crate::fast::machine::Fast;
-use crate::fast::val::{Patch, Val, at, place};
+use crate::fast::val::{Bounds, Patch, Val, at, place};
 use crate::prim::Prim;
 
 /// Length of a frontier, whatever the grid.
@@ -18,7 +18,7 @@ fn around(f: &Fast, value: &Val, which: impl Fn(i32, i32) -> bool) -> Maybe {
         return None;
     }
     let steps = AROUND.into_iter().filter(|(di, dj)| which(*di, *dj));
-    keys(f, steps.map(|(di, dj)| place(i + di, j + dj)).collect::<Option<_>>()?, false)
+    keys(f, all_keys(8, steps.map(|(di, dj)| place(i + di, j + dj)))?, false)
 }
 
 /// The segment between two locations, both included.
@@ -36,17 +36,25 @@ fn segment(f: &Fast, (ai, aj): (i32, i32), (bi, bj): (i32, i32)) -> Maybe {
     let (si, sj) = (di.signum(), dj.signum());
     // Ascending from the start, or from the end.
     let (i, j, si, sj) = if (si, sj) < (0, 0) { (bi, bj, -si, -sj) } else { (ai, aj, si, sj) };
-    keys(f, (0..=n).map(|k| place(i + k * si, j + k * sj)).collect::<Option<_>>()?, false)
+    keys(f, all_keys(n as usize + 1, (0..=n).map(|k| place(i + k * si, j + k * sj)))?, false)
 }
 
 /// Whether two patches have a row or a column in common.
 fn share(a: &Patch, b: &Patch, rows: bool) -> bool {
-    let line = |key: u64| ((if rows { key >> 16 } else { key }) & 0xffff) as usize;
-    let mut taken = vec![0u64; 1 << 10];
+    let extent = |b: Bounds| if rows { (b.top, b.bottom) } else { (b.left, b.right) };
+    let ((first, last), (other_first, other_last)) = (extent(a.bounds()), extent(b.bounds()));
+    if last < other_first || other_last < first {
+        return false;
+    }
+    let line = |key: u64| {
+        let (i, j) = at(key);
+        (if rows { i } else { j }).wrapping_sub(first) as usize
+    };
+    let mut taken = vec![0u64; (last - first) as usize / 64 + 1];
     for &key in &a.keys {
         taken[line(key) >> 6] |= 1 << (line(key) & 63);
     }
-    b.keys.iter().any(|&key| taken[line(key) >> 6] >> (line(key) & 63) & 1 == 1)
+    b.keys.iter().any(|&key| taken.get(line(key) >> 6).is_some_and(|word| word >> (line(key) & 63) & 1 == 1))
 }
 
 /// Rows and columns of distinct locations.
@@ -101,11 +109,11 @@ pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Maybe {
         Prim::Neighbors => around(f, a[0], |_, _| true),
         Prim::Vfrontier => {
             let Val::Pair(_, j) = a[0] else { return None };
-            keys(f, (0..FRONTIER).map(|i| place(i, *j)).collect::<Option<_>>()?, false)
+            keys(f, all_keys(FRONTIER as usize, (0..FRONTIER).map(|i| place(i, *j)))?, false)
         }
         Prim::Hfrontier => {
             let Val::Pair(i, _) = a[0] else { return None };
-            keys(f, (0..FRONTIER).map(|j| place(*i, j)).collect::<Option<_>>()?, false)
+            keys(f, all_keys(FRONTIER as usize, (0..FRONTIER).map(|j| place(*i, j)))?, false)
         }
         Prim::Connect => segment(f, a[0].as_pair()?, a[1].as_pair()?),
         Prim::Shoot => {
@@ -114,9 +122,15 @@ pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Maybe {
             segment(f, (i, j), (end(i, di)?, end(j, dj)?))
         }
         Prim::Hmatching | Prim::Vmatching => {
+            if a.iter().any(|v| is_empty(v)) && a.iter().all(|v| is_empty(v) || packed(v).is_some()) {
+                return Some(Ok(Val::Bool(false)));
+            }
             Some(Ok(Val::Bool(share(packed(a[0])?, packed(a[1])?, prim == Prim::Hmatching))))
         }
         Prim::Manhattan | Prim::Adjacent => {
+            if a.iter().any(|v| is_empty(v)) && a.iter().all(|v| is_empty(v) || packed(v).is_some()) {
+                return Some(Err(ErrClass::Empty));
+            }
             let (a, b) = (packed(a[0])?.places(), packed(a[1])?.places());
             if let Err(class) = f.m.spend(a.len() as u64 * b.len() as u64) {
                 return Some(Err(class));
@@ -130,7 +144,7 @@ pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Maybe {
             Some(Ok(Val::Bool(b.top == 0 || b.left == 0 || b.bottom == h - 1 || b.right == w - 1)))
         }
         Prim::Position => {
-            if super::is_empty(a[0]) {
+            if is_empty(a[0]) {
                 return Some(Err(ErrClass::Empty));
             }
             let ((ai, aj), (bi, bj)) = (packed(a[0])?.bounds().center(), packed(a[1])?.bounds().center());
