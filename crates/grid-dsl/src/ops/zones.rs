@@ -5,7 +5,7 @@
 
 use super::components::{Component, Mode, NONE};
 use super::grid::Grid;
-use super::masks::{Plane, SLACK, WORD, bits, first, from_left, from_right};
+use super::masks::{Plane, SLACK, WORD, bits, first};
 
 /// Components, each with its cells and what it consists of, in the order of their first cells.
 #[derive(Clone, Debug, Default)]
@@ -23,21 +23,23 @@ struct Components {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Zones {
     width: usize,
-    /// Words of a row's mask.
-    words: usize,
-    /// The grid's cells, with a row and one more that count for nothing before them, and slack behind.
-    cells: Vec<u8>,
+    height: usize,
     /// Number of cells.
     len: usize,
-    /// Which cells equal others, while rows are looked at.
-    plane: Plane,
-    other: Plane,
-    /// Row by row, whether cells differ from the one to the left.
-    starts: Vec<u64>,
-    /// Whether they equal the one above.
-    ups: Vec<u64>,
-    /// Whether they are of another colour than the background.
-    alive: Vec<u64>,
+    /// The grid's cells, with a row and one more that count for nothing before them, and slack behind.
+    cells: Vec<u8>,
+    /// The first cells of rows, and the one behind the last row.
+    firsts: Plane,
+    /// Cells that differ from the one to the left, or are first in a row.
+    starts: Plane,
+    /// Cells that equal the one above.
+    ups: Plane,
+    /// Of those, the ones where a run begins to touch one above.
+    touches: Plane,
+    /// Cells of another colour than the background.
+    alive: Plane,
+    /// Cells that equal one over a corner.
+    corner: Plane,
     flat: Components,
     /// How many cells of a colour there are, while they are counted.
     counts: Vec<u32>,
@@ -48,6 +50,8 @@ pub(super) struct Zones {
     islands: Components,
     /// The island of every zone.
     island_of: Vec<u32>,
+    /// For every zone an earlier one that it is in one island with, or itself.
+    shores: Vec<u32>,
     /// For every island an earlier one that it is joined to over corners, or itself.
     bridges: Vec<u32>,
     /// Numbers of components, and what they consist of.
@@ -55,11 +59,19 @@ pub(super) struct Zones {
     merged: Vec<Component>,
 }
 
+/// Which zones are joined over corners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Corners {
+    None,
+    WithoutBackground,
+    All,
+}
+
 /// What must be joined for some modes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Joins {
     /// Zones of one colour over corners.
-    corners: bool,
+    corners: Corners,
     /// Zones of any colours but the background's over sides.
     islands: bool,
     /// The same over corners.
@@ -71,7 +83,13 @@ impl Joins {
     pub(super) fn of(modes: &[Mode]) -> Self {
         let any = |test: fn(&Mode) -> bool| modes.iter().any(test);
         Self {
-            corners: any(|m| m.univalued && m.diagonal),
+            corners: if any(|m| m.univalued && m.diagonal && !m.without_background) {
+                Corners::All
+            } else if any(|m| m.univalued && m.diagonal) {
+                Corners::WithoutBackground
+            } else {
+                Corners::None
+            },
             islands: any(|m| !m.univalued && m.without_background),
             bridges: any(|m| !m.univalued && m.without_background && m.diagonal),
         }
@@ -84,14 +102,18 @@ impl Zones {
     pub(super) fn read(&mut self, grid: &Grid, joins: Joins) {
         self.find_zones(grid);
         self.find_background();
-        if joins.corners {
-            self.join_corners();
+        if joins.corners != Corners::None || joins.islands {
+            let Self { alive, cells, width, background, len, .. } = self;
+            alive.others(&cells[*width + 1..], *background as u8, *len);
+        }
+        if joins.corners != Corners::None {
+            self.join_corners(joins.corners == Corners::All);
         }
         if joins.islands {
-            self.find_islands(&grid.cells);
+            self.join_islands(&grid.cells);
         }
         if joins.bridges {
-            self.join_islands();
+            self.join_bridges();
         }
     }
 
@@ -138,37 +160,29 @@ impl Zones {
 
     #[inline(always)]
     fn find_zones(&mut self, grid: &Grid) {
-        let Self { cells, plane, other, starts, ups, flat, .. } = self;
-        let (w, words) = (grid.w, grid.w.div_ceil(WORD));
-        (self.width, self.words, self.len) = (w, words, grid.cells.len());
+        let Self { cells, firsts, starts, ups, touches, corner, flat, .. } = self;
+        let (h, w, len) = (grid.h, grid.w, grid.cells.len());
+        (self.height, self.width, self.len) = (h, w, len);
         cells.clear();
         cells.resize(w + 1, 0);
         cells.extend(grid.cells.iter().map(|&c| c as u8));
         cells.extend([0; SLACK]);
-        starts.clear();
-        ups.clear();
-        flat.clear(self.len);
-        plane.compare(&cells[w + 1..], &cells[w..], self.len);
-        other.compare(&cells[w + 1..], &cells[1..], self.len);
-        for i in 0..grid.h {
-            let mut last_up = 0;
-            for k in 0..words {
-                let begin = i * w + WORD * k;
-                let n = (w - WORD * k).min(WORD);
-                let mut start = !plane.cells(begin, n) & first(n);
-                if k == 0 {
-                    start |= 1;
-                }
-                let up = if i > 0 { other.cells(begin, n) } else { 0 };
-                starts.push(start);
-                ups.push(up);
-                let touches = up & (start | !(up << 1 | last_up));
-                last_up = up >> (WORD - 1);
-                let place = Place { row: i, column: WORD * k, begin, width: w };
-                flat.add_runs(place, start, first(n), touches, &grid.cells);
+        flat.clear(len);
+        let words = len.div_ceil(WORD);
+        firsts.set_every(w, len);
+        corner.compare(&cells[w + 1..], &cells[w..], len);
+        starts.set(len, (0..words).map(|k| !corner.word(k) | firsts.word(k)));
+        ups.compare(&cells[w + 1..], &cells[1..], len);
+        ups.clear_first(w);
+        touches.set(len, (0..words).map(|k| ups.word(k) & (starts.word(k) | !ups.before(k, 1))));
+        for row in 0..h {
+            for column in (0..w).step_by(WORD) {
+                let (begin, n) = (row * w + column, (w - column).min(WORD));
+                let place = Place { row, column, begin, width: w };
+                flat.add_runs(place, starts.cells(begin, n), first(n), touches.cells(begin, n), &grid.cells);
             }
         }
-        flat.settle(self.len);
+        flat.settle(len);
     }
 
     /// The most frequent colour, the lowest of several.
@@ -193,55 +207,89 @@ impl Zones {
 
     /// Joins zones of one colour over corners.
     #[inline(always)]
-    fn join_corners(&mut self) {
-        let Self { cells, len, plane, other, starts, ups, flat, corners, width: w, words, .. } = self;
-        let (w, words, of_cells) = (*w, *words, &flat.of_cells);
-        plane.compare(&cells[w + 1..], cells, *len);
-        other.compare(&cells[w + 1..], &cells[2..], *len);
+    fn join_corners(&mut self, background: bool) {
+        let Self { cells, len, firsts, starts, ups, alive, corner, flat, corners, width: w, .. } = self;
+        let (w, words, of_cells) = (*w, len.div_ceil(WORD), &flat.of_cells);
         corners.clear();
         corners.extend(0..flat.count as u32);
-        for (i, (starts, ups)) in starts.chunks_exact(words).zip(ups.chunks_exact(words)).enumerate().skip(1) {
-            for k in 0..words {
-                let (begin, n) = (i * w + WORD * k, (w - WORD * k).min(WORD));
-                let inner = !u64::from(k == 0);
-                // Cells beside the corner of the same colour have joined the two already.
-                let left = starts[k] & !ups[k] & inner & plane.cells(begin, n);
-                let right = from_right(starts, k) & !ups[k] & other.cells(begin, n);
-                for j in bits(left | right) {
-                    let (own, above) = (begin + j, begin + j - w);
-                    if left >> j & 1 == 1 {
-                        unite(corners, of_cells[above - 1], of_cells[own]);
-                    }
-                    if right >> j & 1 == 1 {
-                        unite(corners, of_cells[above + 1], of_cells[own]);
-                    }
-                }
+        // Cells beside the corner of the same colour have joined the two already.
+        let open = |k: usize| !ups.word(k) & if background { u64::MAX } else { alive.word(k) };
+        corner.compare(&cells[w + 1..], cells, *len);
+        corner.clear_first(w);
+        for k in 0..words {
+            for j in bits(corner.word(k) & starts.word(k) & !firsts.word(k) & open(k)) {
+                let own = WORD * k + j;
+                unite(corners, of_cells[own - w - 1], of_cells[own]);
+            }
+        }
+        corner.compare(&cells[w + 1..], &cells[2..], *len);
+        corner.clear_first(w);
+        for k in 0..words {
+            for j in bits(corner.word(k) & starts.next(k) & !firsts.next(k) & open(k)) {
+                let own = WORD * k + j;
+                unite(corners, of_cells[own + 1 - w], of_cells[own]);
             }
         }
     }
 
-    /// Joins cells of other colours than the background's over sides. A cell alone tells little here: runs of such cells are
-    /// longer, and fewer, than zones.
+    /// Joins zones of other colours than the background's over sides: zone by zone where few touch, else cells anew, whose runs
+    /// are then longer, and fewer.
+    #[inline(always)]
+    fn join_islands(&mut self, colours: &[i8]) {
+        let Self { len, firsts, starts, ups, alive, flat, islands, island_of, shores, background, width: w, .. } = self;
+        let (w, words, of_cells) = (*w, len.div_ceil(WORD), &flat.of_cells);
+        // Two zones touch once along each run.
+        let beside = |k: usize| alive.word(k) & alive.before(k, 1) & starts.word(k) & !firsts.word(k);
+        let above =
+            |k: usize| alive.word(k) & alive.before(k, w) & !ups.word(k) & (starts.word(k) | starts.before(k, w));
+        let touching: u32 = (0..words).map(|k| beside(k).count_ones() + above(k).count_ones()).sum();
+        if touching as usize > len.div_ceil(4) {
+            self.find_islands(colours);
+            return;
+        }
+        shores.clear();
+        shores.extend(0..flat.count as u32);
+        for k in 0..words {
+            for j in bits(beside(k)) {
+                let own = WORD * k + j;
+                unite(shores, of_cells[own - 1], of_cells[own]);
+            }
+            for j in bits(above(k)) {
+                let own = WORD * k + j;
+                unite(shores, of_cells[own - w], of_cells[own]);
+            }
+        }
+        islands.clear(*len);
+        island_of.resize(flat.count, 0);
+        let (zones, shore) = (&flat.table[..flat.count], |k: usize| shores[k] as usize);
+        islands.count = merge(zones, Some(*background), shore, island_of, &mut islands.table);
+    }
+
+    /// The same by runs of such cells.
     #[inline(always)]
     fn find_islands(&mut self, colours: &[i8]) {
-        let Self { cells, len, plane, starts, alive, flat, islands, island_of, background, width: w, words, .. } = self;
-        let (w, words, len) = (*w, *words, *len);
-        plane.find(&cells[w + 1..], *background as u8, len);
-        alive.clear();
+        let Self {
+            len, height, firsts, starts, touches, alive, flat, islands, island_of, background, width: w, ..
+        } = self;
+        let (h, w, len) = (*height, *w, *len);
         islands.clear(len);
-        for i in 0..starts.len() / words {
-            let mut last_both = 0;
-            for k in 0..words {
-                let (begin, n) = (i * w + WORD * k, (w - WORD * k).min(WORD));
-                let own = !plane.cells(begin, n) & first(n);
-                alive.push(own);
-                let here = i * words + k;
-                let start = own & !from_left(&alive[i * words..], k);
-                let both = if i > 0 { own & alive[here - words] } else { 0 };
-                let touches = both & !(both << 1 | last_both);
-                last_both = both >> (WORD - 1);
-                let place = Place { row: i, column: WORD * k, begin, width: w };
-                islands.add_runs(place, start, own, touches, colours);
+        let words = len.div_ceil(WORD);
+        // What these planes told of zones is not needed any more.
+        starts.set(len, (0..words).map(|k| alive.word(k) & (!alive.before(k, 1) | firsts.word(k))));
+        let both = |k: usize| alive.word(k) & alive.before(k, w);
+        let before = |k: usize| both(k) << 1 | k.checked_sub(1).map_or(0, |k| both(k) >> (WORD - 1));
+        touches.set(len, (0..words).map(|k| both(k) & (!before(k) | firsts.word(k))));
+        for row in 0..h {
+            for column in (0..w).step_by(WORD) {
+                let (begin, n) = (row * w + column, (w - column).min(WORD));
+                let place = Place { row, column, begin, width: w };
+                islands.add_runs(
+                    place,
+                    starts.cells(begin, n),
+                    alive.cells(begin, n),
+                    touches.cells(begin, n),
+                    colours,
+                );
             }
         }
         islands.settle(len);
@@ -262,25 +310,24 @@ impl Zones {
 
     /// Joins islands over corners.
     #[inline(always)]
-    fn join_islands(&mut self) {
-        let Self { alive, islands, bridges, width: w, words, .. } = self;
-        let (w, words, of_cells) = (*w, *words, &islands.of_cells);
+    fn join_bridges(&mut self) {
+        let Self { len, firsts, alive, flat, islands, island_of, bridges, width: w, .. } = self;
+        let (w, words) = (*w, len.div_ceil(WORD));
         bridges.clear();
         bridges.extend(0..islands.count as u32);
         if islands.count < 2 {
             return;
         }
-        for (i, rows) in (1..).zip(alive.windows(2 * words).step_by(words)) {
-            let (above, own) = rows.split_at(words);
-            for k in 0..words {
-                let begin = i * w + WORD * k;
-                let lone = own[k] & !above[k];
-                for j in bits(lone & from_left(above, k) & !from_left(own, k)) {
-                    unite(bridges, of_cells[begin + j], of_cells[begin + j - w - 1]);
-                }
-                for j in bits(lone & from_right(above, k) & !from_right(own, k)) {
-                    unite(bridges, of_cells[begin + j], of_cells[begin + j - w + 1]);
-                }
+        let island = |cell: usize| island_of[flat.of_cells[cell] as usize];
+        for k in 0..words {
+            let lone = alive.word(k) & !alive.before(k, w);
+            for j in bits(lone & alive.before(k, w + 1) & !alive.before(k, 1) & !firsts.word(k)) {
+                let own = WORD * k + j;
+                unite(bridges, island(own - w - 1), island(own));
+            }
+            for j in bits(lone & alive.before(k, w - 1) & !alive.next(k) & !firsts.next(k)) {
+                let own = WORD * k + j;
+                unite(bridges, island(own + 1 - w), island(own));
             }
         }
     }
