@@ -164,7 +164,9 @@ fn same(dag: &Dag, got: &RunResult, wanted: &grid_dsl::RunResult) {
     for sample in 0..wanted.samples() {
         for program in 0..dag.programs().len() {
             for output in 0..dag.outputs(program).len() {
+                let digest = got.digest(program, output, sample);
                 let (got, wanted) = (got.value(program, output, sample), wanted.value(program, output, sample));
+                assert_eq!(digest, wanted.map(Value::digest), "program {program}, output {output}, sample {sample}");
                 let texts = [got, wanted].map(|v| v.map(Value::to_text));
                 assert_eq!(texts[0], texts[1], "program {program}, output {output}, sample {sample}");
             }
@@ -176,6 +178,8 @@ fn check<B: GridBackend>(queues: Vec<B>, dag: &Dag, batch: &Batch, opts: Options
     let wanted = dag.run(batch, &ExecOpts { limits: opts.limits.clone(), min_batch: opts.min_batch });
     let (got, coverage) = DeviceExecutor::new(queues).unwrap().run(dag, batch, &opts).unwrap();
     same(dag, &got, &wanted);
+    let on_cpu = Executor::new(grid_dsl::exec::Cpu, opts).run(dag, batch);
+    assert_eq!(got.dedupe_by_digest(), on_cpu.dedupe_by_digest());
     coverage
 }
 

@@ -22,7 +22,7 @@ use rayon::prelude::*;
 
 use crate::dag::{Batch, Dag};
 use crate::error::{ErrClass, Limits, Result};
-use crate::exec::{Backend, Cache, Cpu, Options, Output, Profile, RunResult};
+use crate::exec::{Backend, Cache, Cpu, Options, Profile, RunResult};
 use crate::kernels::{Arena, GridBackend, SIDE};
 use crate::lang::Program;
 use crate::prim::Prim;
@@ -88,27 +88,29 @@ impl<B: GridBackend> DeviceExecutor<B> {
         if !(opts.mem_fraction > 0.0 && opts.mem_fraction <= 1.0) {
             return Err(Error::value("mem_fraction", format!("{} is not above 0 and at most 1", opts.mem_fraction)));
         }
-        let (values, coverage) = self.values(dag, batch, opts);
-        let counts = (0..dag.programs().len()).map(|program| dag.outputs(program).len());
-        Ok((RunResult::new(values, counts), coverage))
+        Ok(self.result(dag, batch, opts))
     }
 
-    fn values(&self, dag: &Dag, batch: &Batch, opts: &Options) -> (run::Values, Coverage) {
+    fn result(&self, dag: &Dag, batch: &Batch, opts: &Options) -> (RunResult, Coverage) {
         let samples = batch.samples();
+        let result = |values| RunResult::new(values, (0..dag.programs().len()).map(|p| dag.outputs(p).len()));
         if samples.len() < opts.min_batch || !enough(&opts.limits) {
             let why =
                 format!("{} samples stay on the host: fewer than min_batch, or limits below a device's", samples.len());
-            return on_host(dag, samples, opts, why);
+            let (values, coverage) = on_host(dag, samples, opts, why);
+            return (result(values), coverage);
         }
         if opts.overlap {
-            return self.split(dag, batch, opts);
+            let (values, packed, coverage) = self.split(dag, batch, opts);
+            return (result(values).with_packed(packed), coverage);
         }
         let inlined = dag.inlined(&opts.limits);
         let mut plan = Plan::new(&inlined);
         self.leave_room(&mut plan, opts);
         let wave = |b: &B, now: &[Sample]| run::wave(b, &inlined, &plan, now, &opts.limits);
         let instead = |now: &[Sample], why: String| on_host(dag, now, opts, why);
-        self.on_queues(samples, opts, &plan, (&wave, &instead))
+        let (values, coverage) = self.on_queues(samples, opts, &plan, (&wave, &instead));
+        (result(values), coverage)
     }
 
     /// Leaves room for elements of maps on the smallest device.
@@ -241,10 +243,10 @@ impl<B: GridBackend> Backend for DeviceExecutor<B> {
     fn programs(&self, program: &Program, samples: &[Sample], limits: &Limits, strict: bool) -> Vec<Outcome> {
         let (whole, lines) = program.with_lines_returned(strict);
         let opts = Options { limits: limits.clone(), min_batch: 1, overlap: false, ..Options::default() };
-        let (values, coverage) = self.values(&Dag::build(&[whole]), &Batch::from(samples.to_vec()), &opts);
+        let (result, coverage) = self.result(&Dag::build(&[whole]), &Batch::from(samples.to_vec()), &opts);
         self.took_place(&coverage);
-        let outcome = |values: Vec<Result<Output>>| {
-            let mut values = values.into_iter().map(|value| value.map(Output::into_value));
+        let outcome = |values: Vec<Result<Value>>| {
+            let mut values = values.into_iter();
             let mut next = || values.next().unwrap_or(Err(ErrClass::Type));
             let mut outcome = Outcome { lines: Vec::new(), returns: Vec::new(), used: 0 };
             outcome.returns = program.returns().iter().map(|_| next()).collect();
@@ -254,19 +256,19 @@ impl<B: GridBackend> Backend for DeviceExecutor<B> {
             }
             outcome
         };
-        values.into_iter().map(outcome).collect()
+        result.into_values().map(outcome).collect()
     }
 
     fn graph(&self, dag: &Dag, batch: &Batch, opts: &Options, _: &Cache, profile: &mut Profile) -> RunResult {
         let mem_fraction = opts.mem_fraction.clamp(0.01, 1.0);
-        let (values, coverage) = self.values(dag, batch, &Options { mem_fraction, ..opts.clone() });
+        let (result, coverage) = self.result(dag, batch, &Options { mem_fraction, ..opts.clone() });
         profile.node_evaluations = profile.samples as u64 * profile.nodes as u64;
         profile.opcodes.clone_from(&coverage.opcodes);
         profile.levels.clone_from(&coverage.levels);
         profile.errors = profile.opcodes.values().map(|cost| cost.errors).sum();
         profile.finished.clone_from(&coverage.finished);
         self.took_place(&coverage);
-        RunResult::new(values, (0..dag.programs().len()).map(|program| dag.outputs(program).len()))
+        result
     }
 }
 

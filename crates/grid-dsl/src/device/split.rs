@@ -17,8 +17,8 @@ use super::run::{self, Known, Values};
 use super::{Coverage, DeviceExecutor, part};
 use crate::dag::{Batch, Dag};
 use crate::error::Result;
-use crate::exec::{Backend, Cache, Counted, Cpu, Moments, Options, Output, Profile, Run};
-use crate::kernels::GridBackend;
+use crate::exec::{Backend, Brought, Cache, Counted, Cpu, Moments, Options, Output, Profile, Run};
+use crate::kernels::{GridBackend, Packed};
 use crate::run::Sample;
 
 /// Threads for each queue, beside those that run programs: they wait for the device, or read what it wrote.
@@ -82,6 +82,8 @@ struct Shared<'s> {
     started: Instant,
     /// Devices that take samples.
     devices: usize,
+    /// What these return.
+    brought: Brought,
 }
 
 impl Shared<'_> {
@@ -205,8 +207,8 @@ impl<B: GridBackend> DeviceExecutor<B> {
         self.feeders.get_or_init(pool).as_ref()
     }
 
-    /// Runs all programs on all samples, and says where.
-    pub(super) fn split(&self, dag: &Dag, batch: &Batch, opts: &Options) -> (Values, Coverage) {
+    /// Runs all programs on all samples, and says where. Some of the values are grids of lists that devices packed.
+    pub(super) fn split(&self, dag: &Dag, batch: &Batch, opts: &Options) -> (Values, Vec<Arc<Packed>>, Coverage) {
         let samples = batch.samples();
         let inlined = dag.inlined(&opts.limits);
         let known = Plan::new(&inlined).whole(&inlined);
@@ -234,7 +236,7 @@ impl<B: GridBackend> DeviceExecutor<B> {
             coverage.add_host(&profile);
             coverage.finished = std::mem::take(&mut profile.finished);
             coverage.programs_on_host = (dag.programs().len() * samples.len()) as u64;
-            return (values, coverage);
+            return (values, Vec::new(), coverage);
         };
         let chosen = Arc::new(choose(whole));
 
@@ -260,7 +262,8 @@ impl<B: GridBackend> DeviceExecutor<B> {
             speed: 0.0,
         };
         let (state, changed) = (Mutex::new(state), Condvar::new());
-        let shared = Shared { state, changed, samples, opts, started: Instant::now(), devices };
+        let shared =
+            Shared { state, changed, samples, opts, started: Instant::now(), devices, brought: Brought::default() };
 
         let device = |queue: usize, first: std::ops::Range<usize>| {
             let _at_work = Device(&shared);
@@ -268,7 +271,8 @@ impl<B: GridBackend> DeviceExecutor<B> {
             let mut next = Some((first, chosen.clone()));
             while let Some((range, chosen)) = next {
                 let begun = Instant::now();
-                let (known, counted) = wave_of(&self.queues[queue], &chosen, &samples[range.clone()], opts);
+                let (known, counted) =
+                    wave_of(&self.queues[queue], &chosen, &samples[range.clone()], opts, &shared.brought);
                 coverage.add(&counted);
                 let speed = range.len() as f64 / begun.elapsed().as_secs_f64();
                 shared.begun(range.start, known, &chosen, speed, choose);
@@ -307,7 +311,7 @@ impl<B: GridBackend> DeviceExecutor<B> {
         coverage.add_host(&profile);
         coverage.finished = last.all();
         all.sort_unstable_by_key(|(sample, _)| *sample);
-        (all.into_iter().map(|(_, values)| values).collect(), coverage)
+        (all.into_iter().map(|(_, values)| values).collect(), shared.brought.all(), coverage)
     }
 }
 
@@ -335,11 +339,15 @@ impl Shared<'_> {
                     left.sort_unstable();
                     let computed = run.some(&self.samples[sample], &left, &mut counted);
                     let mut computed = left.iter().zip(computed).peekable();
-                    let (mut found, mut values) = (known.outputs.into_iter(), Vec::new());
+                    let (mut values, mut of_device) = (Vec::with_capacity(programs as usize), 0);
                     for program in 0..programs {
+                        let begin = of_device;
+                        if chosen.is[program as usize] {
+                            of_device += dag.outputs(program as usize).len();
+                        }
                         match computed.next_if(|(number, _)| **number == program) {
                             Some((_, own)) => values.extend(own),
-                            None => values.extend(found.by_ref().take(dag.outputs(program as usize).len())),
+                            None => values.extend(known.outputs(begin..of_device)),
                         }
                     }
                     (sample, values)
@@ -355,12 +363,18 @@ impl Shared<'_> {
 }
 
 /// What a device finds for some samples.
-fn wave_of<B: GridBackend>(b: &B, chosen: &Chosen, samples: &[Sample], opts: &Options) -> (Vec<Known>, Coverage) {
+fn wave_of<B: GridBackend>(
+    b: &B,
+    chosen: &Chosen,
+    samples: &[Sample],
+    opts: &Options,
+    brought: &Brought,
+) -> (Vec<Known>, Coverage) {
     let wave = |b: &B, now: &[Sample]| -> Done<(Vec<Known>, Coverage)> {
-        run::whole(b, &chosen.graph, &chosen.plan, now, &opts.limits)
+        run::whole(b, &chosen.graph, &chosen.plan, now, &opts.limits, brought)
     };
     let instead = |now: &[Sample], why: String| {
-        let all = || Known { outputs: Vec::new(), redo: (0..chosen.programs.len() as u32).collect() };
+        let all = || Known::nothing(chosen.programs.len());
         (now.iter().map(|_| all()).collect(), Coverage { failures: vec![why], ..Coverage::default() })
     };
     part(b, &chosen.plan, samples, opts, (&wave, &instead))

@@ -26,8 +26,8 @@ pub(crate) use cpu::{Run, is_container, run_program};
 pub(crate) use moments::{Moments, curve};
 pub(crate) use plan::Plan;
 pub use profile::{Knobs, OpcodeProfile, PatternProfile, Profile};
-pub(crate) use result::Output;
 pub use result::RunResult;
+pub(crate) use result::{Brought, Output};
 
 /// How a graph runs. Nothing here changes a result.
 #[derive(Clone, Debug)]

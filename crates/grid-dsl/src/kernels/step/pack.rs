@@ -117,7 +117,7 @@ impl Packed {
 
     /// The head and the payload of a value; what its head does not speak of is 0 there.
     pub fn value(&self, n: usize) -> (&[i32], [u32; PAYLOAD]) {
-        let (head, mut payload) = (&self.heads[n * HEAD..][..HEAD], [0; PAYLOAD]);
+        let (head, mut payload) = (self.head(n), [0; PAYLOAD]);
         let mut words = &self.words[self.begins[n]..self.begins[n + 1]];
         for range in Rows::of(head).each() {
             let (row, others) = words.split_at(range.len());
@@ -129,19 +129,39 @@ impl Packed {
 
     /// A value on the host, or why it has none there.
     pub(crate) fn decode(&self, n: usize) -> std::result::Result<crate::error::Result<Val>, Spill> {
-        let head = &self.heads[n * HEAD..][..HEAD];
-        let (rows, words) = (Rows::of(head), &self.words[self.begins[n]..self.begins[n + 1]]);
-        if head[0] != Form::Grid as i32 || rows.words == 0 {
-            let (head, payload) = self.value(n);
-            return decode_val(head, &payload);
+        if self.is_grid(n) {
+            return Ok(Ok(self.grid(n)));
         }
-        // Most values are small grids, for which a payload would be far more than what was copied.
-        let columns = head[2] as usize;
+        let (head, payload) = self.value(n);
+        decode_val(head, &payload)
+    }
+
+    fn head(&self, n: usize) -> &[i32] {
+        &self.heads[n * HEAD..][..HEAD]
+    }
+
+    /// Whether a value is a grid that has cells.
+    pub(crate) fn is_grid(&self, n: usize) -> bool {
+        let head = self.head(n);
+        head[0] == Form::Grid as i32 && Rows::of(head).len() > 0
+    }
+
+    /// A value that is a grid. Most are small: a whole payload would be far more than what was copied.
+    pub(crate) fn grid(&self, n: usize) -> Val {
+        let (head, words) = (self.head(n), &self.words[self.begins[n]..self.begins[n + 1]]);
+        let (rows, columns) = (Rows::of(head), head[2] as usize);
         let mut cells = Vec::with_capacity(rows.count as usize * columns);
-        for row in words.chunks_exact(rows.words as usize) {
+        for row in words.chunks_exact(rows.words.max(1) as usize) {
             cells.extend(row.iter().flat_map(|word| word.to_le_bytes()).take(columns).map(|cell| cell as i8));
         }
-        Ok(Ok(Val::grid(rows.count as usize, columns, cells)))
+        Val::grid(rows.count as usize, columns, cells)
+    }
+
+    /// Whether a value has a form on the host.
+    pub(crate) fn has_form(&self, n: usize) -> bool {
+        let form = self.head(n)[0];
+        // What a function has captured may have none.
+        form != Form::Spilled as i32 && (form != Form::Bound as i32 || self.decode(n).is_ok())
     }
 }
 
