@@ -155,7 +155,7 @@ fn names_that_mean_something_else_in_python_are_errors() {
         ("def solve_s(I):\n    return = rot90(I)\n    return I\n", 2, 5, "`return` is a word of Python"),
         ("def solve_s(I):\n    None = rot90(I)\n    return I\n", 2, 5, "`None` is a word of Python"),
         ("def lambda(I):\n    return I\n", 1, 5, "`lambda` is a word of Python"),
-        // What calls these below would mean something else.
+        // What calls these would mean something else.
         ("def rot90(I):\n    O = rot180(I)\n    return O\n", 1, 5, "`rot90` is a name of the language"),
         ("def TWO(I):\n    return I\n", 1, 5, "`TWO` is a name of the language"),
         // A line ends there for Python, and what is behind a comment is code.
@@ -165,6 +165,22 @@ fn names_that_mean_something_else_in_python_are_errors() {
         let (at, found, message) = fault(text);
         assert_eq!((at, found), (line, column), "{text}: {message}");
         assert!(message.contains(words), "{text}: {message}");
+    }
+}
+
+#[test]
+fn what_uses_a_replaced_name_of_the_language_is_left_out() {
+    let solvers = "def solve_a(I):\n    O = rot90(I)\n    return O\ndef solve_b(I):\n    O = crop(I, ORIGIN, TWO_BY_TWO)\n    \
+                   return O\ndef solve_c(I):\n    O = hmirror(I)\n    return O\n";
+    let names = |names: &[&str]| names.iter().map(|name| format!("solve_{name}")).collect::<Vec<_>>();
+    // Python looks names up when a function is called: above, too.
+    for (text, left, at) in [
+        (format!("from x import vmirror as rot90\n{solvers}"), names(&["b", "c"]), vec![1]),
+        (format!("import x, y as ORIGIN\n{solvers}"), names(&["a", "c"]), vec![1]),
+        (format!("{solvers}def hmirror(I):\n    return I\n"), names(&["a", "b"]), vec![10]),
+        (format!("from x import rot90 as rot90, vmirror as v  # as rot90\n{solvers}"), names(&["a", "b", "c"]), vec![]),
+    ] {
+        assert_eq!(imported(&text), (left, at), "{text}");
     }
 }
 

@@ -1,8 +1,10 @@
 //! Writing files so that nobody ever sees half of one.
 
-use std::fs::File;
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
@@ -28,10 +30,39 @@ pub(crate) fn fitting(name: &str, room: usize) -> String {
     format!("{}{end}", &name[..cut])
 }
 
-/// A file that is being written beside its final place, and gets its name only when it is complete.
+/// Files that are being written, for an interruption to remove.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// Folders that were looked through for leftovers.
+static SWEPT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn locked(set: &Mutex<BTreeSet<PathBuf>>) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+    set.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what is half-written: the process ends.
+pub(crate) fn abandon() {
+    for part in locked(&UNFINISHED).iter() {
+        let _ = std::fs::remove_file(part);
+    }
+}
+
+/// Where a path leads to, through links: these stay what they are.
+fn target(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    // As many as Linux follows.
+    for _ in 0..40 {
+        let Ok(next) = std::fs::read_link(&path) else { break };
+        path = path.parent().map_or_else(|| next.clone(), |folder| folder.join(&next));
+    }
+    path
+}
+
+/// A file that is being written beside its final place, and gets its name only when it is complete. A device or a pipe gets
+/// what is written at once: it has no other place.
 pub(crate) struct Draft {
     path: PathBuf,
-    part: PathBuf,
+    part: Option<PathBuf>,
     file: Option<BufWriter<File>>,
 }
 
@@ -43,9 +74,19 @@ impl Draft {
                 Failure::new(Exit::Io, format!("cannot write {}: it is a folder", path.display())).help("name a file")
             );
         }
+        let path = &target(path);
         let name = path
             .file_name()
             .ok_or_else(|| Failure::usage(format!("`{}` names no file", path.display())).help("name a file"))?;
+        let buffered = |file| Some(BufWriter::with_capacity(1 << 20, file));
+        if path.metadata().is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+            let file = OpenOptions::new().write(true).open(path).map_err(|e| Failure::writing(path, &e))?;
+            return Ok(Self { path: path.clone(), part: None, file: buffered(file) });
+        }
+        let folder = path.parent().unwrap_or(Path::new(""));
+        if locked(&SWEPT).insert(folder.to_owned()) {
+            sweep(folder);
+        }
         let ending = format!(".{}.part", writer());
         let mut hidden = std::ffi::OsString::from(".");
         if 1 + name.len() + ending.len() <= LONGEST_NAME {
@@ -55,8 +96,11 @@ impl Draft {
         }
         hidden.push(ending);
         let part = path.with_file_name(hidden);
-        let file = File::create(&part).map_err(|e| Failure::writing(path, &e))?;
-        Ok(Self { path: path.to_owned(), part, file: Some(BufWriter::with_capacity(1 << 20, file)) })
+        crate::interrupt::clean_up();
+        locked(&UNFINISHED).insert(part.clone());
+        let mut draft = Self { path: path.clone(), part: Some(part.clone()), file: None };
+        draft.file = buffered(File::create(&part).map_err(|e| Failure::writing(path, &e))?);
+        Ok(draft)
     }
 
     /// Appends bytes.
@@ -78,7 +122,7 @@ impl Draft {
     pub(crate) fn finish_pair(mut about: Self, mut data: Self) -> Result<()> {
         about.seal()?;
         data.seal()?;
-        match std::fs::remove_file(&data.path) {
+        match data.part.as_ref().map_or(Ok(()), |_| std::fs::remove_file(&data.path)) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(Failure::writing(&data.path, &e)),
             _ => {}
         }
@@ -89,27 +133,34 @@ impl Draft {
     /// Brings the contents to the disk. Before the name is there: a journal that says "done" must be right after a power
     /// cut, too.
     fn seal(&mut self) -> Result<()> {
-        match &mut self.file {
-            Some(file) => {
-                file.flush().and_then(|()| file.get_ref().sync_all()).map_err(|e| Failure::writing(&self.path, &e))
-            }
-            None => Ok(()),
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let mut sealed = file.flush();
+        if self.part.is_some() {
+            // A file that is replaced keeps its permissions.
+            let kept = self.path.metadata().map(|meta| file.get_ref().set_permissions(meta.permissions()));
+            sealed = sealed.and(kept.unwrap_or(Ok(()))).and_then(|()| file.get_ref().sync_all());
         }
+        sealed.map_err(|e| Failure::writing(&self.path, &e))
     }
 
     fn rename(mut self) -> Result<()> {
-        std::fs::rename(&self.part, &self.path).map_err(|e| Failure::writing(&self.path, &e))?;
+        if let Some(part) = &self.part {
+            std::fs::rename(part, &self.path).map_err(|e| Failure::writing(&self.path, &e))?;
+            locked(&UNFINISHED).remove(part);
+        }
         // There is nothing left to remove.
-        self.file = None;
+        self.part = None;
         Ok(())
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // Reached with an open file only when something failed before `finish`.
-        if self.file.take().is_some() {
-            let _ = std::fs::remove_file(&self.part);
+        self.file = None;
+        // Still there only when something failed before `finish`.
+        if let Some(part) = self.part.take() {
+            let _ = std::fs::remove_file(&part);
+            locked(&UNFINISHED).remove(&part);
         }
     }
 }
@@ -264,7 +315,7 @@ mod tests {
         assert_eq!((std::fs::read(&about).unwrap(), std::fs::read(&data).unwrap()), (b"new".into(), b"new".into()));
         // The description gets its name, the data does not.
         let (first, second) = (draft(&about, b"newer"), draft(&data, b"newer"));
-        std::fs::remove_file(&second.part).unwrap();
+        std::fs::remove_file(second.part.as_ref().unwrap()).unwrap();
         assert!(Draft::finish_pair(first, second).is_err());
         assert!(!data.exists() && std::fs::read_dir(folder.path()).unwrap().count() == 1);
     }

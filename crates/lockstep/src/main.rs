@@ -101,7 +101,7 @@ fn main() -> ExitCode {
         Command::Doctor(doctor) => doctor.run(session),
         Command::Compare(compare) => compare.run(session),
     };
-    match done {
+    match done.and_then(|exit| session::lost_output().map_or(Ok(exit), Err)) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             report_failure(session, &failure);

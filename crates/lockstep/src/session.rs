@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::OnceLock;
 
 use clap::{ArgAction, Args};
 use serde::Serialize;
@@ -70,11 +72,22 @@ impl Session {
     }
 }
 
-/// Prints a line. A reader that has gone away (`lockstep … | head`) ends the program quietly, as it does for other tools.
+/// What went wrong with standard output, first.
+static LOST: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Prints a line. When that fails nothing more is printed, but the work is done, and its exit code is what it would be.
 fn print(line: &dyn fmt::Display) {
-    if writeln!(std::io::stdout().lock(), "{line}").is_err() {
-        std::process::exit(0);
+    if LOST.get().is_none()
+        && let Err(e) = writeln!(std::io::stdout().lock(), "{line}")
+    {
+        let _ = LOST.set(e);
     }
+}
+
+/// Why results could not be printed. A reader that has gone away (`lockstep … | head`) has what it wants.
+pub(crate) fn lost_output() -> Option<Failure> {
+    let lost = LOST.get().filter(|e| e.kind() != std::io::ErrorKind::BrokenPipe)?;
+    Some(Failure::writing(Path::new("standard output"), lost))
 }
 
 /// Bytes in words: `1.5 GiB`.

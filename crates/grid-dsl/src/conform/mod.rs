@@ -154,7 +154,7 @@ fn function_of(stem: &str) -> String {
 ///
 /// What the line lacks, in words.
 pub fn read(stem: &str, line: &str) -> Result<Record, String> {
-    let raw: Raw = serde_json::from_str(line).map_err(|e| format!("no record: {e}"))?;
+    let raw: Raw = serde_json::from_str(line.trim_end()).map_err(unread)?;
     if let Some(args) = raw.a {
         let args = args.into_iter().map(value).collect::<Result<_, _>>()?;
         if raw.r.is_none() && raw.e.is_none() {
@@ -169,6 +169,7 @@ pub fn read(stem: &str, line: &str) -> Result<Record, String> {
         return Ok(Record::Vector(Vector { function: raw.f.unwrap_or_else(|| function_of(stem)), args, result }));
     }
     if let Some(train) = raw.train {
+        let grid = |digits: &str| grid(digits).and_then(rectangular);
         let pairs = |all: Vec<(String, String)>| {
             let read = |(i, o): (String, String)| Ok((grid(&i)?, grid(&o)?));
             all.into_iter().map(read).collect::<Result<Vec<_>, String>>()
@@ -224,6 +225,17 @@ pub fn read(stem: &str, line: &str) -> Result<Record, String> {
     let cases = cases.into_iter().map(case).collect::<Result<_, _>>()?;
     let id = raw.id.or_else(|| raw.task.clone()).ok_or("a program without `id`")?;
     Ok(Record::Program(Recorded { id, task: raw.task, examples, source, cases }))
+}
+
+/// Why JSON cannot be read, with the column: the line is that of the file.
+fn unread(e: serde_json::Error) -> String {
+    let (text, place) = (e.to_string(), format!(" at line {} column {}", e.line(), e.column()));
+    format!("no record: {}, column {}", text.strip_suffix(&place).unwrap_or(&text), e.column())
+}
+
+/// A task's grid, unless its rows differ in length.
+fn rectangular(grid: Value) -> Result<Value, String> {
+    if grid.is_grid() { Ok(grid) } else { Err("a grid whose rows differ in length".to_owned()) }
 }
 
 fn value(text: &RawValue) -> Result<Value, String> {
@@ -468,7 +480,13 @@ impl Task {
         match outcome.returns.first() {
             Some(Ok(found)) if found == output => Verdict::Right,
             Some(found) => {
-                Verdict::Wrong(format!("{}, example {example}: {} returns {}", self.id, program.name(), shown(found)))
+                let place = match example.checked_sub(self.train.len()) {
+                    None => format!("train {example}"),
+                    Some(test) => format!("test {test}"),
+                };
+                let (name, expected) = (program.name(), short(&output.to_text()));
+                let what = format!("{}, {place}: {name} returns {}, expected {expected}", self.id, shown(found));
+                Verdict::Wrong(what)
             }
             None => Verdict::Unsupported(format!("{} returns nothing", program.name())),
         }

@@ -337,7 +337,12 @@ impl Dag {
                 other => other.opcode().to_owned(),
             };
             lines.push(format!("  n{id} [label=\"{label}\"];"));
-            lines.extend(node.operands().map(|operand| format!("  n{operand} -> n{id};")));
+            // Only the order of several operands tells what they are.
+            let several = node.operands().count() > 1;
+            lines.extend((1..).zip(node.operands()).map(|(k, operand)| {
+                let which = if several { format!(" [label=\"{k}\"]") } else { String::new() };
+                format!("  n{operand} -> n{id}{which};")
+            }));
         }
         for member in &self.members {
             let name = &member.name;

@@ -20,8 +20,8 @@ pub struct Imported {
 /// Inputs are `(I)`, `(S, I)` or `(S, I, C)`. Imports are passed over, and so is `if x == n: return xn`, on one line or two. A
 /// function with anything else in it, or below a decorator, gives a diagnostic and no program; the others are read all the
 /// same. Text inside of strings is no code. The last definition of a name counts, and where it cannot be read none does; a
-/// function with a name of the language is an error, since it would replace that. Only the first faults are listed, the last
-/// of those with the number of others.
+/// function with a name of the language, and something imported as such, is an error, since it replaces that: functions that
+/// use the name are left out. Only the first faults are listed, the last of those with the number of others.
 pub fn import(text: &str, dialect: Dialect) -> Imported {
     let mut reader = Reader::default();
     // Below a decorator, up to the function that it changes.
@@ -59,6 +59,13 @@ pub fn import(text: &str, dialect: Dialect) -> Imported {
             continue;
         }
         decorated = line.starts_with('@');
+        if let Some((column, name)) = replaced(line, dialect) {
+            let wrong = format!("`{name}` is a name of the language, which this replaces: what uses it is left out");
+            reader.lost = defined(line).map(str::to_owned);
+            reader.replaced.push(name.to_owned());
+            reader.fault(Diagnostic::error(at, column, wrong).help("give it another name, also where it is used"));
+            continue;
+        }
         let read =
             if indented { body(at, line, reader.open.as_mut()) } else { head(at, line, dialect, &mut reader.open) };
         if let Err(error) = read {
@@ -77,6 +84,24 @@ fn defined(line: &str) -> Option<&str> {
     (length > 0).then_some(&rest[..length])
 }
 
+/// The name of the language that a line at the margin gives another meaning, and its column.
+fn replaced(line: &str, dialect: Dialect) -> Option<(usize, &str)> {
+    let code = line.split('#').next()?;
+    let words = || code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+    let of_language = |name: &&str| primitive(name, dialect).is_some() || constant(name, dialect).is_some();
+    let name = match words().next()? {
+        "def" => defined(line).filter(of_language)?,
+        "from" | "import" => {
+            let all: Vec<&str> = words().collect();
+            let other = |three: &&[&str]| three[1] == "as" && three[0] != three[2] && of_language(&three[2]);
+            all.windows(3).find(other)?[2]
+        }
+        _ => return None,
+    };
+    let at = name.as_ptr() as usize - line.as_ptr() as usize;
+    Some((line[..at].chars().count() + 1, name))
+}
+
 /// What has been read so far.
 #[derive(Default)]
 struct Reader {
@@ -90,6 +115,8 @@ struct Reader {
     skipping: bool,
     /// The name of the function that a fault lies in.
     lost: Option<String>,
+    /// Names of the language that the file gives another meaning.
+    replaced: Vec<String>,
 }
 
 impl Reader {
@@ -133,6 +160,13 @@ impl Reader {
         let last = self.all.into_iter().rev().filter(|(name, _)| seen.insert(name.clone()));
         let mut programs: Vec<Program> = last.filter_map(|(_, program)| program).collect();
         programs.reverse();
+        let text_uses = |text: &str| {
+            let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            words.any(|word| self.replaced.iter().any(|name| name == word))
+        };
+        if !self.replaced.is_empty() {
+            programs.retain(|program| !text_uses(&program.to_text()));
+        }
         if self.more > 0
             && let Some(fault) = self.faults.last_mut()
         {
@@ -220,10 +254,6 @@ fn head(at: usize, text: &str, dialect: Dialect, open: &mut Option<(Draft, Body)
     let column = cursor.column();
     let name = cursor.name("the name of a function")?;
     no_keyword(at, column, name)?;
-    if primitive(name, dialect).is_some() || constant(name, dialect).is_some() {
-        let wrong = format!("`{name}` is a name of the language, which this would replace in the functions below");
-        return Err(Diagnostic::error(at, column, wrong).help("give it another name, also where it is called"));
-    }
     let inputs = inputs(&mut cursor)?;
     cursor.expect(":")?;
     cursor.done()?;

@@ -5,7 +5,7 @@ use crate::fast::Val;
 use crate::isometry::Isometry;
 use crate::value::Value;
 
-/// A grid of small numbers, row by row; at least one row and one column.
+/// A grid of small numbers, row by row; at least one row and one column, at most 65,536 of each.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Grid {
     pub(crate) h: usize,
@@ -18,10 +18,13 @@ impl Grid {
     ///
     /// # Errors
     ///
-    /// [`ErrClass::Type`] for a side of 0 or another number of cells.
+    /// [`ErrClass::Type`] for a side of 0 or another number of cells, [`ErrClass::Limit`] for a longer side.
     pub fn new(h: usize, w: usize, cells: Vec<i8>) -> Result<Self> {
         if h == 0 || w == 0 || h.checked_mul(w) != Some(cells.len()) {
             return Err(ErrClass::Type);
+        }
+        if h.max(w) > 1 << 16 {
+            return Err(ErrClass::Limit);
         }
         Ok(Self { h, w, cells })
     }
@@ -97,10 +100,11 @@ impl Grid {
 impl TryFrom<&Value> for Grid {
     type Error = ErrClass;
 
-    /// [`ErrClass::Type`] for what is no grid of plain numbers in -128..=127 with at least one cell.
+    /// [`ErrClass::Type`] for what is no grid of plain numbers in -128..=127 with at least one cell, [`ErrClass::Limit`] for a
+    /// side above 65,536.
     fn try_from(value: &Value) -> Result<Self> {
         match Val::from(value) {
-            Val::Grid(grid) => Ok((*grid).clone()),
+            Val::Grid(grid) => Self::new(grid.h, grid.w, grid.cells.clone()),
             _ => Err(ErrClass::Type),
         }
     }

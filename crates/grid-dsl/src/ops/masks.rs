@@ -5,10 +5,11 @@ use wide::u8x64;
 /// Cells of a word.
 pub(super) const WORD: usize = u64::BITS as usize;
 
-/// Bytes that slices for [`Plane::compare`] have behind those that count.
+/// Bytes that slices for [`Plane::compare`] and [`Plane::others`] have behind those that count.
 pub(super) const SLACK: usize = WORD;
 
-/// A bit for every cell of a grid, row by row, without gaps between rows; bits behind the last cell are 0.
+/// A bit for every cell of a grid, row by row, without gaps between rows, and a word behind the last; bits behind the last cell
+/// are 0, but for [`set_every`](Self::set_every).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plane(Vec<u64>);
 
@@ -62,7 +63,7 @@ impl Plane {
         self.0[k]
     }
 
-    /// For each cell of a word the one that is so many before.
+    /// For each cell of a word the one that is so many before, over the ends of rows too; 0 before the first.
     #[inline(always)]
     pub(super) fn before(&self, k: usize, by: usize) -> u64 {
         let (whole, shift) = (by / WORD, by % WORD);
@@ -70,7 +71,7 @@ impl Plane {
         word(whole) << shift | word(whole + 1) >> 1 >> (WORD - 1 - shift)
     }
 
-    /// For each cell of a word the next one.
+    /// For each cell of a word the next one, over the ends of rows too.
     #[inline(always)]
     pub(super) fn next(&self, k: usize) -> u64 {
         self.0[k] >> 1 | self.0[k + 1] << (WORD - 1)

@@ -38,15 +38,16 @@ pub(super) struct Zones {
     touches: Plane,
     /// Cells of another colour than the background.
     alive: Plane,
-    /// Cells that equal one over a corner.
-    corner: Plane,
+    /// Cells that equal a neighbour, while one direction is looked at.
+    equal: Plane,
     flat: Components,
     /// How many cells of a colour there are, while they are counted.
     counts: Vec<u32>,
     background: i8,
     /// For every zone an earlier one of its colour that it is joined to over corners, or itself.
     corners: Vec<u32>,
-    /// Components of any colours but the background's, joined over sides.
+    /// Components of any colours but the background's, joined over sides; what cells they have only where runs were found
+    /// anew, [`island_of`](Self::island_of) always.
     islands: Components,
     /// The island of every zone.
     island_of: Vec<u32>,
@@ -58,6 +59,10 @@ pub(super) struct Zones {
     numbers: Vec<u32>,
     merged: Vec<Component>,
 }
+
+/// Where runs touch more often than once in so many cells, looking at all cells again is less work than joining zones: runs of
+/// any colours are longer, and fewer.
+const MANY: usize = 4;
 
 /// Which zones are joined over corners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,12 +107,13 @@ impl Zones {
     pub(super) fn read(&mut self, grid: &Grid, joins: Joins) {
         self.find_zones(grid);
         self.find_background();
-        if joins.corners != Corners::None || joins.islands {
+        if joins.corners == Corners::WithoutBackground || joins.islands {
             let Self { alive, cells, width, background, len, .. } = self;
             alive.others(&cells[*width + 1..], *background as u8, *len);
         }
+        // Corners first: islands may take the planes of zones.
         if joins.corners != Corners::None {
-            self.join_corners(joins.corners == Corners::All);
+            self.join_corners(joins.corners);
         }
         if joins.islands {
             self.join_islands(&grid.cells);
@@ -160,7 +166,7 @@ impl Zones {
 
     #[inline(always)]
     fn find_zones(&mut self, grid: &Grid) {
-        let Self { cells, firsts, starts, ups, touches, corner, flat, .. } = self;
+        let Self { cells, firsts, starts, ups, touches, equal, flat, .. } = self;
         let (h, w, len) = (grid.h, grid.w, grid.cells.len());
         (self.height, self.width, self.len) = (h, w, len);
         cells.clear();
@@ -170,8 +176,8 @@ impl Zones {
         flat.clear(len);
         let words = len.div_ceil(WORD);
         firsts.set_every(w, len);
-        corner.compare(&cells[w + 1..], &cells[w..], len);
-        starts.set(len, (0..words).map(|k| !corner.word(k) | firsts.word(k)));
+        equal.compare(&cells[w + 1..], &cells[w..], len);
+        starts.set(len, (0..words).map(|k| !equal.word(k) | firsts.word(k)));
         ups.compare(&cells[w + 1..], &cells[1..], len);
         ups.clear_first(w);
         touches.set(len, (0..words).map(|k| ups.word(k) & (starts.word(k) | !ups.before(k, 1))));
@@ -205,27 +211,27 @@ impl Zones {
         self.background = !(best as u8 ^ 128) as i8;
     }
 
-    /// Joins zones of one colour over corners.
+    /// Joins zones of one colour over corners, those of the background only if all are to be joined.
     #[inline(always)]
-    fn join_corners(&mut self, background: bool) {
-        let Self { cells, len, firsts, starts, ups, alive, corner, flat, corners, width: w, .. } = self;
+    fn join_corners(&mut self, which: Corners) {
+        let Self { cells, len, firsts, starts, ups, alive, equal, flat, corners, width: w, .. } = self;
         let (w, words, of_cells) = (*w, len.div_ceil(WORD), &flat.of_cells);
         corners.clear();
         corners.extend(0..flat.count as u32);
         // Cells beside the corner of the same colour have joined the two already.
-        let open = |k: usize| !ups.word(k) & if background { u64::MAX } else { alive.word(k) };
-        corner.compare(&cells[w + 1..], cells, *len);
-        corner.clear_first(w);
+        let open = |k: usize| !ups.word(k) & if which == Corners::All { u64::MAX } else { alive.word(k) };
+        equal.compare(&cells[w + 1..], cells, *len);
+        equal.clear_first(w);
         for k in 0..words {
-            for j in bits(corner.word(k) & starts.word(k) & !firsts.word(k) & open(k)) {
+            for j in bits(equal.word(k) & starts.word(k) & !firsts.word(k) & open(k)) {
                 let own = WORD * k + j;
                 unite(corners, of_cells[own - w - 1], of_cells[own]);
             }
         }
-        corner.compare(&cells[w + 1..], &cells[2..], *len);
-        corner.clear_first(w);
+        equal.compare(&cells[w + 1..], &cells[2..], *len);
+        equal.clear_first(w);
         for k in 0..words {
-            for j in bits(corner.word(k) & starts.next(k) & !firsts.next(k) & open(k)) {
+            for j in bits(equal.word(k) & starts.next(k) & !firsts.next(k) & open(k)) {
                 let own = WORD * k + j;
                 unite(corners, of_cells[own + 1 - w], of_cells[own]);
             }
@@ -238,12 +244,12 @@ impl Zones {
     fn join_islands(&mut self, colours: &[i8]) {
         let Self { len, firsts, starts, ups, alive, flat, islands, island_of, shores, background, width: w, .. } = self;
         let (w, words, of_cells) = (*w, len.div_ceil(WORD), &flat.of_cells);
-        // Two zones touch once along each run.
+        // One bit for each two runs that touch.
         let beside = |k: usize| alive.word(k) & alive.before(k, 1) & starts.word(k) & !firsts.word(k);
         let above =
             |k: usize| alive.word(k) & alive.before(k, w) & !ups.word(k) & (starts.word(k) | starts.before(k, w));
         let touching: u32 = (0..words).map(|k| beside(k).count_ones() + above(k).count_ones()).sum();
-        if touching as usize > len.div_ceil(4) {
+        if touching as usize > len.div_ceil(MANY) {
             self.find_islands(colours);
             return;
         }
@@ -265,7 +271,7 @@ impl Zones {
         islands.count = merge(zones, Some(*background), shore, island_of, &mut islands.table);
     }
 
-    /// The same by runs of such cells.
+    /// Finds islands anew, from runs of cells of other colours than the background's.
     #[inline(always)]
     fn find_islands(&mut self, colours: &[i8]) {
         let Self {
@@ -276,9 +282,8 @@ impl Zones {
         let words = len.div_ceil(WORD);
         // What these planes told of zones is not needed any more.
         starts.set(len, (0..words).map(|k| alive.word(k) & (!alive.before(k, 1) | firsts.word(k))));
-        let both = |k: usize| alive.word(k) & alive.before(k, w);
-        let before = |k: usize| both(k) << 1 | k.checked_sub(1).map_or(0, |k| both(k) >> (WORD - 1));
-        touches.set(len, (0..words).map(|k| both(k) & (!before(k) | firsts.word(k))));
+        let begins = |k: usize| starts.word(k) | starts.before(k, w);
+        touches.set(len, (0..words).map(|k| alive.word(k) & alive.before(k, w) & begins(k)));
         for row in 0..h {
             for column in (0..w).step_by(WORD) {
                 let (begin, n) = (row * w + column, (w - column).min(WORD));

@@ -162,7 +162,8 @@ impl Enumerator {
         &self.operations
     }
 
-    /// Searches programs that turn all inputs into their outputs. `name` is what they are called.
+    /// Searches programs that turn all inputs into their outputs. `name` is what they are called, with `_` for what cannot
+    /// stand in a name.
     ///
     /// # Errors
     /// Without examples, and for examples that are no grids of the colours 0 to 9 with at most [`SIDE`] rows and columns.
@@ -324,7 +325,9 @@ impl Enumerator {
     /// The program of some operations, by their numbers in [`operations`](Self::operations), one after the other. `None`
     /// when one is not there.
     pub fn program(&self, name: &str, ops: &[u16]) -> Option<Program> {
-        let mut text = format!("program {name}(I)\n");
+        let begin = if name.starts_with(|c: char| c.is_ascii_digit()) || name.is_empty() { "_" } else { "" };
+        let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        let mut text = format!("program {begin}{name}(I)\n");
         let (mut grid, mut lines) = ("I".to_owned(), 0);
         for &op in ops {
             let mut names: Vec<(&str, String)> = Vec::new();

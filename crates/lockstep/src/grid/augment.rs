@@ -152,7 +152,7 @@ impl Augment {
             if !self.undo {
                 return augmenter.each_transform(&task.id).try_for_each(|transform| stream.add(&task, transform));
             }
-            let transform = self.transform(number, text)?;
+            let transform = self.transform(&task, number, text)?;
             if seen.insert(task.id.clone()) { stream.add(&task, transform) } else { Ok(()) }
         })?;
         stream.flush()?;
@@ -192,16 +192,32 @@ impl Augment {
         Ok(Variant { transform: Transform::IDENTITY, ..back })
     }
 
-    /// The transform of a line that this command wrote.
-    fn transform(&self, number: usize, text: &str) -> Result<Transform> {
+    /// The transform of a line that this command wrote, if its grids are what was written then.
+    fn transform(&self, task: &Task, number: usize, text: &str) -> Result<Transform> {
         #[derive(serde::Deserialize)]
         struct Line {
             transform: Transform,
+            #[serde(default)]
+            digests: Vec<String>,
         }
-        serde_json::from_str::<Line>(text).map(|line| line.transform).map_err(|e| {
+        let line: Line = serde_json::from_str(text).map_err(|e| {
             Failure::input(&self.file, format!("line {number}: no `transform`: {e}"))
                 .help("--undo reads what `lockstep grid augment -o FILE.jsonl` wrote")
-        })
+        })?;
+        let grids = task.examples().flat_map(|(input, output)| [input, output]).filter(|grid| **grid != Value::None);
+        let found: Vec<String> = grids.map(|grid| hex(grid.digest())).collect();
+        let changed = found.iter().zip(&line.digests).position(|(found, written)| found != written);
+        let why = match changed {
+            Some(at) => {
+                format!("grid {at} has digest {}, and {} was written for it", found[at], line.digests[at])
+            }
+            None if line.digests.len() != found.len() => {
+                format!("it holds {} grids, and digests of {}", found.len(), line.digests.len())
+            }
+            None => return Ok(line.transform),
+        };
+        let what = format!("line {number}, task `{}`: {why}", task.id);
+        Err(Failure::input(&self.file, what).help("the line was changed after it was written: write it again"))
     }
 
     /// The file of a variant in a folder.

@@ -18,8 +18,8 @@ Examples:
   lockstep grid check solvers.py --types
   lockstep grid check candidates.grid --dialect batt --json
 
-Every call that must fail on every input is an error, with line and column; what cannot be known is not reported. \
-Lines that nothing depends on give warnings. Exit code 1 when there is an error; with --check warn or off that is only what is no program. Of several files \
+Every call that must fail on every input because of the types of its arguments is an error, with line and column, and a \
+warning in a line that nothing depends on; what cannot be known is not reported. Exit code 1 when there is an error; with --check warn or off that is only what is no program. Of several files \
 those that cannot be read are named, and the others checked; the exit code is then 5, or 2 for what is no text.")]
 pub(crate) struct Check {
     /// Files of programs, or of solvers in Python (.py)

@@ -33,10 +33,12 @@ Examples:
   lockstep grid run solvers.py --tasks arc/training.jsonl --merged --profile profile.json
 
 A grid is written with one digit a cell, rows joined by `/`; other inputs in canonical text, as in {\"t\":[1,2]}. Tasks \
-come from files of lines as in arc/training.jsonl, or as the ARC publishes them; outputs that they have are compared. A program \
-is chosen by --program, by the name of the task (NAME or solve_NAME), or is the only one. Exit code 1 when an output \
-differs from the task's, or a program fails. With --merged all programs run as one graph on all examples of all tasks, \
-for counts, digests and a profile.")]
+come from files of lines as in arc/training.jsonl, or as the ARC publishes them, or a folder of such; outputs that they \
+have are compared. A program is chosen by --program, by the name of the task (NAME or solve_NAME), or is the only one \
+where there is one task. Exit code 1 when an output \
+differs from the task's, or a program fails. With --merged all programs, or that of --program, run as one graph on all \
+examples of all tasks, for counts, digests and a profile; most fail on tasks of others, so that the exit code is 1 only when \
+an output differs from the task's.")]
 pub(crate) struct Run {
     /// A file of programs, or of solvers in Python (.py)
     #[arg(value_name = "FILE")]
@@ -47,23 +49,23 @@ pub(crate) struct Run {
     /// An input; several are run one after the other. Needed unless there are tasks
     #[arg(short, long, value_name = "GRID", value_parser = parse_input)]
     grid: Vec<Value>,
-    /// A file of tasks
+    /// A file of tasks, or a folder of files as the ARC publishes them
     #[arg(long, value_name = "FILE")]
     tasks: Option<PathBuf>,
     /// A task of that file; all without it
     #[arg(long, value_name = "ID", requires = "tasks")]
     task: Vec<String>,
     /// Draw inputs and outputs; a number that is no colour is written out
-    #[arg(long)]
+    #[arg(long, conflicts_with = "merged")]
     show: bool,
     /// Colours of what is drawn
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     color: Colours,
     /// Print every line's value, too
-    #[arg(long)]
+    #[arg(long, conflicts_with = "merged")]
     lines: bool,
     /// Evaluate lines that nothing depends on, too: one that fails lets the program fail
-    #[arg(long)]
+    #[arg(long, conflicts_with = "merged")]
     strict: bool,
     /// What becomes of calls that the type checker knows to fail: warn tells and runs, strict refuses [default: warn; off
     /// with --merged]
@@ -82,10 +84,21 @@ pub(crate) struct Run {
 
 fn parse_input(text: &str) -> std::result::Result<Value, String> {
     match Value::grid_from_digits(text) {
+        _ if text.trim().is_empty() => Err("a grid has at least one cell".to_owned()),
         Some(grid) if grid.is_grid() => Ok(grid),
         Some(_) => Err("rows differ in length".to_owned()),
         None => text.parse().map_err(|e| format!("neither a grid like 012/345 nor canonical text: {e}")),
     }
+}
+
+/// How a case ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Right,
+    Wrong,
+    /// With values, and nothing to compare them with.
+    Ran,
+    Failed,
 }
 
 /// One input, where it is from, and what should come out.
@@ -102,21 +115,25 @@ impl Run {
                 .help("name a file of tasks with --tasks, or write grids with --grid 012/345"));
         }
         self.merged.spare(std::iter::once(&self.file).chain(&self.tasks))?;
-        let programs = self.reading.sound_programs(&self.file)?;
+        let mut programs = self.reading.sound_programs(&self.file)?;
+        let tasks = self.chosen_tasks()?;
         if self.merged.wanted {
+            if let Some(name) = &self.program {
+                self.named(&programs, name)?;
+                programs.retain(|program| program.name() == name);
+            }
             self.check_types(session, &programs, self.check.unwrap_or(CheckMode::Off))?;
             let limits = Limits { fuel: self.fuel, ..Limits::default() };
-            let tasks = self.chosen_tasks()?;
             return self.merged.run(session, &programs, &self.grid, &tasks, limits, &self.machine);
         }
         let mode = self.check.unwrap_or(CheckMode::Warn);
         let opened = self.machine.open(false)?;
-        let (mut wrong, mut right, mut documents) = (0, 0, Vec::new());
+        let (mut counts, mut documents) = ([0; 4], Vec::new());
         let mut run = |program: &Program, cases: Vec<Case>| -> Result<()> {
             self.check_types(session, std::slice::from_ref(program), mode)?;
             for case in cases {
-                let (good, document) = self.case(session, opened.backend(), program, &case);
-                *if good { &mut right } else { &mut wrong } += 1;
+                let (end, document) = self.case(session, opened.backend(), program, &case);
+                counts[end as usize] += 1;
                 documents.push(document);
             }
             Ok(())
@@ -127,32 +144,39 @@ impl Run {
                 sample: Sample::new(grid.clone()),
                 expected: None,
             };
-            run(self.choose(&programs, None)?, self.grid.iter().enumerate().map(case).collect())?;
+            run(self.choose(&programs, None, 1)?, self.grid.iter().enumerate().map(case).collect())?;
         }
-        for task in self.chosen_tasks()? {
-            match self.choose(&programs, Some(&task.id)) {
-                Ok(program) => run(program, cases(&task))?,
+        for task in &tasks {
+            match self.choose(&programs, Some(&task.id), tasks.len()) {
+                Ok(program) => run(program, cases(task))?,
                 // A file of tasks may hold many that no program is for.
                 Err(failure) if !self.task.is_empty() => return Err(failure),
                 Err(_) => {}
             }
         }
-        if right + wrong == 0 {
-            return Err(Failure::input(&self.file, "no program has the name of a task")
-                .help("choose one with --program, and the task with --task"));
-        }
-        if right + wrong > 1 {
-            session.say(format!("{right} in order, {wrong} not"));
+        let [right, wrong, ran, failed] = counts;
+        match right + wrong + ran + failed {
+            0 => {
+                return Err(Failure::input(&self.file, "no program has the name of a task")
+                    .help("choose one with --program, and the task with --task"));
+            }
+            1 => {}
+            _ => {
+                let told = [(right, "right"), (wrong, "wrong"), (ran, "with nothing to compare"), (failed, "failed")];
+                let told = told.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}"));
+                session.say(told.collect::<Vec<_>>().join(", "));
+            }
         }
         let share = opened.share();
         if let Some(share) = &share {
             share.tell(session);
         }
         session.document(&json!({
-            "runs": documents, "right": right, "wrong": wrong, "backend": opened.backend().name(),
+            "runs": documents, "right": right, "wrong": wrong, "not_compared": ran, "failed": failed,
+            "backend": opened.backend().name(),
             "gpus": share.map(|share| share.json()),
         }))?;
-        Ok(if wrong > 0 { Exit::Check } else { Exit::Ok })
+        Ok(if wrong + failed > 0 { Exit::Check } else { Exit::Ok })
     }
 
     /// Tells what the type checker finds, or refuses it.
@@ -181,43 +205,44 @@ impl Run {
         Ok(all)
     }
 
-    fn choose<'p>(&self, programs: &'p [Program], task: Option<&str>) -> Result<&'p Program> {
-        let named = |name: &str| {
-            let found = programs.iter().find(|p| p.name() == name);
+    fn named<'p>(&self, programs: &'p [Program], name: &str) -> Result<&'p Program> {
+        programs.iter().find(|p| p.name() == name).ok_or_else(|| {
             let names: Vec<&str> = programs.iter().map(Program::name).take(8).collect();
-            found.ok_or_else(|| {
-                Failure::input(&self.file, format!("there is no program `{name}`")).help(format!(
-                    "it holds {} programs: {} …",
-                    programs.len(),
-                    names.join(", ")
-                ))
-            })
-        };
+            let more = if programs.len() > names.len() { ", …" } else { "" };
+            Failure::input(&self.file, format!("there is no program `{name}`"))
+                .help(format!("its programs: {}{more}", names.join(", ")))
+        })
+    }
+
+    /// The program for one task of so many, or for grids.
+    fn choose<'p>(&self, programs: &'p [Program], task: Option<&str>, tasks: usize) -> Result<&'p Program> {
         match (&self.program, task, programs) {
-            (Some(name), _, _) => named(name),
-            (None, _, [only]) if task.is_none() || !self.task.is_empty() => Ok(only),
+            (Some(name), _, _) => self.named(programs, name),
+            (None, _, [only]) if tasks == 1 || !self.task.is_empty() => Ok(only),
             (None, Some(id), _) => {
                 let of_task = |p: &&Program| p.name().trim_start_matches("solve_").trim_start_matches("task_") == id;
-                programs.iter().find(of_task).map_or_else(|| named(id), Ok)
+                programs.iter().find(of_task).map_or_else(|| self.named(programs, id), Ok)
             }
             _ => Err(Failure::input(&self.file, format!("it holds {} programs", programs.len()))
                 .help("choose one with --program")),
         }
     }
 
-    /// Runs one case and prints it; whether it is as it should be.
-    fn case(&self, session: &Session, backend: &dyn Backend, program: &Program, case: &Case) -> (bool, Json) {
+    /// Runs one case and prints it.
+    fn case(&self, session: &Session, backend: &dyn Backend, program: &Program, case: &Case) -> (End, Json) {
         let limits = Limits { fuel: self.fuel, ..Limits::default() };
         let outcome = backend.program(program, &case.sample, &limits, self.strict);
         let first = outcome.returns.first();
-        let right = match (&case.expected, first) {
-            (Some(expected), Some(found)) => found.as_ref() == Ok(expected),
-            _ => outcome.returns.iter().all(std::result::Result::is_ok),
+        let end = match (&case.expected, first) {
+            (Some(expected), Some(found)) if found.as_ref() == Ok(expected) => End::Right,
+            (Some(_), Some(_)) => End::Wrong,
+            _ if outcome.returns.iter().all(std::result::Result::is_ok) => End::Ran,
+            _ => End::Failed,
         };
-        let mark = match (&case.expected, right) {
-            (Some(_), true) => ", right",
-            (Some(_), false) => ", not the task's output",
-            _ => "",
+        let mark = match end {
+            End::Right => ", right",
+            End::Wrong => ", not the task's output",
+            End::Ran | End::Failed => "",
         };
         session.say(format!("{}, {}{mark}", program.name(), case.name));
         if self.lines {
@@ -246,12 +271,13 @@ impl Run {
             Err(class) => json!({ "name": name, "error": class.name() }),
         };
         let document = json!({
-            "program": program.name(), "case": case.name, "right": right, "fuel": outcome.used,
+            "program": program.name(), "case": case.name, "fuel": outcome.used,
+            "right": matches!(end, End::Right | End::Wrong).then_some(end == End::Right),
             "returns": names.iter().zip(&outcome.returns).map(returned).collect::<Vec<_>>(),
             "expected": case.expected.as_ref().map(Value::to_text),
             "fails_at": outcome.first_failure().map(|(at, _)| program.lines()[at].target()),
         });
-        (right, document)
+        (end, document)
     }
 
     fn draw(&self, session: &Session, case: &Case, names: &[String], returns: &[grid_dsl::Result<Value>]) {

@@ -1,3 +1,4 @@
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -38,17 +39,17 @@ pub(crate) struct Search {
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=8))]
     depth: u8,
     /// Programs to print, at most
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    most: usize,
+    #[arg(long, value_name = "N", default_value = "10")]
+    most: NonZeroUsize,
     /// Go on to greater depths when one has a program
     #[arg(long)]
     all: bool,
     /// End after so many seconds
     #[arg(long, value_name = "SECONDS")]
-    time: Option<u64>,
+    time: Option<NonZeroU64>,
     /// End after so many applications of an operation to a grid
     #[arg(long, value_name = "N")]
-    applications: Option<u64>,
+    applications: Option<NonZeroU64>,
     /// Bytes for grids on the way, in MiB; what has no room is not gone on from
     #[arg(long, value_name = "MIB", default_value_t = 2048)]
     memory: usize,
@@ -68,10 +69,10 @@ impl Search {
         let task = self.chosen()?;
         let bounds = Bounds {
             depth: self.depth.into(),
-            programs: self.most,
+            programs: self.most.get(),
             all: self.all,
-            time: self.time.map(Duration::from_secs),
-            applications: self.applications,
+            time: self.time.map(|s| Duration::from_secs(s.get())),
+            applications: self.applications.map(NonZeroU64::get),
             bytes: self.memory << 20,
         };
         let enumerator = self.enumerator(bounds)?;

@@ -1,7 +1,7 @@
 //! Files of programs and of tasks.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
@@ -62,7 +62,7 @@ impl Reading {
     /// Programs of a file, and what is wrong with it. Files that end in `.py` are solvers in Python.
     pub(super) fn programs(&self, path: &Path) -> Result<(String, Vec<Program>, Vec<Diagnostic>)> {
         let text = text(path)?;
-        let (programs, faults) = if path.extension().is_some_and(|e| e == "py") {
+        let (programs, faults) = if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("py")) {
             let found = python::import(&text, self.dialect());
             (found.programs, found.diagnostics)
         } else {
@@ -76,12 +76,17 @@ impl Reading {
 
     /// Programs of a file that must be in order.
     pub(super) fn sound_programs(&self, path: &Path) -> Result<Vec<Program>> {
-        let (_, programs, faults) = self.programs(path)?;
+        let (text, programs, faults) = self.programs(path)?;
         match faults.first() {
+            None if programs.is_empty() => Err(Failure::input(path, "it holds no program")
+                .help("a program is `program NAME(I)`, lines `x = function(I)`, `return x`, `end`")),
             None => Ok(programs),
             Some(first) => {
                 let more = faults.len() - 1;
                 let failure = Failure::input(path, first);
+                if path.extension().is_none_or(|e| e != "py") && is_python(&text) {
+                    return Err(failure.help("it looks like Python: name it .py, or use `lockstep grid import`"));
+                }
                 let dialect = if self.dialect == DialectName::Batt { " --dialect batt" } else { "" };
                 Err(if more > 0 {
                     failure.help(format!("`lockstep grid check {}{dialect}` lists {more} more", path.display()))
@@ -93,12 +98,25 @@ impl Reading {
     }
 }
 
+fn is_python(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with("def "))
+}
+
 /// What some editors put in front of UTF-8 text.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// Opens a file to be read; `-` is standard input.
+fn open(path: &Path) -> Result<Box<dyn BufRead>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(std::io::stdin().lock()));
+    }
+    Ok(Box::new(BufReader::new(File::open(path).map_err(|e| Failure::reading(path, &e))?)))
+}
+
 /// The bytes of a file of text, without the mark that some editors put in front.
 pub(super) fn bytes(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = std::fs::read(path).map_err(|e| Failure::reading(path, &e))?;
+    let mut bytes = Vec::new();
+    open(path)?.read_to_end(&mut bytes).map_err(|e| Failure::reading(path, &e))?;
     if bytes.starts_with(MARK) {
         bytes.drain(..MARK.len());
     }
@@ -146,7 +164,8 @@ pub(super) fn told(path: &Path, faults: &[Diagnostic]) -> Vec<Json> {
     faults.iter().map(one).collect()
 }
 
-/// Tasks of a file: lines as in `arc/training.jsonl`, or one task as the ARC publishes it, named like its file.
+/// Tasks of a file: lines as in `arc/training.jsonl`, or one task as the ARC publishes it, named like its file; or those of
+/// all files of the latter kind in a folder.
 pub(super) fn tasks(path: &Path) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
     each_task(path, |task, _, _| {
@@ -158,12 +177,24 @@ pub(super) fn tasks(path: &Path) -> Result<Vec<Task>> {
 
 /// Tasks of a file as they are read, with the number and the text of their lines: the file may be larger than memory.
 pub(super) fn each_task(path: &Path, mut f: impl FnMut(Task, usize, &str) -> Result<()>) -> Result<()> {
+    if path.is_dir() {
+        let files = below(path, "json")?;
+        if files.is_empty() {
+            return Err(Failure::input(path, "there are no .json files in it")
+                .help("name a file of tasks, or a folder of tasks as the ARC publishes them"));
+        }
+        return files.iter().try_for_each(|file| of_file(file, &mut f));
+    }
+    of_file(path, &mut f)
+}
+
+fn of_file(path: &Path, f: &mut impl FnMut(Task, usize, &str) -> Result<()>) -> Result<()> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     if path.extension().is_some_and(|e| e == "json") {
         let text = text(path)?;
         return f(published(path, &stem, &text)?, 1, &text);
     }
-    let mut file = BufReader::new(File::open(path).map_err(|e| Failure::reading(path, &e))?);
+    let mut file = open(path)?;
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
@@ -208,12 +239,29 @@ fn published(path: &Path, id: &str, text: &str) -> Result<Task> {
     let task: Published = serde_json::from_str(text).map_err(|e| {
         Failure::input(path, e).help("a task holds `train` and `test`, each a list of `input` and `output`")
     })?;
-    let train = task.train.into_iter().map(|e| (Value::grid(e.input), Value::grid(e.output))).collect();
-    let test = task.test.into_iter().map(|t| (Value::grid(t.input), t.output.map_or(Value::None, Value::grid)));
-    Ok(Task { id: id.to_owned(), train, test: test.collect() })
+    let grid = |rows: Vec<Vec<i32>>, of: &str, number: usize, what: &str| {
+        let sides = (rows.len(), rows.first().map_or(0, Vec::len));
+        let odd = rows.iter().position(|row| row.len() != sides.1);
+        let why = match odd {
+            Some(row) => format!("row {row} has {} cells, the first one {}", rows[row].len(), sides.1),
+            None if sides.0 == 0 || sides.1 == 0 => "it has no cells".to_owned(),
+            None => return Ok(Value::grid(rows)),
+        };
+        let place = format!("the {what} of {of} {number} is no grid: {why}");
+        Err(Failure::input(path, place).help("a grid is a list of rows of equal length, with at least one cell"))
+    };
+    let (mut train, mut test) = (Vec::new(), Vec::new());
+    for (k, Example { input, output }) in task.train.into_iter().enumerate() {
+        train.push((grid(input, "train", k, "input")?, grid(output, "train", k, "output")?));
+    }
+    for (k, Test { input, output }) in task.test.into_iter().enumerate() {
+        let output = output.map_or(Ok(Value::None), |output| grid(output, "test", k, "output"))?;
+        test.push((grid(input, "test", k, "input")?, output));
+    }
+    Ok(Task { id: id.to_owned(), train, test })
 }
 
-/// All files below a folder with one of these endings, sorted; a file is itself.
+/// All files below a folder with an ending, sorted; a file is itself. What is no file, as a pipe, is none of them.
 pub(super) fn below(path: &Path, ending: &str) -> Result<Vec<PathBuf>> {
     let meta = std::fs::metadata(path).map_err(|e| Failure::reading(path, &e))?;
     if !meta.is_dir() {
@@ -228,7 +276,9 @@ pub(super) fn below(path: &Path, ending: &str) -> Result<Vec<PathBuf>> {
             let path = entry.path();
             if kind.is_dir() {
                 open.push(path);
-            } else if path.extension().is_some_and(|e| e == ending) {
+            } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending))
+                && path.metadata().map_or(true, |meta| meta.is_file())
+            {
                 found.push(path);
             }
         }

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
@@ -27,8 +27,9 @@ Examples:
 
 All .jsonl files of the folder, at any depth, are read; a line's fields say what it is: a vector (`a` with `r` or `e`; the \
 function is the file's name), a program with cases (`src`, `cases`), a trace of a solver (`cases` without `src`), or a task \
-(`train`, `test`). Traces need --solvers, and solvers are run on the tasks of their names, too. Exit code 1 when \
-anything is wrong, 2 when nothing is but some files or lines could not be read: the others are checked all the same.")]
+(`train`, `test`). Traces need --solvers, and solvers are run on the tasks of their names, too. Programs that give a value \
+in some case must also pass the type checker (`programs checked`). Exit code 1 when anything is wrong, 2 when nothing is but \
+some files or lines could not be read, or vectors name no function: the others are checked all the same.")]
 pub(crate) struct Verify {
     /// A folder, or one .jsonl file
     #[arg(value_name = "PATH")]
@@ -46,6 +47,12 @@ pub(crate) struct Verify {
     machine: Machine,
     #[command(flatten)]
     reading: Reading,
+}
+
+/// Where a record is from.
+struct Place<'a> {
+    path: &'a Path,
+    line: usize,
 }
 
 /// Counts of one kind of check.
@@ -71,17 +78,21 @@ impl Tally {
         self.unreadable.push(what);
     }
 
-    fn add(&mut self, kind: &'static str, verdict: Verdict) {
+    fn add(&mut self, kind: &'static str, place: Option<&Place>, verdict: Verdict) {
+        let at = |what: String| match place {
+            Some(Place { path, line }) => format!("{}, line {line}: {what}", path.display()),
+            None => what,
+        };
         let count = self.kinds.entry(kind).or_default();
         match verdict {
             Verdict::Right => count.right += 1,
             Verdict::Wrong(what) => {
                 count.wrong += 1;
-                self.wrong.push(what);
+                self.wrong.push(at(what));
             }
             Verdict::Unsupported(what) => {
                 count.unsupported += 1;
-                self.unsupported.push(what);
+                self.unsupported.push(at(what));
             }
         }
     }
@@ -101,11 +112,18 @@ impl Verify {
         for program in &solvers {
             library.add_solver(program.clone());
         }
+        if let Some(ending) = self.path.extension().filter(|e| self.path.is_file() && (*e == "grid" || *e == "py")) {
+            let what = format!("programs (.{}) hold no answers to compare with", ending.display());
+            return Err(
+                Failure::input(&self.path, what).help("name a folder or a .jsonl file; programs with --solvers")
+            );
+        }
         let files = below(&self.path, "jsonl")?;
         if files.is_empty() {
             return Err(Failure::input(&self.path, "there are no .jsonl files in it").help("check the path"));
         }
         let (mut tally, mut vectors, mut programs) = (Tally::default(), Vec::new(), Vec::new());
+        let mut places = Vec::new();
         for path in &files {
             let text = match bytes(path) {
                 Ok(text) => text,
@@ -124,9 +142,13 @@ impl Verify {
             };
             let lines = lines.par_iter().enumerate().filter(|(_, line)| !line.trim_ascii().is_empty()).map(read);
             for (k, record) in lines.collect::<Vec<_>>() {
+                let place = Place { path, line: k + 1 };
                 match record {
-                    Ok(Record::Vector(vector)) => vectors.push(vector),
-                    Ok(Record::Program(recorded)) => programs.push(recorded),
+                    Ok(Record::Vector(vector)) => {
+                        vectors.push(vector);
+                        places.push(place);
+                    }
+                    Ok(Record::Program(recorded)) => programs.push((recorded, place)),
                     Ok(Record::Task(task)) => library.add_task(task),
                     Ok(_) => {}
                     Err(why) => {
@@ -138,12 +160,12 @@ impl Verify {
         }
         let some = |some: &[Vector]| Vector::verify_all(some, backend, &limits);
         let verdicts: Vec<Vec<Verdict>> = vectors.par_chunks(TOGETHER).map(some).collect();
-        for verdict in verdicts.into_iter().flatten() {
-            tally.add("vectors", verdict);
+        for (verdict, place) in verdicts.into_iter().flatten().zip(&places) {
+            tally.add("vectors", Some(place), verdict);
         }
         let verdicts: Vec<Vec<(&str, Verdict)>> = programs
             .par_iter()
-            .map(|recorded| {
+            .map(|(recorded, _)| {
                 let kind = if recorded.is_trace() { "traces" } else { "programs" };
                 match recorded.program(&library) {
                     Ok(program) => {
@@ -156,16 +178,16 @@ impl Verify {
                 }
             })
             .collect();
-        for (kind, verdict) in verdicts.into_iter().flatten() {
-            tally.add(kind, verdict);
+        for (verdicts, (_, place)) in verdicts.into_iter().zip(&programs) {
+            verdicts.into_iter().for_each(|(kind, verdict)| tally.add(kind, Some(place), verdict));
         }
         let verdicts: Vec<Vec<Verdict>> =
             library.solved().par_iter().map(|(task, program)| task.verify_on(backend, program, &limits)).collect();
         for verdict in verdicts.into_iter().flatten() {
-            tally.add("outputs of solvers", verdict);
+            tally.add("outputs of solvers", None, verdict);
         }
         for program in &solvers {
-            tally.add("solvers checked", typed(program));
+            tally.add("solvers checked", None, typed(program));
         }
         self.report(session, &tally, &opened, files.len(), started.elapsed().as_secs_f64())
     }
@@ -199,7 +221,8 @@ impl Verify {
             return Err(Failure::input(&self.path, "it holds nothing that could be checked")
                 .help("vectors, programs and traces are described in docs/grid-dsl.md"));
         }
-        Ok(match (tally.wrong.is_empty(), tally.unreadable.is_empty()) {
+        let unknown = tally.kinds.get("vectors").is_some_and(|count| count.unsupported > 0);
+        Ok(match (tally.wrong.is_empty(), tally.unreadable.is_empty() && !unknown) {
             (false, _) => Exit::Check,
             (true, false) => Exit::Usage,
             (true, true) => Exit::Ok,

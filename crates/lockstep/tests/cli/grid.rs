@@ -16,7 +16,9 @@ fn a_program_on_grids() {
     let found = place.ok_json("grid run flip.grid -p flip --grid 01 --grid 23");
     assert_eq!(found["runs"][0]["returns"][0]["value"], "{\"g\":\"10\"}");
     assert_eq!(found["runs"][0]["returns"][0]["digest"].as_str().unwrap().len(), 16);
-    assert_eq!((&found["right"], &found["runs"][1]["case"]), (&2.into(), &"grid 1".into()));
+    assert_eq!((&found["not_compared"], &found["runs"][1]["case"]), (&2.into(), &"grid 1".into()));
+    assert_eq!((&found["right"], &found["runs"][1]["right"]), (&0.into(), &serde_json::Value::Null));
+    place.fails("grid run flip.grid -p flip --grid=", 2, &["at least one cell"]);
     place.fails("grid run flip.grid --grid 01", 2, &["it holds 2 programs", "choose one with --program"]);
     place.fails("grid run flip.grid -p nix --grid 01", 2, &["there is no program `nix`", "flip, solve_abc"]);
     place.fails("grid run flip.grid -p flip --grid 01/2", 2, &["rows differ in length"]);
@@ -39,6 +41,28 @@ fn a_program_on_tasks() {
     assert_eq!(ran.code, 1);
     assert!(ran.out.contains("train 0, right") && ran.out.contains("test 0, not the task's output"), "{}", ran.out);
     place.fails("grid run flip.grid --tasks tasks.jsonl --task zzz", 2, &["there is no task `zzz`"]);
+    // The only program runs on the only task, of whatever name; a folder of such is as good as a file of lines.
+    place.write("one.grid", b"program other(I)\n  x1 = vmirror(I)\nreturn x1\nend\n");
+    assert!(place.run("grid run one.grid --tasks abc.json").out.contains("1 right, 1 wrong"));
+    place.write("all/abc.json", &place.read("abc.json"));
+    place.write("all/deeper/def.json", &place.read("abc.json"));
+    let found = place.run("grid run flip.grid -p flip --tasks all").out;
+    assert!(found.contains("task def, test 0") && found.contains("2 right, 2 wrong"), "{found}");
+    place.write("none/x.txt", b"");
+    place.fails("grid run flip.grid -p flip --tasks none", 2, &["no .json files"]);
+    for (cells, why) in
+        [("[[1,2],[3]]", "row 1 has 1 cells, the first one 2"), ("[]", "no cells"), ("[[]]", "no cells")]
+    {
+        let text = format!("{{\"train\":[{{\"input\":[[0]],\"output\":{cells}}}],\"test\":[]}}");
+        place.write("odd.json", text.as_bytes());
+        place.fails("grid run flip.grid -p flip --tasks odd.json", 2, &["odd.json", "the output of train 0", why]);
+    }
+    place.write("odd.jsonl", b"{\"id\":\"a\",\"train\":[[\"01/2\",\"0\"]],\"test\":[]}\n");
+    place.fails("grid run flip.grid -p flip --tasks odd.jsonl", 2, &["line 1", "rows differ in length"]);
+    place.write("odd.jsonl", b"\n{\"id\":\"a\",\n");
+    place.fails("grid run flip.grid -p flip --tasks odd.jsonl", 2, &["line 2: no record: EOF", "column 10"]);
+    // Tasks are read before anything is printed.
+    assert_eq!(place.run("grid run one.grid --grid 01 --tasks nix.json").out, "");
 }
 
 #[test]
@@ -118,12 +142,20 @@ fn stored_answers() {
     assert_eq!((count("outputs of solvers", "right"), count("unreadable lines", "unsupported")), (1, 1));
     let out = place.run("grid verify data").out;
     assert!(out.contains("no solver of `abc` is given") && out.contains("no function is named `rot45`"), "{out}");
-    place.ok("grid verify data/vectors");
+    assert_eq!(place.run("grid verify data/vectors").code, 2);
     place.write("data/vectors/size.jsonl", b"{\"a\":[{\"t\":[]}],\"r\":1}\n");
     let ran = place.run("grid verify data/vectors");
-    assert!(ran.code == 1 && ran.out.contains("wrong: size({\"t\":[]}) = 0, expected 1"), "{}", ran.out);
+    let wrong = "wrong: data/vectors/size.jsonl, line 1: size({\"t\":[]}) = 0, expected 1";
+    assert!(ran.code == 1 && ran.out.contains(wrong), "{}", ran.out);
     place.fails("grid verify nix", 5, &["nix"]);
-    place.fails("grid verify solvers.py", 2, &["it holds nothing that could be checked"]);
+    place.fails("grid verify solvers.py", 2, &["hold no answers to compare with", "--solvers"]);
+    place.write("solvers.py", b"def solve_abc(I):\n    O = vmirror(I)\n    return O\n");
+    let ran = place.run("grid verify data --solvers solvers.py");
+    assert!(
+        ran.out.contains("abc, train 0: solve_abc returns {\"g\":\"10/32\"}, expected {\"g\":\"23/01\"}"),
+        "{}",
+        ran.out
+    );
 }
 
 #[test]
@@ -168,6 +200,13 @@ fn files_of_programs_that_are_none() {
     place.fails("grid check data", 5, &["cannot read data", "it is a folder: name a file"]);
     place.write("marked.grid", format!("\u{feff}{FLIP}").as_bytes());
     place.ok("grid check marked.grid");
+    place.write("empty.grid", b"# nothing\n");
+    for command in ["run empty.grid --grid 0", "run empty.grid --grid 0 --merged", "dag empty.grid", "tune empty.grid"]
+    {
+        place.fails(&format!("grid {command}"), 2, &["empty.grid: it holds no program", "program NAME(I)"]);
+    }
+    place.write("python.grid", b"def solve_a(I):\n    O = rot90(I)\n    return O\n");
+    place.fails("grid run python.grid --grid 0", 2, &["it looks like Python", "lockstep grid import"]);
 }
 
 #[test]
@@ -182,7 +221,8 @@ fn tests_of_tasks_may_lack_their_outputs() {
         b"{\"train\":[{\"input\":[[1],[2]],\"output\":[[2],[1]]}],\"test\":[{\"input\":[[3],[2]]}]}",
     );
     let found = place.ok_json("grid run flip.grid --tasks tasks.jsonl");
-    assert_eq!((&found["right"], &found["runs"][1]["expected"]), (&4.into(), &serde_json::Value::Null));
+    assert_eq!((&found["right"], &found["runs"][1]["expected"]), (&2.into(), &serde_json::Value::Null));
+    assert_eq!(found["not_compared"], 2);
     assert_eq!(found["runs"][3]["expected"], "{\"g\":\"9/8\"}");
     let out = place.ok("grid run flip.grid --tasks abc.json --show --color never");
     assert!(out.contains("train 0, right") && out.contains("test 0\n"), "{out}");

@@ -54,6 +54,78 @@ fn names_that_are_no_text() {
     assert_eq!(run("nsct show caf?.png -o show?.png")["output"], "show\u{fffd}.png");
 }
 
+/// Devices and pipes are written to, links lead to their files, and these keep their permissions.
+#[cfg(target_os = "linux")]
+#[test]
+fn outputs_that_are_no_files_stay_what_they_are() {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+    let place = place();
+    place.write("solvers.py", b"def solve_abc(I):\n    O = hmirror(I)\n    return O\n");
+    place.write("real.grid", b"old");
+    std::fs::set_permissions(place.path("real.grid"), std::fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("real.grid", place.path("link.grid")).unwrap();
+    symlink("fresh.grid", place.path("dangling.grid")).unwrap();
+    place.ok("grid import solvers.py -o link.grid");
+    place.ok("grid import solvers.py -o dangling.grid");
+    for (link, file) in [("link.grid", "real.grid"), ("dangling.grid", "fresh.grid")] {
+        assert!(place.path(link).is_symlink());
+        assert!(place.read(file).starts_with(b"program solve_abc"));
+    }
+    assert_eq!(place.path("real.grid").metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    assert!(std::process::Command::new("mkfifo").arg(place.path("pipe")).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let pipe = place.path("pipe");
+        move || std::fs::read(pipe).unwrap()
+    });
+    place.ok("grid import solvers.py -o pipe");
+    assert!(reader.join().unwrap().starts_with(b"program solve_abc"));
+    assert!(place.path("pipe").metadata().unwrap().file_type().is_fifo());
+    // A folder's pipes are no files of answers.
+    std::fs::create_dir(place.path("data")).unwrap();
+    std::fs::rename(place.path("pipe"), place.path("data/pipe.jsonl")).unwrap();
+    place.write("data/size.jsonl", b"{\"a\":[{\"t\":[]}],\"r\":0}\n");
+    assert!(place.ok("grid verify data").contains("1 right"));
+    place.fails("grid import solvers.py -o /dev/full", 5, &["cannot write /dev/full"]);
+    let mode = std::fs::metadata("/dev/full").unwrap().file_type();
+    assert!(mode.is_char_device());
+}
+
+/// A full disk is an error; a reader that has gone away is none, and does not change the exit code.
+#[cfg(target_os = "linux")]
+#[test]
+fn standard_output_that_cannot_be_written() {
+    let place = place();
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let ran = place.command("grid run flip.grid --grid 01").stdout(full()).output().unwrap();
+    assert_eq!(ran.status.code(), Some(5), "{ran:?}");
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("cannot write standard output"), "{ran:?}");
+    for (line, code) in [("run flip.grid --grid 01", 0), ("run flip.grid -p flip --tasks tasks.jsonl", 1)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = place.command(&format!("grid {line}")).stdout(writer).output().unwrap();
+        assert_eq!((ran.status.code(), ran.stderr.is_empty()), (Some(code), true), "{line}: {ran:?}");
+    }
+}
+
+/// What an interruption leaves half-written goes.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupted_command_leaves_no_part() {
+    let place = place();
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut child = place.command("grid augment tasks.jsonl -n 100000000 -q -o many.jsonl").spawn().unwrap();
+        let begun = || place.list(".").iter().any(|name| name.ends_with(".part"));
+        while !begun() {
+            assert!(child.try_wait().unwrap().is_none());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let kill = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}");
+        assert!(!begun() && !place.path("many.jsonl").exists());
+    }
+}
+
 #[test]
 fn outputs_never_replace_what_is_read() {
     let place = place();

@@ -38,6 +38,11 @@ fn patterns_are_listed_and_switched_off() {
 #[test]
 fn a_merged_run_has_one_digest_whatever_its_settings() {
     let place = place();
+    assert_eq!(place.ok_json("grid run two.grid --merged --tasks tasks.jsonl --program solve_abc")["programs"], 1);
+    place.fails("grid run two.grid --merged --tasks tasks.jsonl --program nix", 2, &["there is no program `nix`"]);
+    for option in ["--show", "--lines", "--strict"] {
+        place.fails(&format!("grid run two.grid --merged --grid 0 {option}"), 2, &["cannot be used with", "--merged"]);
+    }
     let plain = place.ok_json("grid run two.grid --tasks tasks.jsonl --grid 0110 --merged");
     assert_eq!((&plain["counts"]["right"], &plain["counts"]["wrong"]), (&3.into(), &0.into()));
     assert_eq!((&plain["samples"], &plain["counts"]["values"]), (&4.into(), &8.into()));
@@ -121,6 +126,17 @@ fn programs_are_found_and_run() {
     let ran = place.run("grid search odd.json --depth 2 --applications 100");
     assert!(ran.code == 1 && ran.out.contains("0 programs") && ran.out.contains("used up"), "{}{}", ran.out, ran.err);
     place.write("two.jsonl", &[TASKS, b"{\"id\":\"q\",\"train\":[],\"test\":[]}\n"].concat());
+    // Names of programs are made of any names of tasks.
+    for name in ["my-task", "9 b", "a.b", "é"] {
+        place.write(&format!("{name}.json"), b"{\"train\":[{\"input\":[[1,2]],\"output\":[[2,1]]}],\"test\":[]}");
+        let mut command = place.command("grid search");
+        let found = command.arg(format!("{name}.json")).args(["-o", "named.grid"]).output().unwrap();
+        assert!(found.status.success(), "{name}: {found:?}");
+        place.ok("grid check named.grid");
+    }
+    for option in ["--most 0", "--time 0", "--applications 0"] {
+        place.fails(&format!("grid search tasks.jsonl {option}"), 2, &["0"]);
+    }
     place.fails("grid search two.jsonl", 2, &["it holds 2 tasks", "--task"]);
     place.fails("grid search two.jsonl --task q", 2, &["task `q`", "no examples"]);
     place.fails("grid search two.jsonl --task z", 2, &["there is no task `z`"]);
@@ -157,6 +173,16 @@ fn variants_go_back_to_the_task() {
             (&first["train"], &first["test"], &first["digests"])
         );
     }
+    // What was changed since is told, not turned.
+    let (text, digest) = (String::from_utf8_lossy(lines[1]), first["digests"][0].as_str().unwrap());
+    let other = String::from_utf8_lossy(lines[0]).replacen(digest, "0000000000000000", 1);
+    place.write("one.jsonl", other.as_bytes());
+    let words = ["line 1, task `abc`: grid 0 has digest", "was changed"];
+    place.fails("grid augment one.jsonl --undo -o back.jsonl", 2, &words);
+    let mut changed: serde_json::Value = serde_json::from_str(&text).unwrap();
+    changed["test"] = serde_json::json!([]);
+    place.write("one.jsonl", changed.to_string().as_bytes());
+    place.fails("grid augment one.jsonl --undo -o back.jsonl", 2, &["it holds 4 grids, and digests of 6"]);
     place.ok("grid augment tasks.jsonl --no-colours --count 8 -o turned/");
     assert_eq!(place.list("turned").len(), 8);
     assert_eq!(place.json("turned/abc-0.json")["train"][0]["input"], serde_json::json!([[0, 1], [2, 3]]));
