@@ -169,6 +169,18 @@ fn names_that_mean_something_else_in_python_are_errors() {
 }
 
 #[test]
+fn one_fault_is_told_once() {
+    for line in ["O = fill(I, 99999999999999999999, I)", "O = fill(I, $, I)", "O = fill(I, 1,", "O = nix(I)"] {
+        let text = format!("program a(I)\n  {line}\n  P = rot90(O)\nreturn P\nend\n");
+        let faults = Program::parse_all(&text, Dialect::Core).unwrap_err();
+        assert_eq!((faults.len(), faults[0].line), (1, 2), "{line}: {faults:?}");
+    }
+    // What is not there is not guessed from one letter.
+    let faults = Program::parse_all("program a(I)\n  O = rot90(x)\nreturn O\nend\n", Dialect::Core).unwrap_err();
+    assert!(faults[0].help.as_ref().is_some_and(|help| help.contains("assigned above")), "{faults:?}");
+}
+
+#[test]
 fn what_uses_a_replaced_name_of_the_language_is_left_out() {
     let solvers = "def solve_a(I):\n    O = rot90(I)\n    return O\ndef solve_b(I):\n    O = crop(I, ORIGIN, TWO_BY_TWO)\n    \
                    return O\ndef solve_c(I):\n    O = hmirror(I)\n    return O\n";

@@ -158,9 +158,9 @@ pub(crate) fn primitive(name: &str, dialect: Dialect) -> Option<Prim> {
     stem.or_else(|| name.strip_prefix("f_")).and_then(Prim::by_name).filter(synonym)
 }
 
-/// The nearest of some names, if it is near: for messages about typos.
+/// The nearest of some names, if it is near: for messages about typos. Every name of one letter is near every other.
 pub(super) fn nearest<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    if name.len() > 40 {
+    if !(2..=40).contains(&name.len()) {
         return None;
     }
     let most = if name.len() < 4 { 1 } else { 2 };

@@ -46,7 +46,12 @@ struct Reader {
 
 impl Reader {
     fn line(&mut self, at: usize, text: &str) -> Result<(), Diagnostic> {
-        let words = tokens(at, text)?;
+        let words = tokens(at, text).inspect_err(|_| {
+            let target = text.split_inclusive('=').next().unwrap_or_default();
+            if let (Some(draft), Ok(words)) = (&mut self.draft, tokens(at, target)) {
+                draft.assume(&mut Cursor::new(&words, at, target));
+            }
+        })?;
         let mut cursor = Cursor::new(&words, at, text);
         let second = words.get(1).map(|(token, _)| *token);
         let first = match cursor.peek() {

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::*;
-use crate::error::Limits;
+use crate::error::{ErrClass, Limits};
 use crate::machine::Machine;
 use crate::prim::Prim;
 use crate::testing::any_grid;
@@ -91,6 +91,11 @@ fn batches_do_not_depend_on_threads() {
     objects_batch_into(&grids[..100], &Mode::ALL[3..5], &mut again);
     assert_eq!(again, objects_batch(&grids[..100], &Mode::ALL[3..5]));
     assert!(Grid::new(2, 0, vec![]).is_err() && Grid::from_digits("1/23").is_err());
+    // Boxes of components have sides of 16 bits.
+    assert_eq!(Grid::new(1, 65_537, vec![0; 65_537]), Err(ErrClass::Limit));
+    let widest = Grid::new(1, 65_536, (0..65_536).map(|k| i8::from(k > 65_534)).collect()).unwrap();
+    let found = objects_batch(&[widest], &Mode::COMMON);
+    assert!(found.iter().all(|found| found.table().last().is_some_and(|last| last.right == 65_535)));
 }
 
 /// Grids of all widths around those of a word, whose components meet at corners, sides and both.

@@ -1,5 +1,6 @@
 //! All programs as one graph on all samples: counts, digests, a profile.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -254,7 +255,7 @@ impl Merged {
             let text = serde_json::to_string_pretty(&profile).unwrap_or_default();
             files::write(path, text.as_bytes())?;
         }
-        let (counts, digest) = counted(programs, &samples, &found);
+        let (counts, of_tasks, digest) = counted(programs, &samples, &found);
         let evaluations = (programs.len() * found.samples()) as f64;
         session.say(format!(
             "{} programs on {} inputs: {} values, {} errors, digest {}",
@@ -272,7 +273,7 @@ impl Merged {
             share.tell(session);
         }
         session.document(&json!({
-            "programs": programs.len(), "samples": found.samples(), "counts": counts,
+            "programs": programs.len(), "samples": found.samples(), "counts": counts, "tasks": of_tasks,
             "backend": profile.backend, "gpus": share.map(|share| share.json()), "digest": hex(digest),
             "seconds": elapsed, "min_batch": thresholds.0, "multi_gpu_min": thresholds.1,
             "spread_below": thresholds.2, "simplified": simplified,
@@ -282,9 +283,20 @@ impl Merged {
     }
 }
 
-/// Counts, and one digest over all outputs: equal on every machine, whatever the settings.
-fn counted(programs: &[Program], samples: &Samples, found: &Found) -> (Counts, u64) {
+/// Outputs of a program on a task of its name.
+#[derive(serde::Serialize)]
+struct OfTask {
+    program: String,
+    task: String,
+    right: u64,
+    wrong: u64,
+}
+
+/// Counts, those of programs on tasks of their names, and one digest over all outputs: equal on every machine, whatever the
+/// settings.
+fn counted(programs: &[Program], samples: &Samples, found: &Found) -> (Counts, Vec<OfTask>, u64) {
     let (mut counts, mut digest) = (Counts::default(), 0xcbf2_9ce4_8422_2325_u64);
+    let mut of_tasks: BTreeMap<(&str, usize), [u64; 2]> = BTreeMap::new();
     for sample in 0..found.samples() {
         for result in found.digests(sample) {
             match result {
@@ -301,9 +313,16 @@ fn counted(programs: &[Program], samples: &Samples, found: &Found) -> (Counts, u
         for (at, _) in programs.iter().enumerate().filter(|(_, p)| is_for(p.name(), task) && !p.returns().is_empty()) {
             let right = found.value(at, 0, sample) == Ok(output);
             *if right { &mut counts.right } else { &mut counts.wrong } += 1;
+            of_tasks.entry((task, at)).or_default()[usize::from(!right)] += 1;
         }
     }
-    (counts, digest)
+    let of_task = |((task, at), [right, wrong]): ((&str, usize), [u64; 2])| OfTask {
+        program: programs[at].name().to_owned(),
+        task: task.to_owned(),
+        right,
+        wrong,
+    };
+    (counts, of_tasks.into_iter().map(of_task).collect(), digest)
 }
 
 /// Inputs and outputs to look at: of programs on their own tasks first, one of each, then of others that give grids.

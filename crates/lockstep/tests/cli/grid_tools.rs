@@ -38,7 +38,9 @@ fn patterns_are_listed_and_switched_off() {
 #[test]
 fn a_merged_run_has_one_digest_whatever_its_settings() {
     let place = place();
-    assert_eq!(place.ok_json("grid run two.grid --merged --tasks tasks.jsonl --program solve_abc")["programs"], 1);
+    let found = place.ok_json("grid run two.grid --merged --tasks tasks.jsonl --program solve_abc");
+    let of_task = serde_json::json!([{ "program": "solve_abc", "task": "abc", "right": 2, "wrong": 0 }]);
+    assert_eq!((&found["programs"], &found["tasks"]), (&1.into(), &of_task));
     place.fails("grid run two.grid --merged --tasks tasks.jsonl --program nix", 2, &["there is no program `nix`"]);
     for option in ["--show", "--lines", "--strict"] {
         place.fails(&format!("grid run two.grid --merged --grid 0 {option}"), 2, &["cannot be used with", "--merged"]);
