@@ -30,8 +30,9 @@ const WAVE: usize = 64;
 /// Most samples of the first wave, which tells what programs are worth giving to a device.
 const TRIAL: usize = 256;
 
-/// A program of which more than one in so many samples runs again is left to the CPU.
-const OFTEN: usize = 3;
+/// A program that runs again on more samples than this part is left to the CPU: trying takes a device little, and with a half or
+/// nine tenths as many graphs took longer.
+const OFTEN: (usize, usize) = (2, 3);
 
 /// Programs of a device, and the graph of them.
 struct Chosen {
@@ -169,7 +170,7 @@ impl Shared<'_> {
             known.redo.iter().for_each(|&at| state.tried[chosen.programs[at as usize]][1] += 1);
             state.begun.push(Begun { sample: from + k, known, chosen: chosen.clone() });
         }
-        let worth = |&program: &usize| state.tried[program][1] * OFTEN <= state.tried[program][0];
+        let worth = |&program: &usize| state.tried[program][1] * OFTEN.1 <= state.tried[program][0] * OFTEN.0;
         let latest = Arc::ptr_eq(&state.chosen, chosen);
         let kept: Vec<usize> = chosen.programs.iter().copied().filter(worth).collect();
         drop(state);

@@ -48,6 +48,11 @@ impl<'l> Fast<'l> {
         self.node = node;
     }
 
+    /// Another line, with what is left of the fuel.
+    pub(crate) fn at(&mut self, line: u32) {
+        self.node = line;
+    }
+
     /// Ready for another sample: nothing is kept but room, and whether keeping results was of use.
     pub(crate) fn forget(&mut self) {
         self.generic.fill(0);

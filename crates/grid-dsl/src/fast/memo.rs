@@ -17,7 +17,8 @@ pub(super) const WORTH: u32 = if cfg!(test) { 8 } else { 96 };
 /// Closures with hits whose calls take fewer visits than this keep the closures inside of them from being looked up, too.
 pub(super) const SMALL: u32 = 4096;
 
-/// So many entries are kept at most: some 150 MB of them, which only programs that map over maps of maps come to.
+/// So many entries are kept at most: some 150 MB of them where results are small, which only programs that map over maps of
+/// maps come to. See [`room`].
 const MOST: usize = if cfg!(test) { 1 << 12 } else { 1 << 20 };
 
 /// After so many calls without a good share of hits a closure is not looked up any more.
@@ -25,6 +26,11 @@ pub(super) const PATIENCE: u32 = 1 << 14;
 
 /// What was kept leaves room for so many entries.
 pub(super) const ROOM: usize = 1 << 14;
+
+/// What a result of some weight counts for beside itself: small ones are no larger than their entries.
+pub(super) fn room(weight: u64) -> usize {
+    (weight / 32) as usize
+}
 
 /// A closure by its place, how deep the call is, and the argument: small values by themselves, others by their place.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,6 +89,8 @@ struct Entry {
 #[derive(Default)]
 pub(super) struct Memo {
     entries: Vec<Entry>,
+    /// What all entries count for.
+    room: usize,
     /// Entries by the hashes of their keys; of several with one hash it knows the last.
     places: HashMap<u64, u32, BuildHasherDefault<Mix>>,
     /// The entry that was asked for last.
@@ -180,7 +188,7 @@ impl Memo {
         self.entries.shrink_to(ROOM);
         self.places.clear();
         self.places.shrink_to(ROOM);
-        (self.last, self.hits, self.refused) = (0, 0, 0);
+        (self.room, self.last, self.hits, self.refused) = (0, 0, 0, 0);
     }
 
     pub(super) fn key(closure: &Arc<Closure>, depth: u32, arg: &Val) -> Key {
@@ -242,18 +250,24 @@ impl Memo {
     }
 
     pub(super) fn put(&mut self, key: Key, closure: &Arc<Closure>, arg: &Val, result: &Result<Val>, fuel: u64) {
-        if self.entries.len() >= MOST {
+        let own = 1 + result.as_ref().map_or(0, |value| room(value.weight().into()));
+        if own > MOST / 16 {
+            return;
+        }
+        if self.room + own > MOST {
             // Entries that are asked for stay: whoever goes round more of them than fit would find none otherwise.
+            let all = self.entries.len() as u64;
             self.refused += 1;
-            if (self.refused as usize) < MOST {
+            if u64::from(self.refused) < all {
                 return;
             }
-            if self.hits > MOST as u64 / 4 {
+            if self.hits > all / 4 {
                 (self.hits, self.refused) = (0, 0);
                 return;
             }
             *self = Self::default();
         }
+        self.room += own;
         let at = self.entries.len() as u32;
         let alive = (closure.clone(), arg.clone());
         self.places.insert(key.hash(), at);

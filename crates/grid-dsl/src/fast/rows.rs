@@ -9,13 +9,13 @@ use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::memo::{Mix, token};
+use super::memo::{Mix, room, token};
 use super::val::{Closure, Items, Val};
 
 /// Maps of fewer elements are not looked up.
 pub(super) const SHORTEST: usize = if cfg!(test) { 2 } else { 8 };
 
-/// So many elements are kept at most: some 50 MB of them.
+/// So many elements are kept at most: some 50 MB of them, where their images are small. See [`room`].
 const MOST: usize = if cfg!(test) { 1 << 7 } else { 1 << 20 };
 
 /// Elements with their images, for one closure.
@@ -59,6 +59,11 @@ fn same(a: &Val, b: &Val) -> bool {
 impl Row {
     pub(super) fn len(&self) -> usize {
         self.items.len()
+    }
+
+    /// What the row counts for.
+    fn room(&self) -> usize {
+        self.len() + room(self.sum.weight)
     }
 
     /// How many elements from `k` on are those from `at` on.
@@ -137,8 +142,8 @@ type Kept = (Arc<Closure>, Row);
 #[derive(Default)]
 pub(super) struct Rows {
     by_closure: HashMap<(usize, u32), Kept, BuildHasherDefault<Mix>>,
-    /// Elements of all rows.
-    elements: usize,
+    /// What all rows count for.
+    room: usize,
     /// Elements that were found, and that found no room, since there is none or since that was last looked at.
     hits: usize,
     refused: usize,
@@ -147,35 +152,36 @@ pub(super) struct Rows {
 impl Rows {
     pub(super) fn forget(&mut self) {
         self.by_closure.clear();
-        (self.elements, self.hits, self.refused) = (0, 0, 0);
+        (self.room, self.hits, self.refused) = (0, 0, 0);
     }
 
     /// Takes a closure's row, an empty one if there is none.
     pub(super) fn take(&mut self, closure: &Arc<Closure>, depth: u32) -> Row {
         let row =
             self.by_closure.remove(&(Arc::as_ptr(closure) as usize, depth)).map(|(_, row)| row).unwrap_or_default();
-        self.elements -= row.len();
+        self.room -= row.room();
         row
     }
 
     /// Keeps a row that answered for so many elements.
     pub(super) fn put(&mut self, closure: &Arc<Closure>, depth: u32, row: Row, hits: usize) {
         self.hits += hits;
-        if self.elements + row.len() > MOST {
+        let room = row.room();
+        if self.room + room > MOST {
             // Rows that are asked for stay: whoever goes round more of them than fit would find none otherwise.
-            self.refused += row.len();
+            self.refused += room;
             if self.refused < MOST {
                 return;
             }
             let useful = self.hits > MOST / 4;
             (self.hits, self.refused) = (0, 0);
-            if useful || row.len() > MOST {
+            if useful || room > MOST {
                 return;
             }
             self.by_closure.clear();
-            self.elements = 0;
+            self.room = 0;
         }
-        self.elements += row.len();
+        self.room += room;
         self.by_closure.insert((Arc::as_ptr(closure) as usize, depth), (closure.clone(), row));
     }
 }

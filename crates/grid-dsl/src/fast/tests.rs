@@ -33,6 +33,21 @@ fn limits() -> impl Strategy<Value = Limits> {
     ]
 }
 
+/// Grids whose locations have no keys, where limits allow such.
+#[test]
+fn the_longest_grids_are_those_of_the_definition() {
+    let limits = Limits { side: 60_000, ..Limits::default() };
+    let wide = Value::tuple(vec![Value::tuple((0..40_000).map(|n| Value::Int(n % 3)).collect())]);
+    let colour = [Prim::Ofcolor, Prim::Asindices, Prim::Asobject, Prim::Partition, Prim::Rot90, Prim::Hmirror];
+    for prim in colour {
+        let args = [wide.clone(), Value::Int(1)];
+        let [defined, found @ ..] = all(prim, &args[..prim.arity()], &limits);
+        assert!(found.iter().all(|found| *found == defined), "{}", prim.name());
+    }
+    let [defined, found @ ..] = all(Prim::Occurrences, &[wide, Value::set(vec![])], &limits);
+    assert!(found.iter().all(|found| *found == defined));
+}
+
 /// Every primitive on arguments of the right kinds, on arguments of any, and within small limits.
 #[test]
 fn every_primitive_is_the_definition() {

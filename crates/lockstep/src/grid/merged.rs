@@ -87,7 +87,7 @@ struct Knobs {
     /// Inputs at once at most [default: as many as the memory allows]
     #[arg(long, value_name = "N", value_parser = at_least_one, requires = "merged")]
     max_batch: Option<usize>,
-    /// Bytes of values that are kept and looked up, such as 500M; 0 keeps none [default: 1G]
+    /// Bytes of values that are kept and looked up, such as 500M: of use where inputs come again [default: 0, none]
     #[arg(long, value_name = "SIZE", value_parser = bytes, requires = "merged")]
     cache_bytes: Option<usize>,
 }
@@ -114,7 +114,8 @@ impl Knobs {
         options.spread_below = self.spread_below.unwrap_or(options.spread_below);
         options.mem_fraction = self.mem_fraction.unwrap_or(options.mem_fraction);
         options.max_batch = self.max_batch.or(options.max_batch);
-        options.cache_bytes = self.cache_bytes.unwrap_or(options.cache_bytes);
+        // Nothing of one run is looked up but for inputs that come twice.
+        options.cache_bytes = self.cache_bytes.unwrap_or(0);
     }
 }
 

@@ -179,7 +179,9 @@ impl Verify {
             })
             .collect();
         for (verdicts, (_, place)) in verdicts.into_iter().zip(&programs) {
-            verdicts.into_iter().for_each(|(kind, verdict)| tally.add(kind, Some(place), verdict));
+            for (kind, verdict) in verdicts {
+                tally.add(kind, Some(place), verdict);
+            }
         }
         let verdicts: Vec<Vec<Verdict>> =
             library.solved().par_iter().map(|(task, program)| task.verify_on(backend, program, &limits)).collect();

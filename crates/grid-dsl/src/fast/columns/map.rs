@@ -60,9 +60,12 @@ impl Map<'_, '_> {
         }
         let before = self.fuel;
         let result = self.closure(by, args)?;
-        let (fuel, alive) = (self.fuel - before, (by.clone(), arg.clone()));
-        self.f.columns.room(self.n);
-        self.f.columns.images.insert(key, Image { result: result.clone(), fuel, alive });
+        let held = result.held(self.n);
+        if held <= MOST / 4 {
+            let (fuel, alive) = (self.fuel - before, (by.clone(), arg.clone()));
+            self.f.columns.room(held);
+            self.f.columns.images.insert(key, Image { result: result.clone(), fuel, alive });
+        }
         Some(result)
     }
 
@@ -222,6 +225,8 @@ impl Map<'_, '_> {
             Prim::Contained => contained(a[0], a[1]),
             Prim::Index => self.index(a[0], a[1]),
             Prim::Apply => {
+                // Without parts nothing is called.
+                a[0].arity()?;
                 let parts = a[1].parts()?;
                 if parts.len().saturating_mul(self.n) > MOST {
                     return None;

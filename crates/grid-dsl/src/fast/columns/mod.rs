@@ -114,6 +114,52 @@ impl Column {
         }
     }
 
+    /// Numbers that a column of `n` values holds; those of a part that it shares count each time.
+    fn held(&self, n: usize) -> usize {
+        match self {
+            One(value) => value.weight() as usize,
+            Int(_) | Bool(_) => n,
+            Pick(values, _) => values.iter().fold(n, |sum, value| sum.saturating_add(value.weight() as usize)),
+            Tuple(parts) | Closure(_, parts, _) => {
+                parts.iter().fold(1, |sum: usize, part| sum.saturating_add(part.held(n)))
+            }
+        }
+    }
+
+    /// All `n` values. A part that comes several times is made once, as it is when elements are mapped one by one.
+    pub(super) fn values(self: &Shared, n: usize) -> Vec<Val> {
+        let is_nested = |part: &Shared| matches!(**part, Tuple(_) | Closure(..));
+        match &**self {
+            Tuple(parts) | Closure(_, parts, _) if parts.iter().any(is_nested) => {
+                let mut made = HashMap::default();
+                self.make(n, &mut made);
+                made.remove(&Arc::as_ptr(self)).unwrap_or_default()
+            }
+            _ => (0..n).map(|k| self.get(k)).collect(),
+        }
+    }
+
+    fn make(self: &Shared, n: usize, made: &mut HashMap<*const Self, Vec<Val>>) {
+        if made.contains_key(&Arc::as_ptr(self)) {
+            return;
+        }
+        let values = match &**self {
+            Tuple(parts) | Closure(_, parts, _) => {
+                for part in parts {
+                    part.make(n, made);
+                }
+                let parts: Vec<&Vec<Val>> = parts.iter().filter_map(|part| made.get(&Arc::as_ptr(part))).collect();
+                let of = |k: usize| parts.iter().map(|part| part[k].clone()).collect();
+                match &**self {
+                    Closure(maker, ..) => (0..n).map(|k| Val::closure(*maker, of(k))).collect(),
+                    _ => (0..n).map(|k| Val::tuple(of(k))).collect(),
+                }
+            }
+            _ => (0..n).map(|k| self.get(k)).collect(),
+        };
+        made.insert(Arc::as_ptr(self), values);
+    }
+
     fn arity(&self) -> Option<usize> {
         match self {
             One(value) => value.arity(),

@@ -110,11 +110,23 @@ impl Choices<'_> {
         }
     }
 
-    fn function(&mut self) -> Value {
+    /// Locations and numbers where functions belong.
+    fn wild(&mut self) -> Value {
+        let parts = if self.of(2) == 0 { Value::tuple(vec![]) } else { self.pair() };
+        let applied = closure(Maker::Rbind, &[prim(Prim::Apply), parts]);
         match self.of(3) {
-            0 => self.test(),
-            1 => self.measure(),
-            _ => self.location(),
+            0 => applied,
+            1 => closure(Maker::Compose, &[applied, self.measure()]),
+            _ => closure(Maker::Fork, &[prim(Prim::Apply), self.one(&[Prim::First, Prim::Astuple]), self.location()]),
+        }
+    }
+
+    fn function(&mut self) -> Value {
+        match self.of(12) {
+            0..=3 => self.test(),
+            4..=7 => self.measure(),
+            8..=10 => self.location(),
+            _ => self.wild(),
         }
     }
 }
@@ -178,4 +190,43 @@ fn maps_by_columns_are_those_of_the_definition() {
     });
     assert!(result.is_ok(), "{}", result.unwrap_err());
     assert!(by_columns.get() > maps.get() / 3, "{} of {} maps went by columns", by_columns.get(), maps.get());
+}
+
+fn applied(by: &Value, to: &Value) -> (Val, Fast<'static>) {
+    static LIMITS: std::sync::LazyLock<Limits> = std::sync::LazyLock::new(Limits::default);
+    let (mut machine, mut fast) = (Machine::new(&LIMITS), Fast::new(&LIMITS));
+    let defined = machine.prim(Prim::Apply, &[by.clone(), to.clone()]).unwrap();
+    let found = fast.prim(Prim::Apply, &[&Val::from(by), &Val::from(to)]).unwrap();
+    assert_eq!((defined.digest(), machine.used()), (found.digest(), fast.m.used()));
+    assert_eq!(fast.columns.done, 1);
+    (found, fast)
+}
+
+/// Pairs of pairs of pairs, of which both are one: their values are one, too, in whatever order they are made.
+#[test]
+fn parts_that_are_one_stay_one() {
+    let twice = closure(Maker::Fork, &[prim(Prim::Astuple), prim(Prim::Identity), prim(Prim::Identity)]);
+    let by = (0..14).fold(prim(Prim::Toivec), |by, _| closure(Maker::Compose, &[twice.clone(), by]));
+    let (found, _) = applied(&by, &Value::tuple((0..9).map(Value::Int).collect()));
+    let mut value = found.items().unwrap().get(3);
+    for level in 0..14 {
+        let items = value.items().unwrap().to_vec();
+        let places: Vec<_> = items.iter().map(crate::fast::memo::token).collect();
+        assert_eq!((places.len(), places[0]), (2, places[1]), "level {level}");
+        value = items[0].clone();
+    }
+}
+
+/// Maps of long tuples, one behind the other: what is kept of them is bounded by what it holds.
+#[test]
+fn long_results_are_not_kept() {
+    let long = Value::tuple((0..MOST as i32 / 16).map(Value::Int).collect());
+    let sums = closure(Maker::Rbind, &[prim(Prim::Apply), long]);
+    let by = closure(Maker::Compose, &[sums, lbind(Prim::Lbind, prim(Prim::Add))]);
+    let next = lbind(Prim::Apply, prim(Prim::Increment));
+    let by = (0..6).fold(by, |by, _| closure(Maker::Compose, &[next.clone(), by]));
+    let by = closure(Maker::Compose, &[prim(Prim::First), by]);
+    let (_, fast) = applied(&by, &Value::tuple((0..9).map(|n| Value::Int(100 + n)).collect()));
+    let held: usize = fast.columns.images.values().map(|image| image.result.held(9)).sum();
+    assert!(held <= fast.columns.numbers && fast.columns.numbers <= MOST, "{held} of {}", fast.columns.numbers);
 }

@@ -64,7 +64,7 @@ fn image(f: &mut Fast, by: &Val, value: &Val) -> Result<Val> {
 /// What a function makes of each element.
 fn images(f: &mut Fast, by: &Val, container: &Val) -> Result<Vec<Val>> {
     if let Some(column) = f.column(by, container, true) {
-        return Ok((0..container.count()).map(|k| column.get(k)).collect());
+        return Ok(column.values(container.count()));
     }
     let items = &container.items()?;
     let mut images = Images::with_capacity(items.len());

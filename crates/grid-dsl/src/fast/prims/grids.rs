@@ -1,6 +1,6 @@
 //! Grids: cutting, turning, scaling, joining.
 
-use super::{Maybe, grid, made, packed, tuple};
+use super::{Maybe, grid, longest, made, packed, tuple};
 use crate::error::ErrClass;
 use crate::fast::machine::Fast;
 use crate::fast::val::{Dense, MIDDLE, PLACE, Patch, Val, at, place};
@@ -60,7 +60,7 @@ fn mirrored(prim: Prim, value: &Val) -> Maybe {
 
 /// Each cell as a block of `fh` by `fw`.
 fn scaled(f: &Fast, grid: &Dense, fh: usize, fw: usize) -> Maybe {
-    let side = f.limits().side;
+    let side = longest(f);
     if grid.h.checked_mul(fh)? > side || grid.w.checked_mul(fw)? > side {
         return None;
     }
@@ -157,7 +157,7 @@ pub(super) fn run(f: &mut Fast, prim: Prim, a: &[&Val]) -> Maybe {
     if prim == Prim::Canvas {
         let (colour, (h, w)) = (small(a[0])?, a[1].as_pair()?);
         let (h, w) = (h.max(0) as usize, w.max(0) as usize);
-        return if h.max(w) > f.limits().side { None } else { made(f, h, w, vec![colour; h * w]) };
+        return if h.max(w) > longest(f) { None } else { made(f, h, w, vec![colour; h * w]) };
     }
     if matches!(prim, Prim::Hmirror | Prim::Vmirror | Prim::Dmirror | Prim::Cmirror) && a[0].is_set() {
         return mirrored(prim, a[0]);

@@ -11,7 +11,7 @@ mod patches;
 mod place;
 
 use super::machine::Fast;
-use super::val::{Dense, Patch, Val, at, colour_of};
+use super::val::{Dense, MIDDLE, Patch, Val, at, colour_of};
 use crate::error::{ErrClass, Result};
 use crate::prim::Prim;
 
@@ -200,17 +200,22 @@ fn part(like: &Val, items: Vec<Val>) -> Val {
     if like.is_set() { Val::sorted_set(items) } else { Val::tuple(items) }
 }
 
+/// The longest side of a grid here: within the limits, and so that keys of all locations exist. The definition does the others.
+fn longest(f: &Fast) -> usize {
+    f.limits().side.min(MIDDLE as usize - 1)
+}
+
 /// A grid that functions on grids may read.
 fn grid<'a>(f: &Fast, value: &'a Val) -> Option<&'a Dense> {
     match value {
-        Val::Grid(grid) if grid.h.max(grid.w) <= f.limits().side => Some(grid),
+        Val::Grid(grid) if grid.h.max(grid.w) <= longest(f) => Some(grid),
         _ => None,
     }
 }
 
 /// A grid, if its sides are within the limits; else the definition says what is wrong.
 fn made(f: &Fast, h: usize, w: usize, cells: Vec<i8>) -> Maybe {
-    (h.max(w) <= f.limits().side).then(|| Ok(Val::grid(h, w, cells)))
+    (h.max(w) <= longest(f)).then(|| Ok(Val::grid(h, w, cells)))
 }
 
 /// Keys as a set, if there are not too many.

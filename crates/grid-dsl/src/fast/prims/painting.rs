@@ -114,7 +114,8 @@ fn occurrences(f: &mut Fast, grid: &Dense, object: &Patch) -> Maybe {
             }
         }
     }
-    keys(f, found, false)
+    // The definition's visits are spent, whether there is room for what was found or not.
+    keys(f, found, false).or(Some(Err(ErrClass::Limit)))
 }
 
 fn period(f: &mut Fast, value: &Val, along_rows: bool) -> Maybe {
