@@ -102,6 +102,11 @@ pub(crate) fn bytes(n: usize) -> String {
     if unit == 0 { format!("{n} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
+/// A number of things: `1 task`, `2 tasks`.
+pub(crate) fn several(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
 /// A duration in words: `1.23 ms`.
 pub(crate) fn seconds(s: f64) -> String {
     match s {
@@ -122,5 +127,6 @@ mod tests {
         assert_eq!(bytes(3 << 29), "1.5 GiB");
         assert_eq!(seconds(0.00123), "1.23 ms");
         assert_eq!(seconds(125.0), "2 min 05 s");
+        assert_eq!([0, 1, 2].map(|n| several(n, "task")), ["0 tasks", "1 task", "2 tasks"]);
     }
 }

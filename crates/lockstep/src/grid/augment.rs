@@ -14,7 +14,7 @@ use super::sources::each_task;
 use crate::exit::{Exit, Failure, Result};
 use crate::files::{self, Draft, as_text};
 use crate::progress::{Progress, Remark};
-use crate::session::{Session, seconds};
+use crate::session::{Session, seconds, several};
 
 /// Options of `grid augment`.
 // Each is an option of its own.
@@ -163,7 +163,10 @@ impl Augment {
         }
         let elapsed = started.elapsed().as_secs_f64();
         session.note(format!(
-            "{tasks} tasks, {made} variants, {grids} grids in {}, {:.0} grids a second",
+            "{}, {}, {} in {}, {:.0} grids a second",
+            several(tasks, "task"),
+            several(made, "variant"),
+            several(grids, "grid"),
             seconds(elapsed),
             grids as f64 / elapsed.max(1e-9)
         ));

@@ -8,7 +8,7 @@ use super::sources::{CheckMode, Reading, tell, told};
 use crate::exit::{Exit, Result};
 use crate::files::as_text;
 use crate::report_failure;
-use crate::session::Session;
+use crate::session::{Session, several};
 
 /// Options of `grid check`.
 #[derive(Args, Debug)]
@@ -76,8 +76,9 @@ impl Check {
             }
             documents.push(json!({ "file": as_text(path), "programs": types, "diagnostics": told(path, &faults) }));
         }
-        let lost = if unreadable > 0 { format!(", {unreadable} files not read") } else { String::new() };
-        session.say(format!("{count} programs, {errors} errors, {warnings} warnings{lost}"));
+        let lost = if unreadable > 0 { format!(", {} not read", several(unreadable, "file")) } else { String::new() };
+        let counts = [(count, "program"), (errors, "error"), (warnings, "warning")].map(|(n, what)| several(n, what));
+        session.say(format!("{}{lost}", counts.join(", ")));
         session.document(&json!({
             "files": documents, "programs": count, "errors": errors, "warnings": warnings, "unreadable": unreadable,
         }))?;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::sources::{Reading, tell, text, told};
 use crate::exit::{Exit, Failure, Result};
 use crate::files::{self, as_text};
-use crate::session::Session;
+use crate::session::{Session, several};
 
 /// Options of `grid import`.
 #[derive(Args, Debug)]
@@ -50,7 +50,8 @@ impl Import {
             None => session.say(written.trim_end()),
         }
         if self.output.is_some() {
-            session.note(format!("{} programs, {} faults", programs.len(), found.diagnostics.len()));
+            let faults = several(found.diagnostics.len(), "fault");
+            session.note(format!("{}, {faults}", several(programs.len(), "program")));
         }
         session.document(&json!({
             "input": as_text(&self.input), "output": self.output.as_ref().map(as_text), "programs": programs.len(),

@@ -15,7 +15,7 @@ use super::machine::{Machine, Opened, Share};
 use crate::backend::parse_size;
 use crate::exit::{Exit, Failure, Result};
 use crate::files;
-use crate::session::{Session, seconds};
+use crate::session::{Session, seconds, several};
 
 /// Which patterns and rewrites a graph has.
 #[derive(Args, Clone, Debug, Default)]
@@ -259,9 +259,9 @@ impl Merged {
         let (counts, of_tasks, digest) = counted(programs, &samples, &found);
         let evaluations = (programs.len() * found.samples()) as f64;
         session.say(format!(
-            "{} programs on {} inputs: {} values, {} errors, digest {}",
-            programs.len(),
-            found.samples(),
+            "{} on {}: {} values, {} errors, digest {}",
+            several(programs.len(), "program"),
+            several(found.samples(), "input"),
             counts.values,
             counts.errors,
             hex(digest)

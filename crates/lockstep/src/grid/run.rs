@@ -3,14 +3,14 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use grid_dsl::conform::Task;
-use grid_dsl::{Backend, ErrClass, Limits, Program, Sample, Value, check, draw, hex};
+use grid_dsl::{Backend, ErrClass, Inputs, Limits, Program, Sample, Value, check, draw, hex};
 use serde_json::{Value as Json, json};
 
 use super::machine::Machine;
 use super::merged::Merged;
 use super::sources::{CheckMode, Reading, tasks};
 use crate::exit::{Exit, Failure, Result};
-use crate::session::Session;
+use crate::session::{Session, several};
 
 /// When to use colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -144,7 +144,11 @@ impl Run {
                 sample: Sample::new(grid.clone()),
                 expected: None,
             };
-            run(self.choose(&programs, None, 1)?, self.grid.iter().enumerate().map(case).collect())?;
+            let program = self.choose(&programs, None, 1)?;
+            if program.inputs() != Inputs::I {
+                session.note("`S` is empty, and `C` is None: samples come with --tasks");
+            }
+            run(program, self.grid.iter().enumerate().map(case).collect())?;
         }
         for task in &tasks {
             match self.choose(&programs, Some(&task.id), tasks.len()) {
@@ -223,7 +227,7 @@ impl Run {
                 let of_task = |p: &&Program| p.name().trim_start_matches("solve_").trim_start_matches("task_") == id;
                 programs.iter().find(of_task).map_or_else(|| self.named(programs, id), Ok)
             }
-            _ => Err(Failure::input(&self.file, format!("it holds {} programs", programs.len()))
+            _ => Err(Failure::input(&self.file, format!("it holds {}", several(programs.len(), "program")))
                 .help("choose one with --program")),
         }
     }

@@ -14,7 +14,7 @@ use crate::backend::Place;
 use crate::exit::{Exit, Failure, Result};
 use crate::files;
 use crate::progress::Progress;
-use crate::session::{Session, seconds};
+use crate::session::{Session, seconds, several};
 
 /// Options of `grid search`.
 #[derive(Args, Debug)]
@@ -110,8 +110,8 @@ impl Search {
         };
         let rate = found.applications as f64 / found.seconds.max(1e-9);
         session.note(format!(
-            "{} programs; {} applications of {} operations in {} on {}, {rate:.0} a second; states by depth {:?}{ended}",
-            found.hits.len(),
+            "{}; {} applications of {} operations in {} on {}, {rate:.0} a second; states by depth {:?}{ended}",
+            several(found.hits.len(), "program"),
             found.applications,
             enumerator.operations().len(),
             seconds(found.seconds),
@@ -151,7 +151,10 @@ impl Search {
         }
         match all.len() {
             1 => Ok(all.remove(0)),
-            n => Err(Failure::input(&self.file, format!("it holds {n} tasks")).help("choose one with --task")),
+            n => {
+                Err(Failure::input(&self.file, format!("it holds {}", several(n, "task")))
+                    .help("choose one with --task"))
+            }
         }
     }
 }

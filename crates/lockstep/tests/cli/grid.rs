@@ -61,6 +61,10 @@ fn a_program_on_tasks() {
     place.fails("grid run flip.grid -p flip --tasks odd.jsonl", 2, &["line 1", "rows differ in length"]);
     place.write("odd.jsonl", b"\n{\"id\":\"a\",\n");
     place.fails("grid run flip.grid -p flip --tasks odd.jsonl", 2, &["line 2: no record: EOF", "column 10"]);
+    // Without tasks there are no samples.
+    place.write("samples.grid", b"program s(S, I)\n  x = size(S)\nreturn x\nend\n");
+    let out = place.ok("grid run samples.grid --grid 01");
+    assert!(out.contains("`S` is empty") && out.contains("x = 0"), "{out}");
     // Tasks are read before anything is printed.
     assert_eq!(place.run("grid run one.grid --grid 01 --tasks nix.json").out, "");
 }
@@ -261,7 +265,7 @@ fn types_are_checked_as_asked() {
     place.write("types.grid", b"program types(I)\n  x = add(I, ONE)\nreturn x\nend\n");
     let error = "types.grid:2:11";
     for (mode, code, words) in
-        [("strict", 1, "1 errors, 0 warnings"), ("warn", 0, "1 warnings"), ("off", 0, "0 warnings")]
+        [("strict", 1, "1 error, 0 warnings"), ("warn", 0, "1 warning"), ("off", 0, "0 warnings")]
     {
         let ran = place.run(&format!("grid check types.grid --check {mode}"));
         assert!(ran.code == code && ran.out.contains(words), "{mode}: {}{}", ran.out, ran.err);

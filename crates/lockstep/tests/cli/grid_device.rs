@@ -140,7 +140,7 @@ fn stored_answers_are_right_on_cuda() {
     assert!(found["gpus"]["on_device"].as_u64().unwrap() >= 3, "{found}");
     place.write("data/vectors/size.jsonl", b"{\"a\":[{\"t\":[]}],\"r\":1}\n");
     let ran = place.run("grid verify data/vectors --backend cuda");
-    assert!(ran.code == 1 && ran.out.contains("wrong: size({\"t\":[]}) = 0, expected 1"), "{}", ran.out);
+    assert!(ran.code == 1 && ran.out.contains("size.jsonl, line 1: size({\"t\":[]}) = 0, expected 1"), "{}", ran.out);
     let ran = place.ok_json("grid run p.grid -p frame --grid 00000/00200/00000 --backend cuda");
     assert_eq!((&ran["backend"], &ran["gpus"]["devices"][0]["calls"]), (&"cuda".into(), &4.into()), "{ran}");
     let cpu = place.ok_json("grid run p.grid -p frame --grid 00000/00200/00000 --backend cpu");

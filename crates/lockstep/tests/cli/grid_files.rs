@@ -170,7 +170,7 @@ fn a_file_that_cannot_be_read_stops_no_check() {
     assert_eq!(files[3]["programs"][0]["program"], "flip");
     // What is wrong with programs counts less than what could not be looked at.
     let ran = place.run("grid check latin.grid bad.grid flip.grid");
-    assert!(ran.code == 2 && ran.out.contains("1 programs, 1 errors, 0 warnings, 1 files not read"), "{}", ran.out);
+    assert!(ran.code == 2 && ran.out.contains("1 program, 1 error, 0 warnings, 1 file not read"), "{}", ran.out);
     place.fails("grid check bad.grid flip.grid", 1, &["bad.grid:2:7"]);
 }
 

@@ -39,7 +39,7 @@ fn patterns_are_listed_and_switched_off() {
 fn a_merged_run_has_one_digest_whatever_its_settings() {
     let place = place();
     let found = place.ok_json("grid run two.grid --merged --tasks tasks.jsonl --program solve_abc");
-    let of_task = serde_json::json!([{ "program": "solve_abc", "task": "abc", "right": 2, "wrong": 0 }]);
+    let of_task = serde_json::json!([{ "program": "solve_abc", "task": "abc", "right": 3, "wrong": 0 }]);
     assert_eq!((&found["programs"], &found["tasks"]), (&1.into(), &of_task));
     place.fails("grid run two.grid --merged --tasks tasks.jsonl --program nix", 2, &["there is no program `nix`"]);
     for option in ["--show", "--lines", "--strict"] {
