@@ -35,6 +35,8 @@ fn equal_expressions_are_one_node() {
     assert_eq!((stats.opcodes["objects"], stats.opcodes["call"], stats.closures, stats.captured), (2, 1, 1, 0));
     assert_eq!((stats.level_opcodes[&1]["objects"], stats.groups), (2, 4));
     assert!(dag.to_dot().contains("[label=\"objects\"]") && dag.to_dot().ends_with("}\n"));
+    // Operands of `objects` in their order.
+    assert!((1..=4).all(|k| dag.to_dot().contains(&format!(" [label=\"{k}\"];"))));
     let samples = [Sample::new(grid("010/011")), Sample::new(grid("0")), Sample::new(Value::Int(1))];
     let found = merged(&programs, &samples, &ExecOpts::default());
     for (sample, found) in samples.iter().zip(&found) {

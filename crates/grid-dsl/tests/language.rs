@@ -190,6 +190,7 @@ fn what_uses_a_replaced_name_of_the_language_is_left_out() {
         (format!("from x import vmirror as rot90\n{solvers}"), names(&["b", "c"]), vec![1]),
         (format!("import x, y as ORIGIN\n{solvers}"), names(&["a", "c"]), vec![1]),
         (format!("{solvers}def hmirror(I):\n    return I\n"), names(&["a", "b"]), vec![10]),
+        (format!("{solvers}@cached\ndef hmirror(I):\n    return I\n"), names(&["a", "b"]), vec![10]),
         (format!("from x import rot90 as rot90, vmirror as v  # as rot90\n{solvers}"), names(&["a", "b", "c"]), vec![]),
     ] {
         assert_eq!(imported(&text), (left, at), "{text}");

@@ -40,11 +40,14 @@ fn locked(set: &Mutex<BTreeSet<PathBuf>>) -> MutexGuard<'_, BTreeSet<PathBuf>> {
     set.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes what is half-written: the process ends.
+/// Removes what is half-written: the process ends, and nothing more is begun.
 pub(crate) fn abandon() {
-    for part in locked(&UNFINISHED).iter() {
+    let unfinished = locked(&UNFINISHED);
+    for part in unfinished.iter() {
         let _ = std::fs::remove_file(part);
     }
+    // Stays locked: whoever wants to begin another file waits for the end.
+    std::mem::forget(unfinished);
 }
 
 /// Where a path leads to, through links: these stay what they are.

@@ -451,6 +451,14 @@ impl Task {
         self.train.iter().chain(&self.test)
     }
 
+    /// What an example is called: `train 0`, `test 0`.
+    pub fn example_name(&self, example: usize) -> String {
+        match example.checked_sub(self.train.len()) {
+            None => format!("train {example}"),
+            Some(test) => format!("test {test}"),
+        }
+    }
+
     /// Runs a program on an example by the definition and compares its first output.
     pub fn verify(&self, program: &Program, example: usize, limits: &Limits) -> Verdict {
         match self.examples().nth(example) {
@@ -480,10 +488,7 @@ impl Task {
         match outcome.returns.first() {
             Some(Ok(found)) if found == output => Verdict::Right,
             Some(found) => {
-                let place = match example.checked_sub(self.train.len()) {
-                    None => format!("train {example}"),
-                    Some(test) => format!("test {test}"),
-                };
+                let place = self.example_name(example);
                 let (name, expected) = (program.name(), short(&output.to_text()));
                 let what = format!("{}, {place}: {name} returns {}, expected {expected}", self.id, shown(found));
                 Verdict::Wrong(what)

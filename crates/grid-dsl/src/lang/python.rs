@@ -55,6 +55,7 @@ pub fn import(text: &str, dialect: Dialect) -> Imported {
                 !indented && matches!(line.split_ascii_whitespace().next(), Some("def" | "class" | "async"));
             decorated = !reader.skipping;
             reader.lost = defined(line).map(str::to_owned);
+            reader.replaced.extend(replaced(line, dialect).map(|(_, name)| name.to_owned()));
             reader.forget();
             continue;
         }

@@ -207,8 +207,8 @@ impl Augment {
             Failure::input(&self.file, format!("line {number}: no `transform`: {e}"))
                 .help("--undo reads what `lockstep grid augment -o FILE.jsonl` wrote")
         })?;
-        let grids = task.examples().flat_map(|(input, output)| [input, output]).filter(|grid| **grid != Value::None);
-        let found: Vec<String> = grids.map(|grid| hex(grid.digest())).collect();
+        let written = Variant { task: task.clone(), transform: line.transform };
+        let found: Vec<String> = written.digests().into_iter().map(hex).collect();
         let changed = found.iter().zip(&line.digests).position(|(found, written)| found != written);
         let why = match changed {
             Some(at) => {
@@ -217,7 +217,7 @@ impl Augment {
             None if line.digests.len() != found.len() => {
                 format!("it holds {} grids, and digests of {}", found.len(), line.digests.len())
             }
-            None => return Ok(line.transform),
+            None => return Ok(written.transform),
         };
         let what = format!("line {number}, task `{}`: {why}", task.id);
         Err(Failure::input(&self.file, what).help("the line was changed after it was written: write it again"))

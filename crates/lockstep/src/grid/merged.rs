@@ -136,8 +136,7 @@ impl Samples {
         samples.extend_from_slice(of_tasks.samples());
         for task in tasks {
             for k in 0..task.examples().count() {
-                let test = k.checked_sub(task.train.len());
-                names.push(test.map_or(format!("{}, train {k}", task.id), |k| format!("{}, test {k}", task.id)));
+                names.push(format!("{}, {}", task.id, task.example_name(k)));
             }
         }
         let ids = tasks.iter().flat_map(|task| task.examples().map(|_| task.id.clone()));
@@ -147,7 +146,7 @@ impl Samples {
 }
 
 /// Whether a program is for a task, by its name.
-fn is_for(program: &str, task: &str) -> bool {
+pub(super) fn is_for(program: &str, task: &str) -> bool {
     program.trim_start_matches("solve_").trim_start_matches("task_") == task
 }
 

@@ -7,7 +7,7 @@ use grid_dsl::{Backend, ErrClass, Inputs, Limits, Program, Sample, Value, check,
 use serde_json::{Value as Json, json};
 
 use super::machine::Machine;
-use super::merged::Merged;
+use super::merged::{Merged, is_for};
 use super::sources::{CheckMode, Reading, tasks};
 use crate::exit::{Exit, Failure, Result};
 use crate::session::{Session, several};
@@ -35,7 +35,7 @@ Examples:
 A grid is written with one digit a cell, rows joined by `/`; other inputs in canonical text, as in {\"t\":[1,2]}. Tasks \
 come from files of lines as in arc/training.jsonl, or as the ARC publishes them, or a folder of such; outputs that they \
 have are compared. A program is chosen by --program, by the name of the task (NAME or solve_NAME), or is the only one \
-where there is one task. Exit code 1 when an output \
+where there is one task. `-` is standard input. Exit code 1 when an output \
 differs from the task's, or a program fails. With --merged all programs, or that of --program, run as one graph on all \
 examples of all tasks, for counts, digests and a profile; most fail on tasks of others, so that the exit code is 1 only when \
 an output differs from the task's.")]
@@ -224,8 +224,7 @@ impl Run {
             (Some(name), _, _) => self.named(programs, name),
             (None, _, [only]) if tasks == 1 || !self.task.is_empty() => Ok(only),
             (None, Some(id), _) => {
-                let of_task = |p: &&Program| p.name().trim_start_matches("solve_").trim_start_matches("task_") == id;
-                programs.iter().find(of_task).map_or_else(|| self.named(programs, id), Ok)
+                programs.iter().find(|program| is_for(program.name(), id)).map_or_else(|| self.named(programs, id), Ok)
             }
             _ => Err(Failure::input(&self.file, format!("it holds {}", several(programs.len(), "program")))
                 .help("choose one with --program")),
@@ -308,10 +307,7 @@ impl Run {
 /// All examples of a task, each with those to learn from.
 fn cases(task: &Task) -> Vec<Case> {
     let case = |(k, (input, output)): (usize, &(Value, Value))| Case {
-        name: match k.checked_sub(task.train.len()) {
-            None => format!("task {}, train {k}", task.id),
-            Some(k) => format!("task {}, test {k}", task.id),
-        },
+        name: format!("task {}, {}", task.id, task.example_name(k)),
         sample: Sample::new(input.clone()).with_samples(task.train.iter().cloned()),
         expected: Some(output.clone()).filter(|output| *output != Value::None),
     };

@@ -61,6 +61,14 @@ fn a_program_on_tasks() {
     place.fails("grid run flip.grid -p flip --tasks odd.jsonl", 2, &["line 1", "rows differ in length"]);
     place.write("odd.jsonl", b"\n{\"id\":\"a\",\n");
     place.fails("grid run flip.grid -p flip --tasks odd.jsonl", 2, &["line 2: no record: EOF", "column 10"]);
+    // Standard input is as good as a file.
+    let from = |line: &str, file: &str| {
+        let input = std::fs::File::open(place.path(file)).unwrap();
+        let ran = place.command(line).stdin(input).output().unwrap();
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    assert!(from("grid run - --grid 01", "one.grid").contains("{\"g\":\"10\"}"));
+    assert!(from("grid run flip.grid --tasks -", "tasks.jsonl").contains("2 right"));
     // Without tasks there are no samples.
     place.write("samples.grid", b"program s(S, I)\n  x = size(S)\nreturn x\nend\n");
     let out = place.ok("grid run samples.grid --grid 01");
