@@ -156,12 +156,14 @@ pub struct Augmenter {
 
 /// A grid that no variant can be made of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("grid {at} of task `{task}` is not 1 to 30 rows and columns of the colours 0 to 9")]
+#[error("task `{task}`, {place}: {why}")]
 pub struct NotColours {
     /// The task.
     pub task: String,
-    /// The grid: inputs and outputs in turn.
-    pub at: usize,
+    /// The grid: `input of train 0`.
+    pub place: String,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 impl Augmenter {
@@ -226,7 +228,12 @@ pub fn transformed(task: &Task, transform: Transform) -> Result<Variant, NotColo
         if *value == Value::None {
             return Ok(Value::None);
         }
-        transform.grid(value).ok_or_else(|| NotColours { task: task.id.clone(), at: at - 1 })
+        let refused = || {
+            let side = if at % 2 == 1 { "input" } else { "output" };
+            let place = format!("{side} of {}", task.example_name((at - 1) / 2));
+            NotColours { task: task.id.clone(), place, why: Small::flaw(value).unwrap_or_default() }
+        };
+        transform.grid(value).ok_or_else(refused)
     };
     let mut pairs = |all: &[(Value, Value)]| {
         all.iter().map(|(input, output)| Ok((grid(input)?, grid(output)?))).collect::<Result<Vec<_>, _>>()
@@ -349,7 +356,7 @@ mod tests {
     fn what_has_other_colours_is_refused() {
         let bad = Task { id: "b".into(), train: vec![(Value::grid([[0]]), Value::grid([[10]]))], test: vec![] };
         let error = Augmenter::new(Choice::default()).variants(&bad).unwrap_err();
-        assert_eq!((error.at, error.task.as_str()), (1, "b"));
+        assert_eq!(error.to_string(), "task `b`, output of train 0: row 0, column 0 holds 10, and colours are 0 to 9");
         assert!(Transform::new(Isometry::Identity, [0; 10]).is_none());
         assert!(serde_json::from_str::<Transform>(r#"{"isometry":"rot90","colours":"01"}"#).is_err());
     }

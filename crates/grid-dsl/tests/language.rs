@@ -191,6 +191,18 @@ fn what_uses_a_replaced_name_of_the_language_is_left_out() {
         (format!("import x, y as ORIGIN\n{solvers}"), names(&["a", "c"]), vec![1]),
         (format!("{solvers}def hmirror(I):\n    return I\n"), names(&["a", "b"]), vec![10]),
         (format!("{solvers}@cached\ndef hmirror(I):\n    return I\n"), names(&["a", "b"]), vec![10]),
+        (format!("rot90 = cached(vmirror)\n{solvers}"), names(&["b", "c"]), vec![1]),
+        (format!("{solvers}x, ORIGIN = hmirror = {{'a': 1}}, 2\n"), names(&["a"]), vec![10]),
+        (format!("TWO_BY_TWO: tuple = (3, 3)\n{solvers}"), names(&["a", "c"]), vec![1]),
+        (format!("{solvers}class hmirror:\n    pass\n"), names(&["a", "b"]), vec![10]),
+        (format!("for rot90, x in y:\n    pass\n{solvers}"), names(&["b", "c"]), vec![1]),
+        // What changes no meaning leaves nothing out.
+        (
+            format!("ORIGIN = (0, 0)  # as ever\nTWO_BY_TWO = 2, 2\nF = False\n{solvers}"),
+            names(&["a", "b", "c"]),
+            vec![],
+        ),
+        (format!("check(rot90 == ORIGIN, x=hmirror)\n{solvers}"), names(&["a", "b", "c"]), vec![1]),
         (format!("from x import rot90 as rot90, vmirror as v  # as rot90\n{solvers}"), names(&["a", "b", "c"]), vec![]),
     ] {
         assert_eq!(imported(&text), (left, at), "{text}");

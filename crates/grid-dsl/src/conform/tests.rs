@@ -1,4 +1,5 @@
 use super::*;
+use crate::value::hex;
 
 fn verdict(stem: &str, line: &str) -> Verdict {
     match read(stem, line).unwrap() {

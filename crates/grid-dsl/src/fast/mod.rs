@@ -2,6 +2,7 @@
 //!
 //! What a primitive here does not take, the definition computes: results, classes of errors and fuel are equal to the bit.
 
+mod closure;
 mod columns;
 mod hash;
 mod keys;

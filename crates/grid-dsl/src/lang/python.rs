@@ -5,6 +5,7 @@ use super::names::{constant, primitive};
 use super::parser::MOST;
 use super::resolve::{Draft, inputs};
 use super::{Diagnostic, Dialect, Program};
+use crate::value::Value;
 
 /// What a Python file gave.
 #[derive(Clone, Debug, Default)]
@@ -19,9 +20,11 @@ pub struct Imported {
 ///
 /// Inputs are `(I)`, `(S, I)` or `(S, I, C)`. Imports are passed over, and so is `if x == n: return xn`, on one line or two. A
 /// function with anything else in it, or below a decorator, gives a diagnostic and no program; the others are read all the
-/// same. Text inside of strings is no code. The last definition of a name counts, and where it cannot be read none does; a
-/// function with a name of the language, and something imported as such, is an error, since it replaces that: functions that
-/// use the name are left out. Only the first faults are listed, the last of those with the number of others.
+/// same. Text inside of strings is no code. The last definition of a name counts, and where it cannot be read none does.
+///
+/// A function with a name of the language is an error, since it replaces that, and so is what is imported as such or assigned
+/// to it at the margin: functions that use the name are left out. A constant of the language may be assigned what it is.
+/// Only the first faults are listed, the last of those with the number of others.
 pub fn import(text: &str, dialect: Dialect) -> Imported {
     let mut reader = Reader::default();
     // Below a decorator, up to the function that it changes.
@@ -55,15 +58,20 @@ pub fn import(text: &str, dialect: Dialect) -> Imported {
                 !indented && matches!(line.split_ascii_whitespace().next(), Some("def" | "class" | "async"));
             decorated = !reader.skipping;
             reader.lost = defined(line).map(str::to_owned);
-            reader.replaced.extend(replaced(line, dialect).map(|(_, name)| name.to_owned()));
+            reader.replaced.extend(replaced(line, dialect).into_iter().map(str::to_owned));
             reader.forget();
             continue;
         }
         decorated = line.starts_with('@');
-        if let Some((column, name)) = replaced(line, dialect) {
+        if !indented && is_constant(line, dialect) {
+            continue;
+        }
+        let names = if indented { Vec::new() } else { replaced(line, dialect) };
+        if let Some(name) = names.first() {
+            let column = line[..name.as_ptr() as usize - line.as_ptr() as usize].chars().count() + 1;
             let wrong = format!("`{name}` is a name of the language, which this replaces: what uses it is left out");
             reader.lost = defined(line).map(str::to_owned);
-            reader.replaced.push(name.to_owned());
+            reader.replaced.extend(names.into_iter().map(str::to_owned));
             reader.fault(Diagnostic::error(at, column, wrong).help("give it another name, also where it is used"));
             continue;
         }
@@ -78,6 +86,11 @@ pub fn import(text: &str, dialect: Dialect) -> Imported {
     reader.done()
 }
 
+/// Names, numbers and keywords of a piece of Python.
+fn words_in(code: &str) -> impl Iterator<Item = &str> {
+    code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+}
+
 /// The name that a line defines a function by.
 fn defined(line: &str) -> Option<&str> {
     let rest = line.strip_prefix("def")?.trim_start_matches([' ', '\t']);
@@ -85,22 +98,57 @@ fn defined(line: &str) -> Option<&str> {
     (length > 0).then_some(&rest[..length])
 }
 
-/// The name of the language that a line at the margin gives another meaning, and its column.
-fn replaced(line: &str, dialect: Dialect) -> Option<(usize, &str)> {
-    let code = line.split('#').next()?;
-    let words = || code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty());
+/// Whether a line at the margin assigns to a constant of the language the value that it has: `ORIGIN = (0, 0)`.
+fn is_constant(line: &str, dialect: Dialect) -> bool {
+    let Ok(words) = tokens(1, line) else { return false };
+    let all: Vec<Token<'_>> = words.iter().map(|(token, _)| *token).collect();
+    let [Token::Name(name), Token::Sign("="), value @ ..] = &all[..] else { return false };
+    let value = match value {
+        [Token::Name("True")] => Value::Bool(true),
+        [Token::Name("False")] => Value::Bool(false),
+        [Token::Int(n)] => Value::Int(*n),
+        [Token::Sign("("), Token::Int(i), Token::Sign(","), Token::Int(j), Token::Sign(")")]
+        | [Token::Int(i), Token::Sign(","), Token::Int(j)] => Value::pair(*i, *j),
+        _ => return false,
+    };
+    constant(name, dialect).is_some_and(|(_, own)| own == value)
+}
+
+/// What an assignment stands in front of, with all that is assigned the same; nothing of a line without one.
+fn targets(code: &str) -> &str {
+    let (bytes, mut depth, mut end) = (code.as_bytes(), 0_i32, 0);
+    for (k, &byte) in bytes.iter().enumerate() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth -= 1,
+            b'=' if depth == 0 => {
+                let is_comparison = bytes.get(k + 1) == Some(&b'=') || (k > 0 && b"=<>!".contains(&bytes[k - 1]));
+                end = if is_comparison { end } else { k };
+            }
+            _ => {}
+        }
+    }
+    &code[..end]
+}
+
+/// The names of the language that a line at the margin gives another meaning.
+fn replaced(line: &str, dialect: Dialect) -> Vec<&str> {
+    let code = line.split('#').next().unwrap_or_default();
+    let words = || words_in(code);
     let of_language = |name: &&str| primitive(name, dialect).is_some() || constant(name, dialect).is_some();
-    let name = match words().next()? {
-        "def" => defined(line).filter(of_language)?,
-        "from" | "import" => {
+    match words().next() {
+        Some("def") => defined(line).into_iter().filter(of_language).collect(),
+        Some("class") => words().skip(1).take(1).filter(of_language).collect(),
+        Some("async") => words().skip(2).take(1).filter(of_language).collect(),
+        Some("for") => words().skip(1).take_while(|word| *word != "in").filter(of_language).collect(),
+        Some("del") => words().skip(1).filter(of_language).collect(),
+        Some("from" | "import") => {
             let all: Vec<&str> = words().collect();
             let other = |three: &&[&str]| three[1] == "as" && three[0] != three[2] && of_language(&three[2]);
-            all.windows(3).find(other)?[2]
+            all.windows(3).filter(other).map(|three| three[2]).collect()
         }
-        _ => return None,
-    };
-    let at = name.as_ptr() as usize - line.as_ptr() as usize;
-    Some((line[..at].chars().count() + 1, name))
+        _ => words_in(targets(code)).filter(of_language).collect(),
+    }
 }
 
 /// What has been read so far.
@@ -161,10 +209,7 @@ impl Reader {
         let last = self.all.into_iter().rev().filter(|(name, _)| seen.insert(name.clone()));
         let mut programs: Vec<Program> = last.filter_map(|(_, program)| program).collect();
         programs.reverse();
-        let text_uses = |text: &str| {
-            let mut words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-            words.any(|word| self.replaced.iter().any(|name| name == word))
-        };
+        let text_uses = |text: &str| words_in(text).any(|word| self.replaced.iter().any(|name| name == word));
         if !self.replaced.is_empty() {
             programs.retain(|program| !text_uses(&program.to_text()));
         }

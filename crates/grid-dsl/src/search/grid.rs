@@ -41,6 +41,27 @@ impl Small {
         matches!(value, Value::Tuple(_)).then_some(small)
     }
 
+    /// What keeps a value from being such a grid, in words; nothing if it is one.
+    pub(crate) fn flaw(value: &Value) -> Option<String> {
+        if Self::read(value).is_some() {
+            return None;
+        }
+        let Some(rows) = value.to_rows() else { return Some(format!("it is no grid: {}", value.kind())) };
+        let (height, width) = (rows.len(), rows.first().map_or(0, Vec::len));
+        if height == 0 || width == 0 {
+            return Some("it has no cells".to_owned());
+        }
+        if height > SIDE || width > SIDE {
+            return Some(format!("it is {height} x {width}, and {SIDE} x {SIDE} is the most"));
+        }
+        let cells = (0..).zip(&rows).flat_map(|(i, row)| (0..).zip(row).map(move |(j, colour)| ((i, j), colour)));
+        let other = cells.into_iter().find(|(_, colour)| !(0..=9).contains(*colour));
+        Some(match other {
+            Some(((i, j), colour)) => format!("row {i}, column {j} holds {colour}, and colours are 0 to 9"),
+            None => "a cell is a truth value".to_owned(),
+        })
+    }
+
     /// The grid as a value.
     pub fn to_value(&self) -> Value {
         Value::grid(self.rows().map(|row| row.iter().map(|&c| i32::from(c)).collect::<Vec<_>>()))

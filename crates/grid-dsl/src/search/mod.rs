@@ -113,12 +113,14 @@ pub enum Refusal {
     #[error("the task has no examples to learn from")]
     NoExamples,
     /// A grid that operations are not made for.
-    #[error("{which} {at} is no grid of the colours 0 to 9 with 1 to {SIDE} rows and columns")]
+    #[error("{which} {at}: {why}")]
     Grid {
         /// `input` or `output`.
         which: &'static str,
         /// The example, from 0.
         at: usize,
+        /// What is wrong with it.
+        why: String,
     },
 }
 
@@ -175,7 +177,8 @@ impl Enumerator {
     ) -> Result<Outcome, Refusal> {
         let started = Instant::now();
         let read = |which: &'static str, grid: fn(&(Value, Value)) -> &Value| {
-            let small = |(at, example)| Small::read(grid(example)).ok_or(Refusal::Grid { which, at });
+            let refused = |at, value| Refusal::Grid { which, at, why: Small::flaw(value).unwrap_or_default() };
+            let small = |(at, example)| Small::read(grid(example)).ok_or_else(|| refused(at, grid(example)));
             examples.iter().enumerate().map(small).collect::<Result<Vec<Small>, Refusal>>()
         };
         if examples.is_empty() {

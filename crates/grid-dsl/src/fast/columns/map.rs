@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::Column::{self, Bool, Closure, Int, One, Pick, Tuple};
 use super::numbers::{Numbers, binary, equal, unary};
 use super::{Image, MOST, Shared, one, tuple};
+use crate::fast::closure::bound_arity;
 use crate::fast::machine::Fast;
-use crate::fast::val::{Val, bound_arity, place};
+use crate::fast::val::{Val, place};
 use crate::prim::Prim;
 use crate::value::Maker;
 
