@@ -45,6 +45,25 @@ struct Grid {
     __device__ __forceinline__ int at(unsigned i, unsigned j) const { return cells[i * kSide + j]; }
 };
 
+// Rows that are read before any of them is used: so many loads are on their way at once. Where much is done with a row, fewer
+// copies of that are faster.
+constexpr unsigned kAhead = 8, kFewAhead = 4;
+
+// Calls f(r, cell) for every row of a grid, where the cell is that of the lane's column; of columns behind the grid it may be
+// anything.
+template <unsigned kAhead = ::kAhead, typename F>
+__device__ __forceinline__ void each_row(const Grid& g, F f) {
+    for (unsigned top = 0; top < g.h; top += kAhead) {
+        int cells[kAhead];
+#pragma unroll
+        for (unsigned k = 0; k < kAhead; ++k) cells[k] = g.at(top + k < g.h ? top + k : g.h - 1, lane_of());
+#pragma unroll
+        for (unsigned k = 0; k < kAhead; ++k) {
+            if (top + k < g.h) f(top + k, cells[k]);
+        }
+    }
+}
+
 // Memory of one warp. Arrays by cell hold what belongs to the component whose first cell, row by row, that is.
 struct Scratch {
     // The component's first cell; in that cell itself the component's last row, too, from bit 16.
@@ -60,20 +79,27 @@ struct Scratch {
 
 constexpr unsigned kRoot = kCells - 1;
 
+// Memory of one warp that asks no more than which cells belong together.
+struct Joined {
+    // Another cell of the component; of its first cell itself.
+    unsigned parent[kCells];
+    unsigned bins[256];
+};
+
 // How often each colour + 128 occurs among cells under the rows' masks (a lane's `plane` is its row), in 256 bins.
 __device__ __forceinline__ void histogram(const Grid& g, unsigned plane, unsigned* bins) {
     const unsigned lane = lane_of();
     for (unsigned k = lane; k < 256; k += 32) bins[k] = 0;
     __syncwarp();
-    for (unsigned r = 0; r < g.h; ++r) {
+    each_row(g, [&](unsigned r, int cell) {
         const unsigned row = __shfl_sync(kAll, plane, r);
         if (row >> lane & 1) {
-            const unsigned c = g.at(r, lane) + 128;
+            const unsigned c = cell + 128;
             const unsigned peers = __match_any_sync(row, c);
             if (low(peers) == lane) bins[c] += __popc(peers);
         }
         __syncwarp();
-    }
+    });
 }
 
 // The most, or least, frequent colour + 128 of the bins, the lowest of several; kNone without cells. In every lane.
@@ -95,12 +121,11 @@ __device__ __forceinline__ unsigned whole(const Grid& g) { return lane_of() < g.
 // The rows' masks of cells under `plane` with, or without, a colour.
 __device__ __forceinline__ unsigned of_colour(const Grid& g, unsigned plane, int colour, bool with) {
     unsigned out = 0;
-    for (unsigned r = 0; r < g.h; ++r) {
+    each_row(g, [&](unsigned r, int cell) {
         const unsigned row = __shfl_sync(kAll, plane, r);
-        const bool is = (row >> lane_of() & 1) && (g.at(r, lane_of()) == colour) == with;
-        const unsigned kept = __ballot_sync(kAll, is);
+        const unsigned kept = __ballot_sync(kAll, (row >> lane_of() & 1) && (cell == colour) == with);
         if (lane_of() == r) out = kept;
-    }
+    });
     return out;
 }
 
@@ -139,10 +164,10 @@ __device__ __forceinline__ void join_rows(const Grid& g, unsigned plane, unsigne
     }
     int above = 0;
     unsigned above_row = 0, above_starts = 0;
-    for (unsigned r = 0; r < g.h; ++r) {
+    each_row<kFewAhead>(g, [&](unsigned r, int cell) {
         const unsigned row = __shfl_sync(kAll, plane, r), at = r * kSide + lane;
         const bool alive = row >> lane & 1;
-        const int c = alive ? g.at(r, lane) : 0;
+        const int c = alive ? cell : 0;
         const int left = __shfl_up_sync(kAll, c, 1);
         const bool begins = alive && (lane == 0 || !(row >> (lane - 1) & 1) || (univalued && left != c));
         const unsigned starts = __ballot_sync(kAll, begins);
@@ -159,7 +184,7 @@ __device__ __forceinline__ void join_rows(const Grid& g, unsigned plane, unsigne
                 parent[at] = first == kNone ? r * kSide + low(peers) : first;
             }
             __syncwarp();
-            continue;
+            return;
         }
         const int left_above = __shfl_up_sync(kAll, above, 1), right_above = __shfl_down_sync(kAll, above, 1);
         const bool up = alive && (above_row >> lane & 1) && (!univalued || above == c);
@@ -179,7 +204,29 @@ __device__ __forceinline__ void join_rows(const Grid& g, unsigned plane, unsigne
         above = c;
         above_row = row;
         above_starts = starts;
+    });
+}
+
+// After `join_rows` every cell's parent becomes its component's first cell; kNone where there is no cell.
+__device__ __forceinline__ void shorten(const Grid& g, unsigned plane, unsigned* parent) {
+    for (unsigned r = 0; r < g.h; ++r) {
+        const unsigned at = r * kSide + lane_of();
+        const bool alive = __shfl_sync(kAll, plane, r) >> lane_of() & 1;
+        const unsigned root = alive ? find(parent, at) : kNone;
+        __syncwarp();
+        parent[at] = root;
+        __syncwarp();
     }
+}
+
+// The components of the cells under `plane`, after `join_rows`.
+__device__ __forceinline__ unsigned roots_of(const Grid& g, unsigned plane, const unsigned* parent) {
+    unsigned roots = 0;
+    for (unsigned r = 0; r < g.h; ++r) {
+        const unsigned row = __shfl_sync(kAll, plane, r), at = r * kSide + lane_of();
+        roots += __popc(__ballot_sync(kAll, (row >> lane_of() & 1) && parent[at] == at));
+    }
+    return roots;
 }
 
 // Labels the components of the cells under `plane`: parent, key, columns and size of s (kNone where there is no cell).
@@ -190,18 +237,11 @@ __device__ __forceinline__ void label(const Grid& g, unsigned plane, unsigned mo
         s.columns[at] = 0;
         s.size[at] = 0;
     });
-    for (unsigned r = 0; r < g.h; ++r) {
+    shorten(g, plane, s.parent);
+    each_row<kFewAhead>(g, [&](unsigned r, int cell) {
         const unsigned row = __shfl_sync(kAll, plane, r), at = r * kSide + lane;
         const bool alive = row >> lane & 1;
-        const unsigned root = alive ? find(s.parent, at) : kNone;
-        __syncwarp();
-        s.parent[at] = root;
-        __syncwarp();
-    }
-    for (unsigned r = 0; r < g.h; ++r) {
-        const unsigned row = __shfl_sync(kAll, plane, r), at = r * kSide + lane;
-        const bool alive = row >> lane & 1;
-        const int c = alive ? g.at(r, lane) : 0;
+        const int c = alive ? cell : 0;
         const int left = __shfl_up_sync(kAll, c, 1);
         const bool begins = alive && (lane == 0 || !(row >> (lane - 1) & 1) || left != c);
         const unsigned starts = __ballot_sync(kAll, begins);
@@ -217,7 +257,7 @@ __device__ __forceinline__ void label(const Grid& g, unsigned plane, unsigned mo
             atomicMax(&s.parent[root], root | r << 16);
         }
         __syncwarp();
-    }
+    });
 }
 
 // Whether a cell is the first one of its component in canonical order; after `label`.

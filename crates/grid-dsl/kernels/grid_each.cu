@@ -18,26 +18,21 @@ __device__ __forceinline__ bool takes(unsigned gather, const In& x) {
 }
 
 // How many elements a container has.
-__device__ __forceinline__ unsigned elements_of(const In& x, Scratch& s) {
+__device__ __forceinline__ unsigned elements_of(const In& x, Joined& s) {
     if (x.kind == kStrips) return x.c & 255;
     if (x.kind == kGrid) return 0;
     if (x.kind == kLines) return Lines(x).count;
     const unsigned plane = x.masks[lane_of()];
     if (x.kind == kIndices) return lockstep::warp_sum(unsigned(__popc(plane)));
-    label(x.grid(), plane, x.c & 15, s);
-    unsigned roots = 0;
-    for (unsigned r = 0; r < unsigned(x.a); ++r) {
-        const unsigned row = __shfl_sync(kAll, plane, r), at = r * kSide + lane_of();
-        roots += __popc(__ballot_sync(kAll, (row >> lane_of() & 1) && (s.parent[at] & kRoot) == at));
-    }
-    return roots;
+    join_rows(x.grid(), plane, x.c & 15, s.parent, s.bins, [](unsigned) {});
+    return roots_of(x.grid(), plane, s.parent);
 }
 
 extern "C" __global__ void __launch_bounds__(64)
 grid_count(const unsigned* __restrict__ list, const unsigned* __restrict__ payloads, int* heads,
            unsigned* __restrict__ counts, EachParams p) {
-    __shared__ Scratch memory[kWarps];
-    Scratch& s = memory[threadIdx.x / 32];
+    __shared__ Joined memory[kWarps];
+    Joined& s = memory[threadIdx.x / 32];
     for (u64 n = u64(blockIdx.x) * kWarps + threadIdx.x / 32; n < p.items; n += u64(gridDim.x) * kWarps) {
         const unsigned* map = list + n / p.samples * kMap;
         const u64 sample = n % p.samples;
@@ -157,8 +152,8 @@ grid_spread(const unsigned* __restrict__ list, const int* __restrict__ heads, co
 extern "C" __global__ void __launch_bounds__(64)
 grid_gather(const unsigned* __restrict__ list, const int* __restrict__ heads, const unsigned* __restrict__ payloads,
             int* out_heads, unsigned* out_payloads, EachParams p) {
-    __shared__ Scratch memory[kWarps];
-    Scratch& s = memory[threadIdx.x / 32];
+    __shared__ Joined memory[kWarps];
+    Joined& s = memory[threadIdx.x / 32];
     for (u64 n = u64(blockIdx.x) * kWarps + threadIdx.x / 32; n < p.items; n += u64(gridDim.x) * kWarps) {
         const unsigned* item = list + p.each + n * kItem;
         const unsigned* map = list + u64(item[0]) * kMap;

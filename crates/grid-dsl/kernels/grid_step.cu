@@ -45,10 +45,10 @@ __device__ __forceinline__ unsigned instruction_of(const unsigned* __restrict__ 
     return from;
 }
 
-extern "C" __global__ void __launch_bounds__(64)
-grid_step(const unsigned* __restrict__ instructions, int* heads, unsigned* payloads, StepParams p) {
-    __shared__ Scratch memory[kWarps];
-    Scratch& s = memory[threadIdx.x / 32];
+// The instructions that look at components, or the others: without the former's memory more warps run side by side.
+template <typename F>
+__device__ __forceinline__ void steps(const unsigned* __restrict__ instructions, int* heads, unsigned* payloads,
+                                      const StepParams& p, F evaluate) {
     const u64 items = p.samples == 0 ? p.items : u64(p.instructions) * p.samples;
     const u64 scale = p.samples == 0 ? 1 : p.samples;
     for (u64 n = u64(blockIdx.x) * kWarps + threadIdx.x / 32; n < items; n += u64(gridDim.x) * kWarps) {
@@ -58,15 +58,14 @@ grid_step(const unsigned* __restrict__ instructions, int* heads, unsigned* paylo
         const unsigned op = instruction[0] & 0xffff, arguments = instruction[0] >> 16 & 15, same = instruction[0] >> 24;
         const u64 target = u64(instruction[2]) * scale + own;
         const Out out{heads + target * kHead, payloads + target * kPayload};
-        In v[4] = {};
+        // Operands that an operation has not are its first one.
+        In v[4];
         int failed = 0;
         bool spilled = false;
+#pragma unroll
         for (unsigned k = 0; k < 4; ++k) {
-            if (k >= arguments) continue;
-            const u64 at = u64(instruction[3 + k]) * scale + (same >> k & 1 ? 0 : own);
-            const int* head = heads + at * kHead;
-            const unsigned* payload = payloads + at * kPayload;
-            v[k] = {head[0], head[1], head[2], head[3], reinterpret_cast<const i8*>(payload), payload + kMasks};
+            const unsigned from = k < arguments ? k : 0;
+            v[k] = value_at(heads, payloads, u64(instruction[3 + from]) * scale + (same >> from & 1 ? 0 : own));
             // The leftmost error is the result, and what the host has yet to tell may be one.
             if (v[k].kind == kError && failed == 0 && !spilled) failed = v[k].a + 1;
             spilled = spilled || v[k].kind == kSpilled;
@@ -77,11 +76,33 @@ grid_step(const unsigned* __restrict__ instructions, int* heads, unsigned* paylo
             out.spill(kByOperand);
         } else if (op == kIdentity) {
             out.copy(v[0]);
-        } else if (!added(op, instruction[7], v, out, s) && !cut(op, v, out) && !moved(op, v, out) && !joined(op, v, out) && !written(op, v, out, s.bins) &&
-                   !found(op, v, out, s.bins) && !asked(op, instruction[7], v, out, s) &&
-                   !measured(op, v, out, s.bins) && !shaped(op, v, out) && !combined(op, v, out)) {
-            counted(op, v, out);
+        } else {
+            evaluate(op, instruction[7], v, out);
         }
         __syncwarp();
     }
+}
+
+// Rows come from far away: with 32 warps side by side a unit waits less than its few spilled registers cost.
+extern "C" __global__ void __launch_bounds__(64, 16)
+grid_step(const unsigned* __restrict__ instructions, int* heads, unsigned* payloads, StepParams p) {
+    __shared__ unsigned memory[kWarps][256];
+    unsigned* bins = memory[threadIdx.x / 32];
+    steps(instructions, heads, payloads, p, [&](unsigned op, unsigned key, const In* v, const Out& out) {
+        if (!added(op, key, v, out) && !cut(op, v, out) && !moved(op, v, out) && !joined(op, v, out) &&
+            !written(op, v, out, bins) && !found(op, v, out, bins) && !measured(op, v, out, bins) && !shaped(op, v, out) &&
+            !combined(op, v, out)) {
+            counted(op, v, out);
+        }
+    });
+}
+
+// Of operations that look at components.
+extern "C" __global__ void __launch_bounds__(64)
+grid_step_labels(const unsigned* __restrict__ instructions, int* heads, unsigned* payloads, StepParams p) {
+    __shared__ Scratch memory[kWarps];
+    Scratch& s = memory[threadIdx.x / 32];
+    steps(instructions, heads, payloads, p, [&](unsigned op, unsigned key, const In* v, const Out& out) {
+        op == kMapply ? mapped_objects(key, v[0], out, s) : asked(op, key, v, out, s);
+    });
 }

@@ -35,6 +35,19 @@ struct In {
     __device__ __forceinline__ bool comparable() const { return number() || kind == kNothing; }
 };
 
+// One of two values, in registers: what is chosen by address would lie in memory.
+__device__ __forceinline__ In one_of(bool first, const In& a, const In& b) {
+    return {first ? a.kind : b.kind, first ? a.a : b.a,         first ? a.b : b.b,
+            first ? a.c : b.c,       first ? a.cells : b.cells, first ? a.masks : b.masks};
+}
+
+// A value of an arena.
+__device__ __forceinline__ In value_at(const int* heads, const unsigned* payloads, u64 at) {
+    const int* head = heads + at * kHead;
+    const unsigned* payload = payloads + at * kPayload;
+    return {head[0], head[1], head[2], head[3], reinterpret_cast<const i8*>(payload), payload + kMasks};
+}
+
 // A patch in a window that begins at its bounding box; a lane's mask is its row.
 struct Patch {
     unsigned mask;
@@ -71,17 +84,24 @@ __device__ __forceinline__ unsigned placed(unsigned mask, int i0, int j0) {
     return j0 >= 0 ? row << j0 : row >> -j0;
 }
 
-// Where the element (i, j) of a result comes from.
+// Where the element (i, j) of a result comes from: row i0 + di * (i / f), and so for columns.
 struct Map {
+    // What a row or column is multiplied by to be divided by f, in 65536ths: exact below 32.
+    static constexpr unsigned kOne = 65536;
+    __device__ static __forceinline__ unsigned over(unsigned f) { return f <= 1 ? kOne : (kOne + f - 1) / f; }
+
     unsigned h, w;
     bool transposed;
-    int i0, di, fi, j0, dj, fj;
+    int i0, di;
+    unsigned fi;
+    int j0, dj;
+    unsigned fj;
 
     __device__ __forceinline__ unsigned row(unsigned i, unsigned j) const {
-        return i0 + di * (int(transposed ? j : i) / fi);
+        return i0 + di * int((transposed ? j : i) * fi / kOne);
     }
     __device__ __forceinline__ unsigned column(unsigned i, unsigned j) const {
-        return j0 + dj * (int(transposed ? i : j) / fj);
+        return j0 + dj * int((transposed ? i : j) * fj / kOne);
     }
 };
 
@@ -110,11 +130,19 @@ struct Out {
         put(kPair, int(i), int(j));
     }
 
-    // Cells of rows below h, zero where `there` says so.
+    // Cells of rows below h. `f` only reads, and may be called twice for the last row.
     template <typename F>
     __device__ __forceinline__ void cells(unsigned h, F f) const {
         i8* out = reinterpret_cast<i8*>(payload);
-        for (unsigned r = 0; r < h; ++r) out[r * kSide + lane_of()] = i8(f(r, lane_of()));
+        for (unsigned top = 0; top < h; top += kAhead) {
+            int row[kAhead];
+#pragma unroll
+            for (unsigned k = 0; k < kAhead; ++k) row[k] = f(top + k < h ? top + k : h - 1, lane_of());
+#pragma unroll
+            for (unsigned k = 0; k < kAhead; ++k) {
+                if (top + k < h) out[(top + k) * kSide + lane_of()] = i8(row[k]);
+            }
+        }
     }
     template <typename F>
     __device__ __forceinline__ void grid(unsigned h, unsigned w, F f) const {
@@ -131,11 +159,10 @@ struct Out {
         payload[kMasks + lane_of()] = mask;
         if (rows == 0) return put(kIndices);
         if (object) {
-            for (unsigned r = 0; r <= high(rows); ++r) {
+            cells(high(rows) + 1, [&](unsigned r, unsigned c) {
                 const unsigned row = __shfl_sync(kAll, mask, r);
-                const int c = row >> lane_of() & 1 ? f(r, lane_of()) : 0;
-                reinterpret_cast<i8*>(payload)[r * kSide + lane_of()] = i8(c);
-            }
+                return row >> c & 1 ? f(r, c) : 0;
+            });
         }
         put(object ? kObject : kIndices, int(i0), int(j0));
     }

@@ -8,13 +8,6 @@ enum Gather { kToArgmax, kToArgmin, kToExtract, kToSfilter, kToMfilter, kToMappl
 constexpr unsigned kMap = 10;       // words of a map, twin of MAP
 constexpr unsigned kItem = 4;       // words of a map's sample, twin of ITEM
 
-// A value of an arena.
-__device__ __forceinline__ In value_at(const int* heads, const unsigned* payloads, u64 at) {
-    const int* head = heads + at * kHead;
-    const unsigned* payload = payloads + at * kPayload;
-    return {head[0], head[1], head[2], head[3], reinterpret_cast<const i8*>(payload), payload + kMasks};
-}
-
 // A map, and the arena in which the elements of its container lie.
 struct Images {
     unsigned gather;
@@ -273,7 +266,7 @@ __device__ __forceinline__ void packed(const Images& m, const In& x, const Out& 
 constexpr unsigned kModes = 4 | 6 << 4 | 0 << 8 | 2 << 12;
 
 // Objects as components of what they are together, where a mode makes them so.
-__device__ __forceinline__ void grouped(const Images& m, const In& x, const Out& out, Scratch& s) {
+__device__ __forceinline__ void grouped(const Images& m, const In& x, const Out& out, Joined& s) {
     i8* cells = reinterpret_cast<i8*>(out.payload);
     unsigned plane = 0;
     for (unsigned k = 0; k < m.count; ++k) {
@@ -294,21 +287,17 @@ __device__ __forceinline__ void grouped(const Images& m, const In& x, const Out&
     const Grid g{cells, high(__ballot_sync(kAll, plane != 0)) + 1, high(warp_or(plane)) + 1};
     for (unsigned turn = 0; turn < 5; ++turn) {
         const unsigned mode = turn > 0 ? kModes >> (4 * turn - 4) & 15 : x.kind == kObjects ? x.c & 15 : 4;
-        label(g, plane, mode, s);
-        unsigned roots = 0;
-        for (unsigned r = 0; r < g.h; ++r) {
-            const unsigned row = __shfl_sync(kAll, plane, r), at = r * kSide + lane_of();
-            roots += __popc(__ballot_sync(kAll, (row >> lane_of() & 1) && (s.parent[at] & kRoot) == at));
-        }
+        join_rows(g, plane, mode, s.parent, s.bins, [](unsigned) {});
         // As many as there are images, and none lies in two of them.
-        bool split = roots != m.count;
+        bool split = roots_of(g, plane, s.parent) != m.count;
+        if (!split) shorten(g, plane, s.parent);
         for (unsigned k = 0; k < m.count && !split; ++k) {
             const Patch p = patch_of(m.at(m.last, k));
             const unsigned own = placed(p.mask, p.i0, p.j0), top = p.i0;
-            const unsigned root = s.parent[top * kSide + low(__shfl_sync(kAll, own, top))] & kRoot;
+            const unsigned root = s.parent[top * kSide + low(__shfl_sync(kAll, own, top))];
             for (unsigned r = top; r < top + p.h && !split; ++r) {
                 const unsigned row = __shfl_sync(kAll, own, r), at = r * kSide + lane_of();
-                split = __ballot_sync(kAll, (row >> lane_of() & 1) && (s.parent[at] & kRoot) != root) != 0;
+                split = __ballot_sync(kAll, (row >> lane_of() & 1) && s.parent[at] != root) != 0;
             }
         }
         __syncwarp();
@@ -320,7 +309,7 @@ __device__ __forceinline__ void grouped(const Images& m, const In& x, const Out&
 }
 
 // The result of a map whose container is x.
-__device__ __forceinline__ void chosen(const Images& m, const In& x, const Out& out, Scratch& s) {
+__device__ __forceinline__ void chosen(const Images& m, const In& x, const Out& out, Joined& s) {
     // The first element that stops it.
     unsigned first = kNone;
     for (unsigned from = 0; first == kNone && from < m.count; from += 32) {
@@ -342,7 +331,7 @@ __device__ __forceinline__ void chosen(const Images& m, const In& x, const Out& 
         case kToExtract: return out.put(kError, kEmptyError);
         case kToSfilter: return strips ? packed(m, x, out) : filtered(m, x, out);
         case kToMfilter: return strips ? piled(m, out) : filtered(m, x, out);
-        case kToMapply: return strips ? piled(m, out) : united(m, out, reinterpret_cast<i8*>(s.key));
+        case kToMapply: return strips ? piled(m, out) : united(m, out, reinterpret_cast<i8*>(s.parent));
         case kToApply:
             if (strips) return packed(m, x, out);
             if (m.count > 0 && m.head(m.last, 0)[0] == kObject) return grouped(m, x, out, s);

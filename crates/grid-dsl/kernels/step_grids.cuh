@@ -22,7 +22,7 @@ __device__ __forceinline__ bool cut(unsigned op, const In* v, const Out& out) {
 // Functions that only move elements. False when this is none of them.
 __device__ __forceinline__ bool moved(unsigned op, const In* v, const Out& out) {
     if (op > kDownscale || op == kIdentity) return false;
-    const In& x = op == kSubgrid ? v[1] : v[0];
+    const In x = one_of(op == kSubgrid, v[1], v[0]);
     const bool both = op >= kHmirror && op <= kCmirror;
     if (op == kSubgrid) {
         Patch p;
@@ -46,7 +46,7 @@ __device__ __forceinline__ bool moved(unsigned op, const In* v, const Out& out) 
         h = p.h;
         w = p.w;
     }
-    Map m{h, w, false, 0, 1, 1, 0, 1, 1};
+    Map m{h, w, false, 0, 1, Map::kOne, 0, 1, Map::kOne};
     const bool turned = op == kRot90 || op == kRot270 || op == kDmirror || op == kCmirror;
     if (turned) {
         m.h = w;
@@ -92,8 +92,8 @@ __device__ __forceinline__ bool moved(unsigned op, const In* v, const Out& out) 
             if (!v[1].number()) return out.fail(kTypeError), true;
             if (v[1].a > 32) return out.spill(kBySize), true;
             const int f = v[1].a > 0 ? v[1].a : 0;
-            if (op != kVupscale) m.w = w * f, m.fj = f;
-            if (op != kHupscale) m.h = h * f, m.fi = f;
+            if (op != kVupscale) m.w = w * f, m.fj = Map::over(f);
+            if (op != kHupscale) m.h = h * f, m.fi = Map::over(f);
             break;
         }
         case kDownscale: {
@@ -159,12 +159,14 @@ __device__ __forceinline__ bool joined(unsigned op, const In* v, const Out& out)
             const bool back = op == kSwitch, from = v[1].number(), to = v[2].number();
             // What is no colour matters where it is written.
             bool there = false, here = false;
-            for (unsigned r = 0; r < a.h; ++r) {
-                const int cell = lane_of() < a.w ? a.at(r, lane_of()) : 256;
+            each_row(a, [&](unsigned, int own) {
+                const int cell = lane_of() < a.w ? own : 256;
                 const bool is = from && cell == x;
-                there = __ballot_sync(kAll, is) != 0 || there;
-                here = __ballot_sync(kAll, back && to && cell == y && !is) != 0 || here;
-            }
+                there = there || is;
+                here = here || (back && to && cell == y && !is);
+            });
+            there = __ballot_sync(kAll, there) != 0;
+            here = __ballot_sync(kAll, here) != 0;
             if ((there && !to) || (here && !from)) return out.fail(kTypeError), true;
             if ((there && !v[2].colour()) || (here && !v[1].colour())) return out.spill(kByClass), true;
             out.grid(a.h, a.w, [&](unsigned r, unsigned c) {
@@ -177,25 +179,24 @@ __device__ __forceinline__ bool joined(unsigned op, const In* v, const Out& out)
             // Rows and columns that are kept: those with more than one colour.
             unsigned rows = 0, columns = 0;
             const int top = lane_of() < a.w && a.h > 0 ? a.at(0, lane_of()) : 0;
-            for (unsigned r = 0; r < a.h; ++r) {
-                const int cell = lane_of() < a.w ? a.at(r, lane_of()) : 0;
+            each_row(a, [&](unsigned r, int own) {
+                const int cell = lane_of() < a.w ? own : 0;
                 const int first = __shfl_sync(kAll, cell, 0);
                 const bool mixed = __ballot_sync(kAll, lane_of() < a.w && cell != first) != 0;
                 rows |= unsigned(mixed || a.w == 0) << r;
                 columns |= __ballot_sync(kAll, cell != top);
-            }
+            });
             // The k-th kept row of a lane k, and so for columns.
             unsigned row = 0, column = 0;
             for (unsigned r = 0; r < 32; ++r) {
                 if ((rows >> r & 1) && unsigned(__popc(rows & below(r))) == lane_of()) row = r;
                 if ((columns >> r & 1) && unsigned(__popc(columns & below(r))) == lane_of()) column = r;
             }
-            i8* cells = reinterpret_cast<i8*>(out.payload);
             const unsigned h = __popc(rows), w = h == 0 ? 0 : __popc(columns);
-            for (unsigned r = 0; r < h; ++r) {
+            out.cells(h, [&](unsigned r, unsigned c) {
                 const unsigned from = __shfl_sync(kAll, row, r);
-                cells[r * kSide + lane_of()] = i8(lane_of() < w ? a.at(from, column) : 0);
-            }
+                return c < w ? a.at(from, column) : 0;
+            });
             out.put(kGrid, h, w);
         }
     }
@@ -206,7 +207,7 @@ __device__ __forceinline__ bool joined(unsigned op, const In* v, const Out& out)
 __device__ __forceinline__ bool written(unsigned op, const In* v, const Out& out, unsigned* bins) {
     if (op < kFill || op > kMove) return false;
     const In& target = v[0];
-    const In& at = op == kFill || op == kUnderfill ? v[2] : v[1];
+    const In at = one_of(op == kFill || op == kUnderfill, v[2], v[1]);
     const Grid g = target.grid();
     const bool filled = op == kFill || op == kUnderfill, coloured = op == kPaint || op == kUnderpaint || op == kMove;
     int background = 0;
@@ -245,16 +246,13 @@ __device__ __forceinline__ bool written(unsigned op, const In* v, const Out& out
     }
     const bool under = op == kUnderfill || op == kUnderpaint;
     const int one = op == kCover ? background : v[1].a;
-    i8* cells = reinterpret_cast<i8*>(out.payload);
-    for (unsigned r = 0; r < g.h; ++r) {
-        const unsigned row = __shfl_sync(kAll, mask, r), gone = __shfl_sync(kAll, covered, r), c = lane_of();
-        int cell = c < g.w ? g.at(r, c) : 0;
-        if (c < g.w && (gone >> c & 1)) cell = background;
-        if (c < g.w && (row >> c & 1) && !(under && cell != background)) {
-            cell = coloured ? p.at(r - i0, c - j0) : one;
-        }
-        cells[r * kSide + c] = i8(cell);
-    }
+    out.cells(g.h, [&](unsigned r, unsigned c) {
+        const unsigned row = __shfl_sync(kAll, mask, r), gone = __shfl_sync(kAll, covered, r);
+        if (c >= g.w) return 0;
+        const int cell = gone >> c & 1 ? background : g.at(r, c);
+        if (!(row >> c & 1) || (under && cell != background)) return cell;
+        return coloured ? p.at(r - i0, c - j0) : one;
+    });
     out.put(kGrid, g.h, g.w);
     return true;
 }

@@ -5,7 +5,7 @@
 // Functions of a grid that give locations, cells or objects. False when this is none of them.
 __device__ __forceinline__ bool found(unsigned op, const In* v, const Out& out, unsigned* bins) {
     if (op < kOfcolor || op > kFgpartition) return false;
-    const In& target = op == kToobject ? v[1] : v[0];
+    const In target = one_of(op == kToobject, v[1], v[0]);
     Patch p;
     if (op == kToobject && !(reads_patch(v[0], p, out) && reads_rows(target, out))) return true;
     // Nothing has a most frequent colour.
@@ -111,71 +111,70 @@ __device__ __forceinline__ bool is_such(const Scratch& s, unsigned root, unsigne
     }
 }
 
-// Functions of objects. False when this is none of them.
-__device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, const Out& out, Scratch& s) {
+// Functions of objects.
+__device__ __forceinline__ void asked(unsigned op, unsigned which, const In* v, const Out& out, Scratch& s) {
     const bool by_predicate = op >= kSfilter && op <= kExtract;
-    if (op < kMerge || (op > kSizefilter && !by_predicate)) return false;
     const In& x = v[0];
     const Grid g = x.grid();
     // In an order by a figure, of which the first and the last are asked for.
     const bool ordered = x.kind == kOrdered;
-    if (ordered && op != kFirst && op != kLast && op != kSize) return out.spill(kByKind), true;
+    if (ordered && op != kFirst && op != kLast && op != kSize) return out.spill(kByKind);
     const bool objects = x.kind == kObjects || ordered;
     const int mode = x.c & 15;
     if (ordered) which = (x.c >> 8) - 1;
     const bool filters = op == kColorfilter || op == kSizefilter;
-    if (filters && !v[1].comparable()) return out.fail(kTypeError), true;
+    if (filters && !v[1].comparable()) return out.fail(kTypeError);
     if (!objects) {
         // Not a container; or of numbers, of which nothing can be asked.
-        if (!x.tuple() && !x.set()) return out.fail(kTypeError), true;
-        if (x.kind == kPair && op != kSize && op != kFirst && op != kLast) return out.fail(kTypeError), true;
-        if (op == kSize && x.kind == kGrid) return out.put(kInt, x.a), true;
-        if (op == kSize && x.kind == kPair) return out.put(kInt, 2), true;
-        if (op == kFirst && x.kind == kPair) return out.put(kInt, x.a), true;
-        if (op == kLast && x.kind == kPair) return out.put(kInt, x.b), true;
+        if (!x.tuple() && !x.set()) return out.fail(kTypeError);
+        if (x.kind == kPair && op != kSize && op != kFirst && op != kLast) return out.fail(kTypeError);
+        if (op == kSize && x.kind == kGrid) return out.put(kInt, x.a);
+        if (op == kSize && x.kind == kPair) return out.put(kInt, 2);
+        if (op == kFirst && x.kind == kPair) return out.put(kInt, x.a);
+        if (op == kLast && x.kind == kPair) return out.put(kInt, x.b);
         if (x.kind == kStrips) {
             const int n = x.c & 255;
-            if (op == kSize) return out.put(kInt, n), true;
-            if (op == kMerge) return stacked(x, out), true;
-            if (op != kFirst && op != kLast) return out.spill(kByKind), true;
+            if (op == kSize) return out.put(kInt, n);
+            if (op == kMerge) return stacked(x, out);
+            if (op != kFirst && op != kLast) return out.spill(kByKind);
             const Strip part(x, op == kLast ? n - 1 : 0);
             out.grid(part.h, part.w, [&](unsigned r, unsigned c) { return part.at(r, c); });
-            return true;
+            return;
         }
         if (x.kind == kLines) {
             const unsigned rows = x.masks[0], columns = x.masks[1], r = lane_of();
             // The row of a grid of one cell is its column.
-            if (op == kSize) return out.put(kInt, x.a * x.b == 1 ? 1 : __popc(rows) + __popc(columns)), true;
+            if (op == kSize) return out.put(kInt, x.a * x.b == 1 ? 1 : __popc(rows) + __popc(columns));
             if (op == kFirst || op == kLast) {
                 const Lines lines(x);
                 const unsigned sought = lines.mask(op == kFirst ? 0 : lines.count - 1, g);
-                return out.patch(true, sought, 0, 0, [&](unsigned i, unsigned j) { return g.at(i, j); }), true;
+                return out.patch(true, sought, 0, 0, [&](unsigned i, unsigned j) { return g.at(i, j); });
             }
-            if (op != kMerge) return out.spill(kByKind), true;
+            if (op != kMerge) return out.spill(kByKind);
             const unsigned mask = r >= g.h ? 0 : rows >> r & 1 ? first_columns(g.w) : columns;
-            return out.patch(true, mask, 0, 0, [&](unsigned i, unsigned j) { return g.at(i, j); }), true;
+            return out.patch(true, mask, 0, 0, [&](unsigned i, unsigned j) { return g.at(i, j); });
         }
         const bool sought = op == kFirst || op == kLast || op == kArgmax || op == kArgmin || op == kExtract;
         if (x.hollow()) {
-            if (sought) return out.fail(kEmptyError), true;
-            return filters ? out.indices(0, 0, 0) : out.put(kGrid), true;
+            if (sought) return out.fail(kEmptyError);
+            return filters ? out.indices(0, 0, 0) : out.put(kGrid);
         }
-        if (!x.patch()) return out.spill(kByKind), true;
+        if (!x.patch()) return out.spill(kByKind);
         const Patch p = patch_of(x);
-        if (op == kSize) return out.put(kInt, p.count()), true;
-        if (p.empty()) return sought ? out.fail(kEmptyError) : out.indices(0, 0, 0), true;
+        if (op == kSize) return out.put(kInt, p.count());
+        if (p.empty()) return sought ? out.fail(kEmptyError) : out.indices(0, 0, 0);
         // The elements are pairs and cells: no objects, and of two elements each.
-        if (op == kColorfilter || by_predicate) return out.fail(kTypeError), true;
-        if (op == kSizefilter) return v[1].number() && v[1].a == 2 ? out.copy(x) : out.indices(0, 0, 0), true;
-        if (x.kind != kIndices || (op != kFirst && op != kLast)) return out.spill(kByKind), true;
+        if (op == kColorfilter || by_predicate) return out.fail(kTypeError);
+        if (op == kSizefilter) return v[1].number() && v[1].a == 2 ? out.copy(x) : out.indices(0, 0, 0);
+        if (x.kind != kIndices || (op != kFirst && op != kLast)) return out.spill(kByKind);
         const unsigned row = __shfl_sync(kAll, p.mask, op == kFirst ? 0 : p.h - 1);
         out.pair(op == kFirst ? p.i0 : p.i0 + int(p.h) - 1, p.j0 + int(op == kFirst ? low(row) : high(row)));
-        return true;
+        return;
     }
     const unsigned plane = x.masks[lane_of()];
     const auto own = [&](unsigned r, unsigned c) { return g.at(r, c); };
-    if (op == kMerge) return out.patch(true, plane, 0, 0, own), true;
-    if (filters && !v[1].number()) return out.indices(0, 0, 0), true;
+    if (op == kMerge) return out.patch(true, plane, 0, 0, own);
+    if (filters && !v[1].number()) return out.indices(0, 0, 0);
     label(g, plane, mode, s);
     if ((op == kArgmax || op == kArgmin || ordered) && of_colours(which) && !(mode & kUnivalued)) {
         count_colours(g, plane, which, s);
@@ -194,9 +193,9 @@ __device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, 
             if (lane_of() == r) kept = bits;
             roots += __popc(__ballot_sync(kAll, alive && root == at));
         }
-        if (op == kSize) return out.put(kInt, roots), true;
-        if (op == kMfilter) return out.patch(true, kept, 0, 0, own), true;
-        return out.objects(g, kept, x.c), true;
+        if (op == kSize) return out.put(kInt, roots);
+        if (op == kMfilter) return out.patch(true, kept, 0, 0, own);
+        return out.objects(g, kept, x.c);
     }
     // The extreme figure first, then the first key; or for the first and the last object the key alone.
     u64 best = 0;
@@ -211,7 +210,7 @@ __device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, 
         best = rank > best ? rank : best;
     }
     best = lockstep::warp_max(best);
-    if (best == 0) return out.fail(kEmptyError), true;
+    if (best == 0) return out.fail(kEmptyError);
     const unsigned root = unsigned(best) & 0xffffu;
     unsigned mask = 0;
     for (unsigned r = 0; r < g.h; ++r) {
@@ -221,7 +220,6 @@ __device__ __forceinline__ bool asked(unsigned op, unsigned which, const In* v, 
         if (lane_of() == r) mask = bits;
     }
     out.patch(true, mask, 0, 0, own);
-    return true;
 }
 
 // Colours and sizes of grids and patches. False when this is none of them.

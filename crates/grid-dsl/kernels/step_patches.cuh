@@ -21,7 +21,7 @@ __device__ __forceinline__ bool truth(const In& v) {
 // Functions of one patch. False when this is none of them.
 __device__ __forceinline__ bool shaped(unsigned op, const In* v, const Out& out) {
     if (op < kToindices || op > kOutbox) return false;
-    const In& x = op == kRecolor ? v[1] : v[0];
+    const In x = one_of(op == kRecolor, v[1], v[0]);
     if (op == kRecolor && !v[0].comparable()) return out.fail(kTypeError), true;
     // What is empty is shifted by any tuple.
     if (op == kShift && !v[1].tuple()) return out.fail(kTypeError), true;
@@ -84,7 +84,7 @@ __device__ __forceinline__ bool combined(unsigned op, const In* v, const Out& ou
     if (op < kCombine || op > kBranch) return false;
     const In &a = v[0], &b = v[1];
     if (op == kBranch) {
-        return out.copy(truth(a) ? b : v[2]), true;
+        return out.copy(one_of(truth(a), b, v[2])), true;
     }
     if (op == kEquality && a.number() && b.number()) return out.put(kBool, a.a == b.a), true;
     // Lines are objects, too; other values of two forms are never equal: what is empty has one form.
@@ -136,7 +136,7 @@ __device__ __forceinline__ bool combined(unsigned op, const In* v, const Out& ou
         const unsigned kept = op == kIntersection ? shared : p.mask & ~shared;
         return out.patch(a.kind == kObject, kept, p.i0, p.j0, [&](unsigned r, unsigned c) { return p.at(r, c); }), true;
     }
-    if (p.empty() || q.empty()) return out.copy(p.empty() ? b : a), true;
+    if (p.empty() || q.empty()) return out.copy(one_of(p.empty(), b, a)), true;
     const int i0 = p.i0 < q.i0 ? p.i0 : q.i0, j0 = p.j0 < q.j0 ? p.j0 : q.j0;
     const int pi = p.i0 + int(p.h), qi = q.i0 + int(q.h), pj = p.j0 + int(p.w), qj = q.j0 + int(q.w);
     if ((pi > qi ? pi : qi) - i0 > 32 || (pj > qj ? pj : qj) - j0 > 32) return out.spill(kBySize), true;
@@ -209,7 +209,7 @@ __device__ __forceinline__ void counted(unsigned op, const In* v, const Out& out
             return out.put(kBool, a.a > 0);
         case kFlip: return out.put(kBool, !truth(a));
         case kBoth:
-        case kEither: return out.copy(truth(a) == (op == kBoth) ? b : a);
+        case kEither: return out.copy(one_of(truth(a) == (op == kBoth), b, a));
         case kGreater:
             if (a.kind == kPair && b.kind == kPair) return out.put(kBool, a.a > b.a || (a.a == b.a && a.b > b.b));
             if (a.patch() && b.patch()) return out.put(kBool, patch_of(a).count() > patch_of(b).count());

@@ -329,7 +329,7 @@ __device__ __forceinline__ void lines(const In& x, const Out& out) {
 }
 
 // Operations on tuples, functions and relations. False when this is none of them.
-__device__ __forceinline__ bool added(unsigned op, unsigned key, const In* v, const Out& out, Scratch& s) {
+__device__ __forceinline__ bool added(unsigned op, unsigned key, const In* v, const Out& out) {
     if (op <= kVsplit) return false;
     const In& x = v[0];
     switch (op) {
@@ -371,7 +371,6 @@ __device__ __forceinline__ bool added(unsigned op, unsigned key, const In* v, co
         case kInsert:
         case kRemove: changed(op, v, out); break;
         case kFrontiers: lines(x, out); break;
-        case kMapply: mapped_objects(key, x, out, s); break;
         case kOccurrences: occurrences(x, v[1], out); break;
         case kContained: {
             const In& y = v[1];

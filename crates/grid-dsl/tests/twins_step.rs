@@ -456,7 +456,7 @@ fn places_that_are_not_there_are_named() {
 }
 
 twins! {
-    kernels = ["grid_step"];
+    kernels = ["grid_step", "grid_step_labels"];
     /// values: everything is exact
     moves: all(0..WRITERS), Case => |b, c| run(b, c), oracle = expected, tolerance = Tolerance::EXACT;
     /// values: everything is exact

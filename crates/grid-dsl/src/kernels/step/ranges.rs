@@ -77,25 +77,27 @@ pub fn step_each<B: Step>(b: &B, arena: &mut Arena<B>, steps: &[Vec<Ranged>]) ->
     let places = arena.shape().iter().product::<usize>() as u64;
     let (mut words, mut launches) = (Vec::new(), Vec::new());
     for all in steps {
-        let all: Vec<Ranged> = all.iter().filter(|i| i.count > 0).copied().collect();
+        let mut all: Vec<Ranged> = all.iter().filter(|i| i.count > 0).copied().collect();
         checked(places, &all)?;
-        let (from, mut items) = (words.len(), 0u64);
-        for i in &all {
-            words.extend(i.words(items as u32));
-            items += u64::from(i.count);
-        }
-        let items =
-            u32::try_from(items).map_err(|_| Error::value("items", format!("{items} are more than one step takes")))?;
-        if items > 0 {
-            launches.push((StepParams { instructions: all.len() as u32, samples: 0, items }, from..words.len()));
+        all.sort_by_key(|i| i.op.labels());
+        for part in all.chunk_by(|a, b| a.op.labels() == b.op.labels()) {
+            let (from, mut items) = (words.len(), 0u64);
+            for i in part {
+                words.extend(i.words(items as u32));
+                items += u64::from(i.count);
+            }
+            let many = |_| Error::value("items", format!("{items} are more than one step takes"));
+            let p =
+                StepParams { instructions: part.len() as u32, samples: 0, items: u32::try_from(items).map_err(many)? };
+            launches.push((p, part[0].op.labels(), from..words.len()));
         }
     }
     if launches.is_empty() {
         return Ok(());
     }
     let words = Tensor::from_slice(b, [words.len()], &words)?;
-    for (p, range) in launches {
-        b.step_unchecked(p, words.flat().slice(range)?, arena.heads.flat_mut(), arena.payloads.flat_mut())?;
+    for (p, labels, range) in launches {
+        b.step_unchecked(p, labels, words.flat().slice(range)?, arena.heads.flat_mut(), arena.payloads.flat_mut())?;
     }
     Ok(())
 }
