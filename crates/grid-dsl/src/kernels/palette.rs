@@ -1,7 +1,8 @@
 //! Colours of many grids: how many cells and colours, the most and the least frequent, and which ones are there.
 //!
 //! Floor: `32 h` bytes of cells in, 48 bytes out a grid; a warp counts a row in about 12 instructions, and looks at the
-//! 256 bins in about 80. An H200 takes 28 µs for 20,000 ARC grids.
+//! 256 bins in about 80. An H200 takes 24 µs for 20,000 ARC grids, and for full ones 1,400 instructions
+//! a grid at 60 % of the rate at which it starts them.
 
 use gpu_core::{Backend, Cpu, Error, Result, Tensor, View, ViewMut};
 use rayon::prelude::*;

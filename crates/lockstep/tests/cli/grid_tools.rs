@@ -199,7 +199,11 @@ fn variants_go_back_to_the_task() {
     assert_eq!(place.read("tasks.jsonl"), TASKS);
     place.fails("grid augment tasks.jsonl --undo -o x.jsonl", 2, &["line 1: no `transform`"]);
     place.write("eleven.json", b"{\"train\":[{\"input\":[[11]],\"output\":[[0]]}],\"test\":[]}");
-    place.fails("grid augment eleven.json -o x.jsonl", 2, &["grid 0 of task `eleven`", "colours 0 to 9"]);
+    place.fails(
+        "grid augment eleven.json -o x.jsonl",
+        2,
+        &["task `eleven`, input of train 0", "holds 11", "colours are 0 to 9"],
+    );
 }
 
 #[test]
