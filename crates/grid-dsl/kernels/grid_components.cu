@@ -83,7 +83,8 @@ __device__ __forceinline__ unsigned collect(const Grid& g, unsigned plane, Found
 template <unsigned Slots>
 __device__ __forceinline__ void arrange(const Grid& g, unsigned plane, unsigned count, Found<Slots>& s) {
     const unsigned lane = lane_of();
-    if (count <= kCompared) {
+    // Those that are left to the kernel with room for all have more.
+    if (Slots == kFew && count <= kCompared) {
         for (unsigned k = lane; k < count; k += 32) {
             const unsigned key = s.key[k];
             unsigned place = 0;
@@ -135,7 +136,8 @@ __device__ __forceinline__ void components(const unsigned char* __restrict__ siz
         const Grid g{reinterpret_cast<const i8*>(cells) + n * kCells, sizes[2 * n], sizes[2 * n + 1]};
         unsigned background = kNone;
         for (unsigned m = 0; m < p.modes; ++m) {
-            const unsigned mode = p.packed >> (4 * m) & 15;
+            // Nobody asks for objects by colour here: what those need is left out.
+            const unsigned mode = p.packed >> (4 * m) & (kUnivalued | kDiagonal | kBare);
             const u64 item = m * u64(p.count) + n;
             if (Slots == kCells && counts[item] != kMany) continue;
             unsigned plane = whole(g), count;

@@ -202,7 +202,9 @@ __device__ __forceinline__ void changed(unsigned op, const In* v, const Out& out
     if (v[1].kind != kIndices) return out.spill(kByKind);
     const Patch p = patch_of(v[1]);
     if (op == kInsert && p.empty()) return out.indices(lane_of() == 0 ? 1 : 0, i, j);
-    const bool far = i < -kFar || i > kFar || j < -kFar || j > kFar;
+    // Where a patch may begin, or any of its locations lie.
+    const int most = op == kRemove ? kFar + int(kSide) : kFar;
+    const bool far = i < -kFar || i > most || j < -kFar || j > most;
     if (far) return op == kRemove ? out.copy(v[1]) : out.spill(kBySize);
     if (op == kRemove) {
         const int r = i - p.i0, c = j - p.j0;

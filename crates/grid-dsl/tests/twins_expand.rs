@@ -63,16 +63,33 @@ fn drawn() -> Vec<Case> {
         aimed: false,
         each: 32,
     };
+    // All colours, each of which is the most frequent one of some grid, and the rarest of another.
+    let coloured = (0..10).map(|most| {
+        let (all, rarest) = if most % 2 == 0 { (0..10, (most + 3) % 10) } else { (1..10, (most + 5) % 10) };
+        // So that a count that is wrong by a factor of two is another colour's.
+        let often = |c: i32| match c {
+            _ if c == most => 10,
+            _ if c == rarest => 4,
+            _ => 7,
+        };
+        let cells: Vec<i32> = all.flat_map(|c| vec![c; often(c)]).collect();
+        let w = cells.len() / 7;
+        (0..7).map(|i| (0..w).map(|j| cells[(i * w + j) * 11 % cells.len()]).collect()).collect::<Rows>()
+    });
+    let coloured: Vec<Rows> = coloured.collect();
     let mut cases: Vec<Case> = [winding, crowded, striped].iter().map(case).collect();
     // Black is there and not the rarest, and each of two objects is a goal: of colours that differ in one bit.
     let two: Rows = [[0, 0, 0, 0], [0, 2, 2, 0], [0, 0, 0, 1], [4, 0, 0, 1]].map(Vec::from).to_vec();
     let rare: Rows = [[0, 0, 0], [0, 0, 1]].map(Vec::from).to_vec();
     let all = grid_dsl::search::operations();
-    // Two objects of one size: the lower colour's comes first.
+    // Two objects of one size: the lower colour's comes first, wherever they are.
     let tie: Rows = [[3, 3, 0, 0], [0, 0, 0, 2], [0, 0, 0, 2]].map(Vec::from).to_vec();
-    for (rows, name) in
-        [(&two, "argmax object TF"), (&two, "argmin object TF"), (&rare, "crop least"), (&tie, "argmax object FF")]
-    {
+    let low = |i| if i == 0 { [3, 3, 0, 0] } else { [0, 0, 2 * i32::from(i > 17), 0] };
+    let low: Rows = (0..20).map(|i| low(i).to_vec()).collect();
+    let mut aimed = vec![(&two, "argmax object TF"), (&two, "argmin object TF"), (&rare, "crop least")];
+    aimed.extend([(&tie, "argmax object FF"), (&low, "argmax object FF")]);
+    aimed.extend(coloured.iter().map(|rows| (rows, "switch most and least")));
+    for (rows, name) in aimed {
         let operation = all.iter().position(|operation| operation.name() == name).expect("an operation's name");
         cases.push(Case { operation, aimed: true, ..case(rows) });
     }
@@ -205,6 +222,42 @@ twins! {
     kernels = ["grid_expand", "grid_expand_last", "grid_expand_pack"];
     /// integers: everything is exact
     expand: starting_with(drawn(), cases()), Case => |b, c| run(b, c), oracle = expected, tolerance = Tolerance::EXACT;
+}
+
+/// Grids that every operation is aimed at: what it makes of one is the goal, or all but the last cell of that.
+fn aims() -> Vec<Rows> {
+    let mut all: Vec<Rows> = drawn().into_iter().map(|case| case.states[0][0].clone()).collect();
+    all.dedup();
+    all
+}
+
+/// Applications and hits of each operation that makes something of a grid, alone at the last depth.
+fn run_aims<B: GridBackend>(b: &B, rows: &Rows) -> Result<Outputs> {
+    let states = StateBatch::new(b, &[vec![small(rows)]])?;
+    let mut told = Vec::new();
+    for (operation, program) in grid_dsl::search::operations().into_iter().zip(programs()) {
+        let Some(goal) = image(&program, rows) else { continue };
+        let mut other = goal.clone();
+        let last = other.last_mut().and_then(|row| row.last_mut()).expect("a cell");
+        *last = (*last + 1) % 10;
+        for goal in [goal, other] {
+            let by = Expander::new(b, std::slice::from_ref(&operation), &[small(&goal)])?;
+            told.extend(expand_last(b, &by, &states, 1)?.to_vec(b)?);
+        }
+    }
+    Ok(vec![words(told)])
+}
+
+fn expected_aims(rows: &Rows) -> Outputs {
+    let made = programs().iter().filter(|program| image(program, rows).is_some()).count();
+    vec![words([1, 1, 1, 0].repeat(made))]
+}
+
+twins! {
+    kernels = ["grid_expand_last"];
+    /// integers: everything is exact
+    aims: starting_with(aims(), any_rows()), Rows => |b, c| run_aims(b, c), oracle = expected_aims,
+        tolerance = Tolerance::EXACT;
 }
 
 #[test]

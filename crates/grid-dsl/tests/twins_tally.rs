@@ -40,7 +40,7 @@ fn held() -> impl Strategy<Value = Held> {
 fn cases() -> impl Strategy<Value = Case> {
     let random = (1usize..70, 1usize..5).prop_flat_map(|(samples, slots)| {
         let slot = move || 0..(slots + MADE) as u32;
-        let item = (slot(), vec(slot(), 0..3), vec(slot(), 0..2), prop::bool::weighted(0.2));
+        let item = (slot(), vec(slot(), 0..8), vec(slot(), 0..3), prop::bool::weighted(0.2));
         let item = item.prop_map(|(slot, operands, untold, container)| Tallied { slot, operands, untold, container });
         let values = vec(vec(held(), samples), slots);
         (values, vec(item, 1..6)).prop_map(move |(slots, items)| Case { samples, slots, items })
@@ -51,7 +51,12 @@ fn cases() -> impl Strategy<Value = Case> {
     let slots = vec![vec![Held::Number; samples], all.into_iter().cycle().take(samples).collect()];
     let of = |operand: u32| Tallied { slot: operand % 2, operands: vec![operand], ..Tallied::default() };
     let untold = Tallied { slot: 0, untold: vec![0, 1], ..Tallied::default() };
-    let items = (0..(2 + MADE) as u32).map(of).chain([untold]).collect();
+    // One container behind so many numbers, which no turn of a loop may pass over.
+    let behind = |numbers: usize| {
+        let operands = [vec![0; numbers], vec![2], vec![0; 7 - numbers]].concat();
+        Tallied { slot: 0, operands, ..Tallied::default() }
+    };
+    let items = (0..(2 + MADE) as u32).map(of).chain([untold]).chain((0..8).map(behind)).collect();
     starting_with(vec![Case { samples, slots, items }], random)
 }
 

@@ -260,11 +260,11 @@ fn changed(op: Op, v: &[Arg; 4]) -> Out {
     if op == Op::Insert && p.is_empty() {
         return Out::indices(at, |other| other == at);
     }
-    if at.0.abs() > FAR || at.1.abs() > FAR {
-        return if op == Op::Remove { Out::Copy(1) } else { Out::Spill(Spill::Size) };
-    }
     if op == Op::Remove {
         return Out::indices((p.i0, p.j0), |other| other != at && p.has(other));
+    }
+    if at.0.abs() > FAR || at.1.abs() > FAR {
+        return Out::Spill(Spill::Size);
     }
     let corner = (p.i0.min(at.0), p.j0.min(at.1));
     let end = ((p.i0 + p.h as i64).max(at.0 + 1), (p.j0 + p.w as i64).max(at.1 + 1));
