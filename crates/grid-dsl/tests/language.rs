@@ -210,6 +210,71 @@ fn what_uses_a_replaced_name_of_the_language_is_left_out() {
 }
 
 #[test]
+fn names_are_bound_at_module_level_as_in_python() {
+    let solver = |name: &str, of: &str| format!("def solve_{name}(I):\n    O = identity({of})\n    return O\n");
+    let solvers =
+        [("a", "rot90"), ("b", "ORIGIN"), ("c", "F"), ("d", "size")].map(|(name, of)| solver(name, of)).concat();
+    // Solvers that are left, with something in front of them.
+    for (text, left) in [
+        ("import sys; ORIGIN = (1, 1)", "acd"),
+        ("import rot90, dsl", "bcd"),
+        ("from x import y; rot90 = y", "bcd"),
+        ("\u{c}def rot90(I):\n    return I", "bcd"),
+        ("rot90 >>= 1\nORIGIN <<= 1\nF += size", "d"),
+        ("with x() as rot90, y as (F): pass", "bd"),
+        ("try:\n    pass\nexcept E as rot90:\n    pass", "bcd"),
+        ("for i in z: ORIGIN = i", "acd"),
+        ("for k, (F, *rot90) in size.y[rot90]: pass", "bd"),
+        ("x = (rot90 := y)\nprint(F := 5)", "bd"),
+        ("ORIGIN \\\n= 5\nx = \\\n  rot90 = 5", "cd"),
+        ("(x,\n rot90) = 1, 2\n[F, [size]] = y", "b"),
+        ("from x import (\n    a as rot90,\n    F,\n)\nfrom x import a, \\\n    b as size", "bc"),
+        ("d['#'], rot90 = 1, 2\nd = '('; F = 5", "bd"),
+        ("x = \"\"\"\n\"\"\"; rot90 = 5", "bcd"),
+        ("if x == size:\n    F = 5\nelse: rot90 = 3", "bd"),
+        ("async def rot90(x): size = 3", "bcd"),
+        ("class F:\n    rot90 = 5\n    def size(x): pass", "abd"),
+        ("T = 1\nF = 0\nORIGIN = [0, 0]", "ad"),
+        ("é, F = x", "abd"),
+        // What binds none of them.
+        ("\"\"\"F = False is what solvers use.\"\"\"", "abcd"),
+        ("\"\"\"Solvers. rot90 = turns\nF = 3\n\"\"\"", "abcd"),
+        ("HELP = \"F=False\"\nassert rot90 == 1, \"F = 3\"", "abcd"),
+        ("config['size'] = 30\ncache[rot90] = x.F = 5\nsize.x = F(ORIGIN)[0] = 1", "abcd"),
+        ("x: F = 5\nf = lambda F=1, *size: F\nif rot90 <= 1: x = 2", "abcd"),
+        ("x = rot90; y = F\ndel c[rot90], c[\"F\"], c.size; z = F", "abcd"),
+        ("for x.rot90 in y: pass\néF = 3\nx = dict(\nF=1,\n)", "abcd"),
+        ("x = (1,\ndef helper(x):\n    rot90 = x\n    ORIGIN: tuple = x", "abcd"),
+        ("defrot90 = 3\nwhile F != size: x = 1", "abcd"),
+        // What constants are.
+        ("ORIGIN: tuple = (0, 0)\nORIGIN = (0, 0,)\nORIGIN = x = 0, 0; F = (False)", "abcd"),
+    ] {
+        for text in [
+            format!("{text}\n{solvers}"),
+            format!("{solvers}{text}\n"),
+            format!("{solvers}{text}\n").replace('\n', "\r\n"),
+        ] {
+            let names: String = imported(&text).0.concat().replace("solve_", "");
+            assert_eq!(names, left, "{text}");
+        }
+    }
+    // Solvers that mean something else in the end; imports over several lines.
+    for line in
+        ["solve_a = lambda I: I", "del solve_a", "class solve_a: pass", "from x import solve_a", "solve_a = solve_b"]
+    {
+        assert_eq!(imported(&format!("{solvers}{line}\n")).0.concat(), "solve_bsolve_csolve_d", "{line}");
+        assert_eq!(imported(&format!("{line}\n{solvers}")).0.len(), 4, "{line}");
+    }
+    assert_eq!(imported(&format!("from x import (a,\n    b,\n)\n{solvers}")).1, [0; 0]);
+    // A name of the other dialect that means the same as another.
+    let solvers = solver("a", "height_t") + &solver("b", "height");
+    for (line, left) in [("height_t = 5", "solve_b"), ("height = 5", "solve_a")] {
+        let found = python::import(&format!("{line}\n{solvers}"), Dialect::Batt);
+        assert_eq!(found.programs.iter().map(Program::name).collect::<String>(), left, "{line}");
+    }
+}
+
+#[test]
 fn any_number_of_broken_functions_of_python_leaves_the_others() {
     let one = |k: usize| format!("def broken_{k}(I):\n    return [I]\ndef solve_{k}(I):\n    return I\n");
     let found = python::import(&(0..150).map(one).collect::<String>(), Dialect::Core);

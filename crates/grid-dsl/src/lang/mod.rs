@@ -1,5 +1,6 @@
 //! Programs: text of single assignments, and what it means.
 
+mod bindings;
 mod lexer;
 pub(crate) mod names;
 mod parser;

@@ -1,11 +1,13 @@
 //! Programs from Python files of the restricted shape that collections of solvers have.
 
+use std::collections::HashSet;
+
+use super::bindings::{self, Bound, By};
 use super::lexer::{Cursor, Token, tokens};
 use super::names::{constant, primitive};
 use super::parser::MOST;
 use super::resolve::{Draft, inputs};
 use super::{Diagnostic, Dialect, Program};
-use crate::value::Value;
 
 /// What a Python file gave.
 #[derive(Clone, Debug, Default)]
@@ -22,18 +24,26 @@ pub struct Imported {
 /// function with anything else in it, or below a decorator, gives a diagnostic and no program; the others are read all the
 /// same. Text inside of strings is no code. The last definition of a name counts, and where it cannot be read none does.
 ///
-/// A function with a name of the language is an error, since it replaces that, and so is what is imported as such or assigned
-/// to it at the margin: functions that use the name are left out. A constant of the language may be assigned what it is.
-/// Only the first faults are listed, the last of those with the number of others.
+/// What gives a name of the language another meaning is an error, and functions that use the name are left out: a function or a
+/// class, what is imported under another name or assigned, the variable of a loop and whatever else a statement of the module
+/// binds. A constant of the language may be assigned what it is. Names bound in other ways are not seen, such as by
+/// `from .. import *` or `globals()`. Only the first faults are listed, the last of those with the number of others.
 pub fn import(text: &str, dialect: Dialect) -> Imported {
-    let mut reader = Reader::default();
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let module = bindings::read(text);
+    let is_other = |bound: &&Bound<'_>| is_replaced(bound, dialect);
+    let replaced = module.bound.iter().filter(is_other).map(|bound| bound.name).collect();
+    let mut reader = Reader { replaced, ..Reader::default() };
     // Below a decorator, up to the function that it changes.
     let mut decorated = false;
-    let mut quotes = Quotes::default();
-    for (k, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
+    let mut bound = &module.bound[..];
+    for (k, line) in text.lines().enumerate() {
         let at = k + 1;
-        // The line where the string begins tells what is wrong with it.
-        if quotes.pass(line) {
+        let line = line.trim_start_matches('\x0c');
+        let (here, others) = bound.split_at(bound.iter().take_while(|bound| bound.statement <= at).count());
+        bound = others;
+        // The line where a string or statement begins tells what is wrong with it.
+        if module.continued.get(k) == Some(&true) {
             continue;
         }
         let indented = line.starts_with([' ', '\t']);
@@ -46,35 +56,41 @@ pub fn import(text: &str, dialect: Dialect) -> Imported {
             );
             continue;
         }
-        if line.trim_start().starts_with('#') || line.trim().is_empty() || (indented && reader.skipping) {
+        if line.trim_start().starts_with('#') || line.trim().is_empty() {
             continue;
         }
         if !indented {
             reader.skipping = false;
             reader.finish();
         }
+        // Solvers, too, may get another meaning.
+        let anew = here.iter().filter(|bound| indented || bound.by != By::Function);
+        reader.all.extend(anew.map(|bound| (bound.name.to_owned(), None)));
+        let other = here.iter().find(is_other);
+        if indented && reader.skipping && other.is_none() {
+            continue;
+        }
         if decorated {
             reader.skipping =
                 !indented && matches!(line.split_ascii_whitespace().next(), Some("def" | "class" | "async"));
             decorated = !reader.skipping;
             reader.lost = defined(line).map(str::to_owned);
-            reader.replaced.extend(replaced(line, dialect).into_iter().map(str::to_owned));
             reader.forget();
             continue;
         }
         decorated = line.starts_with('@');
-        if !indented && is_constant(line, dialect) {
-            continue;
-        }
-        let names = if indented { Vec::new() } else { replaced(line, dialect) };
-        if let Some(name) = names.first() {
-            let column = line[..name.as_ptr() as usize - line.as_ptr() as usize].chars().count() + 1;
+        if let Some(other) = other {
+            let name = other.name;
             let wrong = format!("`{name}` is a name of the language, which this replaces: what uses it is left out");
             reader.lost = defined(line).map(str::to_owned);
-            reader.replaced.extend(names.into_iter().map(str::to_owned));
-            reader.fault(Diagnostic::error(at, column, wrong).help("give it another name, also where it is used"));
+            let fault = Diagnostic::error(other.line, other.column(text), wrong);
+            reader.fault(fault.help("give it another name, also where it is used"));
             continue;
         }
+        if !indented && !here.is_empty() && here.iter().all(|bound| constant(bound.name, dialect).is_some()) {
+            continue;
+        }
+        reader.look_for_replaced(line);
         let read =
             if indented { body(at, line, reader.open.as_mut()) } else { head(at, line, dialect, &mut reader.open) };
         if let Err(error) = read {
@@ -86,74 +102,28 @@ pub fn import(text: &str, dialect: Dialect) -> Imported {
     reader.done()
 }
 
-/// Names, numbers and keywords of a piece of Python.
-fn words_in(code: &str) -> impl Iterator<Item = &str> {
-    code.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty())
-}
-
 /// The name that a line defines a function by.
 fn defined(line: &str) -> Option<&str> {
-    let rest = line.strip_prefix("def")?.trim_start_matches([' ', '\t']);
+    let rest = line.strip_prefix("def").filter(|rest| rest.starts_with([' ', '\t']))?.trim_start_matches([' ', '\t']);
     let length = rest.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
     (length > 0).then_some(&rest[..length])
 }
 
-/// Whether a line at the margin assigns to a constant of the language the value that it has: `ORIGIN = (0, 0)`.
-fn is_constant(line: &str, dialect: Dialect) -> bool {
-    let Ok(words) = tokens(1, line) else { return false };
-    let all: Vec<Token<'_>> = words.iter().map(|(token, _)| *token).collect();
-    let [Token::Name(name), Token::Sign("="), value @ ..] = &all[..] else { return false };
-    let value = match value {
-        [Token::Name("True")] => Value::Bool(true),
-        [Token::Name("False")] => Value::Bool(false),
-        [Token::Int(n)] => Value::Int(*n),
-        [Token::Sign("("), Token::Int(i), Token::Sign(","), Token::Int(j), Token::Sign(")")]
-        | [Token::Int(i), Token::Sign(","), Token::Int(j)] => Value::pair(*i, *j),
-        _ => return false,
-    };
-    constant(name, dialect).is_some_and(|(_, own)| own == value)
-}
-
-/// What an assignment stands in front of, with all that is assigned the same; nothing of a line without one.
-fn targets(code: &str) -> &str {
-    let (bytes, mut depth, mut end) = (code.as_bytes(), 0_i32, 0);
-    for (k, &byte) in bytes.iter().enumerate() {
-        match byte {
-            b'(' | b'[' | b'{' => depth += 1,
-            b')' | b']' | b'}' => depth -= 1,
-            b'=' if depth == 0 => {
-                let is_comparison = bytes.get(k + 1) == Some(&b'=') || (k > 0 && b"=<>!".contains(&bytes[k - 1]));
-                end = if is_comparison { end } else { k };
-            }
-            _ => {}
-        }
-    }
-    &code[..end]
-}
-
-/// The names of the language that a line at the margin gives another meaning.
-fn replaced(line: &str, dialect: Dialect) -> Vec<&str> {
-    let code = line.split('#').next().unwrap_or_default();
-    let words = || words_in(code);
-    let of_language = |name: &&str| primitive(name, dialect).is_some() || constant(name, dialect).is_some();
-    match words().next() {
-        Some("def") => defined(line).into_iter().filter(of_language).collect(),
-        Some("class") => words().skip(1).take(1).filter(of_language).collect(),
-        Some("async") => words().skip(2).take(1).filter(of_language).collect(),
-        Some("for") => words().skip(1).take_while(|word| *word != "in").filter(of_language).collect(),
-        Some("del") => words().skip(1).filter(of_language).collect(),
-        Some("from" | "import") => {
-            let all: Vec<&str> = words().collect();
-            let other = |three: &&[&str]| three[1] == "as" && three[0] != three[2] && of_language(&three[2]);
-            all.windows(3).filter(other).map(|three| three[2]).collect()
-        }
-        _ => words_in(targets(code)).filter(of_language).collect(),
+/// Whether a name of the language gets another meaning.
+fn is_replaced(bound: &Bound<'_>, dialect: Dialect) -> bool {
+    let constant = constant(bound.name, dialect);
+    match &bound.by {
+        _ if constant.is_none() && primitive(bound.name, dialect).is_none() => false,
+        By::Import => false,
+        // Equal values of two kinds print differently.
+        By::Constant(value) => constant.is_none_or(|(_, own)| own.to_text() != value.to_text()),
+        By::Function | By::Other => true,
     }
 }
 
 /// What has been read so far.
 #[derive(Default)]
-struct Reader {
+struct Reader<'a> {
     /// Definitions in their order; of one that could not be read the name alone.
     all: Vec<(String, Option<Program>)>,
     faults: Vec<Diagnostic>,
@@ -165,10 +135,10 @@ struct Reader {
     /// The name of the function that a fault lies in.
     lost: Option<String>,
     /// Names of the language that the file gives another meaning.
-    replaced: Vec<String>,
+    replaced: HashSet<&'a str>,
 }
 
-impl Reader {
+impl Reader<'_> {
     /// A function that could not be read counts as its name's definition all the same.
     fn forget(&mut self) {
         self.all.extend(self.lost.take().map(|name| (name, None)));
@@ -187,12 +157,20 @@ impl Reader {
         self.skipping = true;
     }
 
+    /// A function is left out that uses what the file gives another meaning.
+    fn look_for_replaced(&mut self, line: &str) {
+        let Some((_, body)) = self.open.as_mut().filter(|_| !self.replaced.is_empty()) else { return };
+        let code = line.split('#').next().unwrap_or_default();
+        let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+        body.other |= words.any(|word| self.replaced.contains(word));
+    }
+
     /// The function that was open has ended.
     fn finish(&mut self) {
         match self.open.take() {
-            Some((draft, Body { returned: true, .. })) => {
+            Some((draft, Body { returned: true, other, .. })) => {
                 let program = draft.done();
-                self.all.push((program.name.clone(), Some(program)));
+                self.all.push((program.name.clone(), (!other).then_some(program)));
             }
             Some((draft, body)) => {
                 self.lost = Some(draft.done().name);
@@ -205,14 +183,10 @@ impl Reader {
 
     /// The last definition of each name, as in Python.
     fn done(mut self) -> Imported {
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         let last = self.all.into_iter().rev().filter(|(name, _)| seen.insert(name.clone()));
         let mut programs: Vec<Program> = last.filter_map(|(_, program)| program).collect();
         programs.reverse();
-        let text_uses = |text: &str| words_in(text).any(|word| self.replaced.iter().any(|name| name == word));
-        if !self.replaced.is_empty() {
-            programs.retain(|program| !text_uses(&program.to_text()));
-        }
         if self.more > 0
             && let Some(fault) = self.faults.last_mut()
         {
@@ -223,7 +197,7 @@ impl Reader {
 }
 
 /// Words that are no names in Python.
-const KEYWORDS: [&str; 35] = [
+pub(super) const KEYWORDS: [&str; 35] = [
     "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
     "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
     "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
@@ -245,40 +219,8 @@ struct Body {
     indent: Option<String>,
     /// The line before was `if x == n:`, and its `return` is still to come.
     condition: bool,
-}
-
-/// Which string of Python a line ends in.
-#[derive(Default)]
-struct Quotes {
-    open: Option<(u8, usize)>,
-}
-
-impl Quotes {
-    /// Passes over a line; whether it begins inside of a string.
-    fn pass(&mut self, line: &str) -> bool {
-        let (bytes, inside, mut at) = (line.as_bytes(), self.open.is_some(), 0);
-        while let Some(&byte) = bytes.get(at) {
-            let many = bytes[at..].iter().take(3).take_while(|b| **b == byte).count();
-            match (self.open, byte) {
-                // The next character is no quote, and the end of the line not the end of the string.
-                (Some(_), b'\\') if at + 1 == bytes.len() => return inside,
-                (Some(_), b'\\') => at += 2,
-                (Some((quote, length)), _) if byte == quote && many >= length => {
-                    self.open = None;
-                    at += length;
-                }
-                (None, b'#') => return inside,
-                (None, b'"' | b'\'') => {
-                    let length = if many >= 3 { 3 } else { 1 };
-                    self.open = Some((byte, length));
-                    at += length;
-                }
-                _ => at += 1,
-            }
-        }
-        self.open = self.open.filter(|(_, length)| *length == 3);
-        inside
-    }
+    /// It uses a name of the language to which the file gives another meaning.
+    other: bool,
 }
 
 /// A line at the margin: an import or the beginning of a function.
@@ -303,7 +245,7 @@ fn head(at: usize, text: &str, dialect: Dialect, open: &mut Option<(Draft, Body)
     let inputs = inputs(&mut cursor)?;
     cursor.expect(":")?;
     cursor.done()?;
-    let body = Body { line: at, returned: false, indent: None, condition: false };
+    let body = Body { line: at, returned: false, indent: None, condition: false, other: false };
     *open = Some((Draft::new(name, inputs, dialect, false), body));
     Ok(())
 }
