@@ -115,7 +115,7 @@ fn tasks_that_cannot_be_searched_are_refused_on_a_device() {
     let run = |task: &[Example]| Enumerator::on(Bounds::default(), Cpu::new()).run("t", task, |_| {}).unwrap_err();
     let wide = Value::grid([vec![0; 31]]);
     assert_eq!(run(&[]).to_string(), "the task has no examples to learn from");
-    assert_eq!(run(&[(grid("1"), wide)]).to_string(), "output 0: it is 1 x 31, and 30 x 30 is the most");
+    assert_eq!(run(&[(grid("1"), wide)]).to_string(), "output of train 0: it is 1 x 31, and 30 x 30 is the most");
 }
 
 #[cfg(feature = "cuda")]

@@ -82,7 +82,8 @@ pub fn read(stem: &str, line: &str) -> Result<Record, String> {
             _ => {}
         }
         let result = raw.r.map(value).transpose()?.map(|v| v.to_text());
-        return Ok(Record::Vector(Vector { function: raw.f.unwrap_or_else(|| function_of(stem)), args, result }));
+        let function = raw.f.map_or_else(|| Ok(function_of(stem)), printable)?;
+        return Ok(Record::Vector(Vector { function, args, result }));
     }
     if let Some(train) = raw.train {
         let grid = |digits: &str| grid(digits).and_then(rectangular);
@@ -90,7 +91,7 @@ pub fn read(stem: &str, line: &str) -> Result<Record, String> {
             let read = |(i, o): (String, String)| Ok((grid(&i)?, grid(&o)?));
             all.into_iter().map(read).collect::<Result<Vec<_>, String>>()
         };
-        let id = raw.id.ok_or("a task without `id`")?;
+        let id = printable(raw.id.ok_or("a task without `id`")?)?;
         let test = |test: Test| match test {
             Test::Both(input, Some(output)) => Ok((grid(&input)?, grid(&output)?)),
             Test::Both(input, None) | Test::Input([input]) => Ok((grid(&input)?, Value::None)),
@@ -139,8 +140,17 @@ pub fn read(stem: &str, line: &str) -> Result<Record, String> {
         Ok(Case { input: input.transpose()?, digests: case.d, output, fails_at: case.err_at })
     };
     let cases = cases.into_iter().map(case).collect::<Result<_, _>>()?;
-    let id = raw.id.or_else(|| raw.task.clone()).ok_or("a program without `id`")?;
-    Ok(Record::Program(Recorded { id, task: raw.task, examples, source, cases }))
+    let id = printable(raw.id.or_else(|| raw.task.clone()).ok_or("a program without `id`")?)?;
+    let task = raw.task.map(printable).transpose()?;
+    Ok(Record::Program(Recorded { id, task, examples, source, cases }))
+}
+
+/// A name that terminals and tables can take.
+fn printable(name: String) -> Result<String, String> {
+    if name.contains(char::is_control) {
+        return Err(format!("the name {name:?} holds a control character"));
+    }
+    Ok(name)
 }
 
 /// Why JSON cannot be read, with the column: the line is that of the file.

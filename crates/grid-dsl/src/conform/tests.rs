@@ -39,6 +39,9 @@ fn vectors() {
         r#"{"id":"p","src":["x1 = size(I)"],"cases":[{"in":"0","out":1,"err_at":"x1"}]}"#,
         r#"{"id":"p","src":["x1 = size(I)"],"in":"0","out":1,"err_at":"x1"}"#,
         r#"{"train":[["0","x"]],"id":"a"}"#,
+        // Terminals do what such names say.
+        r#"{"train":[["0","1"]],"id":"a\u001b[31m"}"#,
+        r#"{"f":"si\nze","a":[{"t":[]}],"r":0}"#,
     ] {
         assert!(read("size", broken).is_err(), "{broken}");
     }

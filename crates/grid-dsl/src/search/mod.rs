@@ -113,7 +113,7 @@ pub enum Refusal {
     #[error("the task has no examples to learn from")]
     NoExamples,
     /// A grid that operations are not made for.
-    #[error("{which} {at}: {why}")]
+    #[error("{which} of train {at}: {why}")]
     Grid {
         /// `input` or `output`.
         which: &'static str,

@@ -92,14 +92,14 @@ fn tasks_that_cannot_be_searched_are_refused() {
     let wide = Value::grid([vec![0; 31]]);
     let one = || Value::grid([[1]]);
     for (example, message) in [
-        ((one(), wide), "output 0: it is 1 x 31, and 30 x 30 is the most"),
+        ((one(), wide), "output of train 0: it is 1 x 31, and 30 x 30 is the most"),
         (
             (Value::grid([vec![1, 2, 3], vec![4, 5, 10]]), one()),
-            "input 0: row 1, column 2 holds 10, and colours are 0 to 9",
+            "input of train 0: row 1, column 2 holds 10, and colours are 0 to 9",
         ),
-        ((Value::Int(1), one()), "input 0: it is no grid: Int"),
-        ((one(), Value::grid([[0; 0]; 2])), "output 0: it has no cells"),
-        ((one(), r#"{"t":[{"t":[true]}]}"#.parse().unwrap()), "output 0: a cell is a truth value"),
+        ((Value::Int(1), one()), "input of train 0: it is no grid: Int"),
+        ((one(), Value::grid([[0; 0]; 2])), "output of train 0: it has no cells"),
+        ((one(), r#"{"t":[{"t":[true]}]}"#.parse().unwrap()), "output of train 0: a cell is a truth value"),
     ] {
         assert_eq!(run(&[example]).to_string(), message);
     }
