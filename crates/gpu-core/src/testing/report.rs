@@ -2,7 +2,7 @@ use std::io::Write;
 
 use serde_json::json;
 
-use super::Comparison;
+use super::{Comparison, Tolerance};
 
 /// What a test showed about a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +47,8 @@ pub struct Record {
     pub cases: u32,
     /// The worst differences seen.
     pub worst: Comparison,
-    /// What was allowed, in words.
-    pub allowed: String,
+    /// The most that a case was allowed; none where bits were compared.
+    pub allowed: Option<Tolerance>,
     /// Time in the CPU twin.
     pub cpu_seconds: f64,
     /// Time in the CUDA twin, transfers included.
@@ -66,7 +66,7 @@ pub fn record(r: &Record) {
     let line = json!({
         "package": r.package, "entry": r.entry, "kernels": r.kernels, "proof": r.proof.name(), "cases": r.cases,
         "elements": r.worst.elements, "worst_ulps": r.worst.worst_ulps, "worst_rel": r.worst.worst_rel,
-        "worst_abs": r.worst.worst_abs, "allowed": r.allowed, "cpu_seconds": r.cpu_seconds,
+        "worst_abs": r.worst.worst_abs, "allowed": r.allowed.map(|t| t.to_string()), "cpu_seconds": r.cpu_seconds,
         "cuda_seconds": r.cuda_seconds, "device": r.device,
     });
     let written = std::fs::OpenOptions::new()

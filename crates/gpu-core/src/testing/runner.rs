@@ -77,7 +77,7 @@ pub mod prove {
             let c = g.compare(w, tolerance).map_err(|e| TestCaseError::fail(format!("output {i}: {e}")))?;
             let mut line = line.borrow_mut();
             line.worst.merge(&c);
-            line.allowed = tolerance.to_string();
+            line.allowed = Some(line.allowed.map_or(tolerance, |most| most.loosest(tolerance)));
             if !c.passed() {
                 return Err(TestCaseError::fail(format!(
                     "output {i}: {}; allowed: {tolerance}",

@@ -137,6 +137,12 @@ impl Tolerance {
     pub const fn ulps(ulps: u64) -> Self {
         Self { ulps, ..Self::EXACT }
     }
+
+    /// The larger of each limit.
+    pub const fn loosest(self, other: Self) -> Self {
+        let ulps = if self.ulps > other.ulps { self.ulps } else { other.ulps };
+        Self { ulps, rel: self.rel.max(other.rel), abs: self.abs.max(other.abs) }
+    }
 }
 
 impl fmt::Display for Tolerance {
@@ -286,6 +292,17 @@ mod tests {
         assert_eq!(f32::NAN.ulps(0.0), u64::MAX);
         assert_eq!(f16::from_f32(1.0).ulps(f16::from_f32(1.0)), 0);
         assert_eq!(3u8.ulps(250), 247);
+    }
+
+    #[test]
+    fn the_loosest_of_two_tolerances_has_the_larger_of_each_limit() {
+        let some = Tolerance { ulps: 3, rel: 0.0, abs: 1e-3 };
+        assert_eq!(some.loosest(Tolerance::EXACT), some);
+        assert_eq!(Tolerance::EXACT.loosest(some), some);
+        assert_eq!(
+            some.loosest(Tolerance { ulps: 1, rel: 0.5, abs: 1e-2 }),
+            Tolerance { ulps: 3, rel: 0.5, abs: 1e-2 }
+        );
     }
 
     #[test]

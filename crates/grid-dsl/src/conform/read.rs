@@ -9,13 +9,14 @@ use crate::value::Value;
 
 /// An input and its output, which a test may lack.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a test is neither `[input, output]` nor `[input]`, both canonical text")]
 enum Test {
     Both(String, Option<String>),
     Input([String; 1]),
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object: a vector, a program, a trace or a task")]
 struct Raw<'a> {
     #[serde(borrow)]
     a: Option<Vec<&'a RawValue>>,
@@ -44,6 +45,7 @@ struct Raw<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object: a case with `in`, `d`, `out` or `err_at`")]
 struct RawCase<'a> {
     #[serde(borrow, rename = "in")]
     input: Option<&'a RawValue>,

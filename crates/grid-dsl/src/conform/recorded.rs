@@ -31,7 +31,7 @@ pub(super) struct Case {
 
 /// A digest a line, in order or by variable.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "digests are neither a list of text nor text by variable")]
 pub(super) enum Digests {
     Ordered(Vec<String>),
     Named(HashMap<String, String>),

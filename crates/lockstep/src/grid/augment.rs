@@ -198,6 +198,7 @@ impl Augment {
     /// The transform of a line that this command wrote, if its grids are what was written then.
     fn transform(&self, task: &Task, number: usize, text: &str) -> Result<Transform> {
         #[derive(serde::Deserialize)]
+        #[serde(expecting = "an object with `transform`")]
         struct Line {
             transform: Transform,
             #[serde(default)]

@@ -217,18 +217,21 @@ fn of_file(path: &Path, f: &mut impl FnMut(Task, usize, &str) -> Result<()>) -> 
 }
 
 #[derive(serde::Deserialize)]
+#[serde(expecting = "an object with `train` and `test`")]
 struct Published {
     train: Vec<Example>,
     test: Vec<Test>,
 }
 
 #[derive(serde::Deserialize)]
+#[serde(expecting = "an object with `input` and `output`")]
 struct Example {
     input: Vec<Vec<i32>>,
     output: Vec<Vec<i32>>,
 }
 
 #[derive(serde::Deserialize)]
+#[serde(expecting = "an object with `input`")]
 struct Test {
     input: Vec<Vec<i32>>,
     output: Option<Vec<Vec<i32>>>,
